@@ -7,9 +7,8 @@ BIN = .venv/bin
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
 
-# Some tests measure time or wait for other processes; on a busy machine what failed gets one second chance.
 test: .venv/.installed
-	$(BIN)/python -m pytest || $(BIN)/python -m pytest --last-failed
+	$(BIN)/python -m pytest
 
 lint: .venv/.installed
 	$(BIN)/python -m pip install --quiet ruff

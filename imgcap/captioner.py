@@ -7,9 +7,8 @@ import tensorflow as tf
 
 from imgcap import checkpoint, search
 from imgcap.config import Config, DecodeConfig
-from imgcap.decoder import DECODERS, Decoder, make_decoder
+from imgcap.decoders import DECODERS, Decoder, make_decoder
 from imgcap.encoder import Encoder, make_encoder
-from imgcap.losses import TokenLoss, cross_entropy
 from imgcap.vocabulary import END, GLUE_PATTERN, GLUE_REWRITE, PAD, Vocabulary
 
 
@@ -51,28 +50,6 @@ class Captioner:
         find = search.greedy if options.beam_width == 1 else search.beam
         return find(step, start.state, options)
 
-    def caption_loss(
-        self, features: tf.Tensor, tokens: tf.Tensor, seed: tf.Tensor | None = None, label_smoothing: float = 0.0
-    ) -> TokenLoss:
-        """The cost of true captions under teacher forcing.
-
-        Args:
-            features: float [B, L, C].
-            tokens: int32 [B, N, T], N captions an image.
-            seed: int32 [2], of dropout; None is no dropout.
-            label_smoothing: share of the uniform distribution in the target.
-
-        Returns:
-            Summed cross-entropy and number of real tokens.
-        """
-        captions = tf.shape(tokens)[1]
-        # The encoder ran once an image; its captions share the features.
-        features = tf.repeat(tf.cast(features, tf.float32), captions, axis=0)  # -> [B N, L, C]
-        tokens = tf.reshape(tokens, [-1, tf.shape(tokens)[2]])
-        start = self.decoder.begin(features, seed)
-        logits = self.decoder.teacher_forcing(tokens[:, :-1], start, seed)
-        return cross_entropy(logits, tokens[:, 1:], label_smoothing)
-
     def to_text(self, tokens: tf.Tensor) -> tf.Tensor:
         """Word numbers to captions, in the graph; equals `Vocabulary.decode`.
 
@@ -104,7 +81,7 @@ def make_captioner(config: Config, vocabulary: Vocabulary, *, weights: str | Non
         ConfigError: an encoder or its weights can't be had.
     """
     encoder = make_encoder(config.model, pooled=DECODERS[config.model.decoder].pooled, weights=weights)
-    decoder = make_decoder(config.model, len(vocabulary), encoder.features_shape[1])
+    decoder = make_decoder(config.model, len(vocabulary), encoder.features_shape)
     return Captioner(encoder, decoder, vocabulary)
 
 

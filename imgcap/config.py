@@ -14,6 +14,9 @@ from imgcap.errors import ConfigError
 
 Section = TypeVar("Section")
 
+ATTENDING = ("attention", "adaptive")
+"""The decoders that look at the grid."""
+
 
 def setting(
     default: Any,
@@ -77,11 +80,27 @@ class ModelConfig:
     )
     image_size: int = setting(224, "Height and width, in pixels, that the encoder sees.", minimum=32)
     decoder: str = setting(
-        "pre_inject", "How the image enters the LSTM (Tanti et al. 2018).", choices=("pre_inject", "par_inject")
+        "pre_inject",
+        "How the image enters the LSTM: once or beside each word (Tanti et al. 2018), by soft attention (Xu et al. 2015) "
+        "or adaptive attention (Lu et al. 2017).",
+        choices=("pre_inject", "par_inject", *ATTENDING),
     )
     embedding_dim: int = setting(512, "Width of the word embedding.", minimum=1)
     units: int = setting(512, "Width of the LSTM.", minimum=1)
-    dropout: float = setting(0.5, "Dropout on embeddings and on the LSTM's output.", minimum=0.0, maximum=0.95)
+    attention_units: int = setting(512, "Width of the attention's keys and queries.", minimum=1)
+    context_gate: bool = setting(True, "Gate beta on what soft attention sees (Xu et al. 2015, section 4.2.1).")
+    dropout: float = setting(
+        0.5, "Dropout on features, word embeddings and what the logits are made of.", minimum=0.0, maximum=0.95
+    )
+    variational_dropout: bool = setting(
+        False, "One dropout mask for all words of a caption (Gal & Ghahramani 2016) instead of one a word."
+    )
+    recurrent_dropout: float = setting(
+        0.0, "Dropout between the LSTM's steps, one mask a caption (Gal & Ghahramani 2016).", minimum=0.0, maximum=0.95
+    )
+    tie_weights: bool = setting(
+        False, "Make the logits with the word embedding itself (Press & Wolf 2017)."
+    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,18 @@ class TrainConfig:
     clip_norm: float = setting(5.0, "Greatest global norm of the gradient; 0 is no clipping.", minimum=0.0)
     label_smoothing: float = setting(
         0.0, "Probability taken from the true word and shared by all words.", minimum=0.0, maximum=0.9
+    )
+    word_dropout: float = setting(
+        0.0, "Probability that a word read in training is replaced by <unk> (Bowman et al. 2016).",
+        minimum=0.0, maximum=0.9,
+    )
+    scheduled_sampling: float = setting(
+        0.0, "Probability, reached linearly at the end, that a word read in training is the model's own (Bengio et al. "
+        "2015).",
+        minimum=0.0, maximum=0.9,
+    )
+    attention_regulariser: float = setting(
+        0.0, "Weight of the doubly stochastic regulariser of attention (Xu et al. 2015, section 4.2.1).", minimum=0.0
     )
     finetune_from: str = setting(
         "", "Run directory whose best weights to start from; its model settings are taken too."
@@ -218,6 +249,13 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
+
+    def __post_init__(self) -> None:
+        if self.train.attention_regulariser and self.model.decoder not in ATTENDING:
+            raise ConfigError(
+                f"--attention_regulariser={self.train.attention_regulariser} needs a decoder that attends "
+                f"({', '.join(ATTENDING)}), not --decoder={self.model.decoder}"
+            )
 
 
 def validate(section: Any) -> None:

@@ -35,3 +35,19 @@ def cross_entropy(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float 
         uniform = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
         losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
     return TokenLoss(tf.reduce_sum(losses * real), tf.reduce_sum(real))
+
+
+def doubly_stochastic(attention: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """What it costs that a caption does not look at every position once in all: Σ (1 - Σ_t α_ti)² (Xu et al. 2015,
+    equation 14).
+
+    Args:
+        attention: float32 [B, T, L].
+        targets: int32 [B, T]; 0 marks padding, where nobody looks; rows of padding alone cost nothing.
+
+    Returns:
+        float32 [], summed over positions and captions.
+    """
+    real = tf.cast(targets != 0, tf.float32)
+    seen = tf.reduce_sum(attention * real[:, :, tf.newaxis], axis=1)  # -> [B, L]
+    return tf.reduce_sum(tf.square(1.0 - seen) * real[:, :1])

@@ -138,7 +138,7 @@ def _start(
             total_steps(config, data),
         )
     metrics = Metrics(workdir, progression.step)
-    step = make_train_step(config.train, strategy, captioner, optimizer)
+    step = make_train_step(config.train, strategy, captioner, optimizer, total_steps(config, data))
     caption = evaluate.make_caption_step(captioner, strategy, config.decode, encoded=data.stored is not None)
     run = Run(config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop)
     if progression.step:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from imgcap.captioner import Captioner
 from imgcap.config import TrainConfig
+from imgcap.objective import caption_loss
 from imgcap.pipeline import Batch
 
 
@@ -41,7 +42,11 @@ TrainStep = Callable[[Batch, tf.Tensor], Totals]
 
 
 def make_train_step(
-    config: TrainConfig, strategy: tf.distribute.Strategy, captioner: Captioner, optimizer: keras.optimizers.Optimizer
+    config: TrainConfig,
+    strategy: tf.distribute.Strategy,
+    captioner: Captioner,
+    optimizer: keras.optimizers.Optimizer,
+    total_steps: int,
 ) -> TrainStep:
     """Builds the step.
 
@@ -49,10 +54,11 @@ def make_train_step(
     the replicas before they are clipped.
 
     Args:
-        config: seed, cached features, BatchNorm mode, label smoothing, XLA.
+        config: seed, cached features, BatchNorm mode, what is mixed into the loss, XLA.
         strategy: that shares the step.
         captioner: what is trained.
         optimizer: built on `captioner.trainable_variables`.
+        total_steps: of the whole run; scheduled sampling rises towards it.
 
     Returns:
         A function of (batch, step int32 []) that changes the variables and returns the totals.
@@ -67,7 +73,8 @@ def make_train_step(
         seed = tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)
         tokens = tf.math.count_nonzero(batch.tokens[:, :, 1:], dtype=tf.float32)
         scale = optimizer.scale_loss(1.0 / replica.all_reduce("sum", tokens))
-        found = gradient_functions.of_this_replica()(batch, seed, scale)
+        progress = tf.cast(step, tf.float32) / total_steps
+        found = gradient_functions.of_this_replica()(batch, seed, scale, progress)
         summed = replica.all_reduce("sum", found.gradients)
         skipped = 1.0 - tf.cast(_all_finite(summed), tf.float32) if config.precision == "mixed_float16" else 0.0
         optimizer.apply(summed, trainables)
@@ -100,13 +107,13 @@ class _GradientFunctions:
             self._functions[number] = tf.function(self._find, jit_compile=True, reduce_retracing=False)
         return self._functions[number]
 
-    def _find(self, batch: Batch, seed: tf.Tensor, scale: tf.Tensor) -> Gradients:
+    def _find(self, batch: Batch, seed: tf.Tensor, scale: tf.Tensor, progress: tf.Tensor) -> Gradients:
         config, captioner = self._config, self._captioner
         with tf.GradientTape() as tape:
             inputs = batch.inputs
             if not config.cache_features:
                 inputs = captioner.encoder(inputs, update_statistics=config.batch_norm == "update")
-            loss = captioner.caption_loss(inputs, batch.tokens, seed, config.label_smoothing).total
+            loss = caption_loss(captioner, config, inputs, batch.tokens, seed, progress).total
             scaled = loss * scale
         gradients = tape.gradient(scaled, [variable.value for variable in self._trainables])
         # Dense: the embedding's rows are too few for sparse updates to pay, and only dense gradients are clipped and
