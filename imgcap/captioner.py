@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from imgcap import checkpoint, search
 from imgcap.config import Config, DecodeConfig
-from imgcap.decoders import DECODERS, Decoder, make_decoder
+from imgcap.decoders import DECODERS, Decoder, Start, make_decoder
 from imgcap.encoder import Encoder, make_encoder
-from imgcap.vocabulary import END, GLUE_PATTERN, GLUE_REWRITE, PAD, Vocabulary
+from imgcap.vocabulary import END, GLUE_PATTERN, GLUE_REWRITE, PAD, START, Vocabulary
 
 
 class Captioner:
@@ -41,14 +41,49 @@ class Captioner:
             K captions an image, best first.
         """
         start = self.decoder.begin(tf.cast(features, tf.float32))
-        # Beams of an image are neighbours, so memory is repeated and not tiled.
-        memory = tf.nest.map_structure(lambda part: tf.repeat(part, options.beam_width, axis=0), start.memory)
+        find = search.greedy if options.beam_width == 1 else search.beam
+        return find(self.bind_step(start, options.beam_width), start.state, options)
+
+    def bind_step(self, start: Start, copies: int) -> search.Step:
+        """The decoder's step as a search takes it.
+
+        Args:
+            start: of B images.
+            copies: rows of an image in the search; they are neighbours.
+
+        Returns:
+            A function of (tokens int32 [B copies], state).
+        """
+        memory = tf.nest.map_structure(lambda part: tf.repeat(part, copies, axis=0), start.memory)
 
         def step(tokens: tf.Tensor, state: search.State) -> tuple[tf.Tensor, search.State]:
             return self.decoder.step(tokens, memory, state)
 
-        find = search.greedy if options.beam_width == 1 else search.beam
-        return find(step, start.state, options)
+        return step
+
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder looks at positions, so that `attention` has something to show."""
+        return not self.decoder.pooled
+
+    def attention(self, features: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+        """Where the decoder looked for each word of its captions. A function of the words alone, so that no search
+        has to carry it along.
+
+        Args:
+            features: float [B, L, C].
+            tokens: int32 [B, K, T], from `caption_features`.
+
+        Returns:
+            float32 [B, K, T, L], 0 behind the end.
+        """
+        copies, length = tf.shape(tokens)[1], tokens.shape[2]
+        start = self.decoder.begin(tf.cast(features, tf.float32))
+        start = tf.nest.map_structure(lambda part: tf.repeat(part, copies, axis=0), start)
+        words = tf.reshape(tokens, [-1, length])
+        read = tf.concat([tf.fill([tf.shape(words)[0], 1], START), words[:, :-1]], axis=1)
+        shares = self.decoder.attention(read, start) * tf.cast(words != PAD, tf.float32)[:, :, tf.newaxis]
+        return tf.reshape(shares, [-1, copies, length, shares.shape[2]])
 
     def to_text(self, tokens: tf.Tensor) -> tf.Tensor:
         """Word numbers to captions, in the graph; equals `Vocabulary.decode`.

@@ -139,6 +139,16 @@ class TrainConfig:
     attention_regulariser: float = setting(
         0.0, "Weight of the doubly stochastic regulariser of attention (Xu et al. 2015, section 4.2.1).", minimum=0.0
     )
+    objective: str = setting(
+        "cross_entropy", "What training lowers: the cross-entropy of true captions, or by self-critical training "
+        "(scst, Rennie et al. 2017; from a run given by finetune_from) the negative CIDEr of sampled ones.",
+        choices=("cross_entropy", "scst"),
+    )
+    scst_samples: int = setting(5, "Captions drawn for an image in self-critical training.", minimum=2)
+    scst_baseline: str = setting(
+        "mean", "What a sampled caption must beat: the mean of the image's other samples, or the greedy caption.",
+        choices=("mean", "greedy"),
+    )
     finetune_from: str = setting(
         "", "Run directory whose best weights to start from; its model settings are taken too."
     )
@@ -300,6 +310,10 @@ def _validate_training(train: TrainConfig) -> None:
             f"--cached_views={train.cached_views} is about stored features: give --cache_features too, or --augment to "
             "mirror images as they are read"
         )
+    if train.objective == "scst" and not train.finetune_from:
+        raise ConfigError("--objective=scst only improves a captioner: give its run as --finetune_from")
+    if train.objective == "scst" and train.jit:
+        raise ConfigError("--jit can't compile the tables of --objective=scst: drop one of them")
     if train.batch_norm == "update" and not train.finetune_blocks:
         raise ConfigError("--batch_norm=update changes a frozen encoder: give --finetune_blocks too")
 

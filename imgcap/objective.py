@@ -1,15 +1,57 @@
-"""What training lowers: the cross-entropy of true captions under teacher forcing, and what is mixed into it."""
+"""What training lowers: the cross-entropy of true captions under teacher forcing, with what is mixed into it, or the
+self-critical loss."""
 
+from collections.abc import Callable, Iterable
+
+import numpy as np
 import tensorflow as tf
 
 from imgcap.captioner import Captioner
-from imgcap.config import TrainConfig
+from imgcap.config import Config, TrainConfig
 from imgcap.decoders import Start
 from imgcap.losses import TokenLoss, cross_entropy, doubly_stochastic
+from imgcap.reward import CiderReward
+from imgcap.scst import self_critical_loss
 from imgcap.vocabulary import PAD, START, UNK
 
 # The places of chance in the words that are read; the decoder's own dropout counts from 0.
 WORD_DROPOUT, WORD_SAMPLING, WORD_CHOICE = 100, 101, 102
+
+# (features float [B, L, C], tokens int32 [B, N, T], seed int32 [2], step int32 []) -> what a step lowers.
+Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], TokenLoss]
+
+
+def make_objective(
+    config: Config, captioner: Captioner, references: Iterable[np.ndarray], total_steps: int
+) -> Objective:
+    """What a run lowers.
+
+    Args:
+        config: names the objective and its settings.
+        captioner: what is trained.
+        references: numbered captions of the training images, read for the reward alone.
+        total_steps: of the whole run; scheduled sampling rises towards it.
+
+    Returns:
+        A function for the train step.
+    """
+    settings = config.train
+    if settings.objective == "scst":
+        reward = CiderReward.build(references, len(captioner.vocabulary))
+
+        def self_critical(features: tf.Tensor, tokens: tf.Tensor, seed: tf.Tensor, step: tf.Tensor) -> TokenLoss:
+            del step
+            return self_critical_loss(captioner, settings, config.decode, reward, features, tokens, seed)
+
+        return self_critical
+
+    def cross_entropy_of_captions(
+        features: tf.Tensor, tokens: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+    ) -> TokenLoss:
+        progress = tf.cast(step, tf.float32) / total_steps
+        return caption_loss(captioner, settings, features, tokens, seed, progress)
+
+    return cross_entropy_of_captions
 
 
 def caption_loss(

@@ -13,14 +13,15 @@ The order of the operations, and why:
 Everything random is a function of (seed, epoch, position), never of time or of a thread's luck.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from imgcap import image
-from imgcap.records import decode_features, parse_example
+from imgcap.records import ParsedRecord, decode_features, parse_example
 
 # Files read at once: enough to hide one file's latency, few enough to keep the shuffle's memory in step.
 CYCLE_LENGTH = 8
@@ -104,14 +105,65 @@ def training_images(
         A data set of `Batch`, each for one replica.
     """
     epoch_seed = _epoch_seed(seed, epoch)
+
+    def decode(number: tf.Tensor, record: ParsedRecord) -> tf.Tensor:
+        decoded = image.decode(record.image_bytes, image_size)
+        if not augment:
+            return decoded
+        return image.random_flip(decoded, tf.stack([epoch_seed, tf.cast(number, tf.int32)]))
+
+    return _whole_images(paths, decode, images, epoch_seed, start, rows)
+
+
+def training_encoded(
+    paths: Sequence[Path],
+    *,
+    images: int,
+    features_shape: Sequence[int],
+    views: int = 1,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    rows: Rows = ONE_REPLICA,
+) -> tf.data.Dataset:
+    """As `training_images`, from stored features: one epoch of images, each with all its captions.
+
+    Args:
+        paths: feature shards.
+        images: images in a global batch, a multiple of the replicas.
+        features_shape: [L, C].
+        views: stored of each image; every epoch draws one of them.
+        seed: of the run.
+        epoch: counted from 0; another order in each.
+        start: global batches to skip, those that were trained before an interruption.
+        rows: this pipeline's share of each global batch.
+
+    Returns:
+        A data set of `Batch`, each for one replica.
+    """
+    epoch_seed = _epoch_seed(seed, epoch)
+
+    def decode(number: tf.Tensor, record: ParsedRecord) -> tf.Tensor:
+        del number
+        stored = decode_features(record.features, [views, *features_shape])
+        return tf.gather(stored, _drawn_view(record.image_id, views, epoch_seed))
+
+    return _whole_images(paths, decode, images, epoch_seed, start, rows)
+
+
+def _whole_images(
+    paths: Sequence[Path],
+    decode: Callable[[tf.Tensor, ParsedRecord], tf.Tensor],
+    images: int,
+    epoch_seed: int,
+    start: int,
+    rows: Rows,
+) -> tf.data.Dataset:
     records = _read(paths, epoch_seed).shuffle(SHUFFLED_IMAGES, seed=epoch_seed)
 
-    def decode_row(number: tf.Tensor, record: tf.Tensor, real: tf.Tensor) -> Batch:
-        parsed = parse_example(record)
-        decoded = image.decode(parsed.image_bytes, image_size)
-        if augment:
-            decoded = image.random_flip(decoded, tf.stack([epoch_seed, tf.cast(number, tf.int32)]))
-        return Batch(decoded, parsed.tokens * tf.cast(real, tf.int32))
+    def decode_row(number: tf.Tensor, serialized: tf.Tensor, real: tf.Tensor) -> Batch:
+        record = parse_example(serialized)
+        return Batch(decode(number, record), record.tokens * tf.cast(real, tf.int32))
 
     share = _whole_batches(records, images, start, rows)
     # Rows are decoded one by one and batched again, so that a thread takes an image and not a batch.
@@ -267,6 +319,18 @@ def references(paths: Sequence[Path]) -> list[Reference]:
         Reference(row.image_id.decode(), tuple(caption.decode() for caption in row.captions))
         for row in rows.as_numpy_iterator()
     ]
+
+
+def reference_tokens(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """The numbered captions of each image of a split.
+
+    Args:
+        paths: image or feature shards.
+
+    Yields:
+        int32 [N, T], words, end, padding.
+    """
+    yield from _read(paths).map(lambda record: parse_example(record).tokens[:, 1:]).as_numpy_iterator()
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -15,6 +15,7 @@ from imgcap.config import Config
 from imgcap.errors import DataError
 from imgcap.interruption import Preempted, StopRequest, stop_on_sigterm
 from imgcap.manifest import Manifest
+from imgcap.objective import make_objective
 from imgcap.optimizer import averaged_weights, make_optimizer, moving_averages
 from imgcap.progress import Progress
 from imgcap.scores import score_captions
@@ -138,7 +139,8 @@ def _start(
             total_steps(config, data),
         )
     metrics = Metrics(workdir, progression.step)
-    step = make_train_step(config.train, strategy, captioner, optimizer, total_steps(config, data))
+    objective = make_objective(config, captioner, examples.reference_tokens(data), total_steps(config, data))
+    step = make_train_step(config.train, strategy, captioner, optimizer, objective)
     caption = evaluate.make_caption_step(captioner, strategy, config.decode, encoded=data.stored is not None)
     run = Run(config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop)
     if progression.step:

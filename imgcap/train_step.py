@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from imgcap.captioner import Captioner
 from imgcap.config import TrainConfig
-from imgcap.objective import caption_loss
+from imgcap.objective import Objective
 from imgcap.pipeline import Batch
 
 
@@ -46,7 +46,7 @@ def make_train_step(
     strategy: tf.distribute.Strategy,
     captioner: Captioner,
     optimizer: keras.optimizers.Optimizer,
-    total_steps: int,
+    objective: Objective,
 ) -> TrainStep:
     """Builds the step.
 
@@ -54,17 +54,17 @@ def make_train_step(
     the replicas before they are clipped.
 
     Args:
-        config: seed, cached features, BatchNorm mode, what is mixed into the loss, XLA.
+        config: seed, cached features, BatchNorm mode, XLA.
         strategy: that shares the step.
         captioner: what is trained.
         optimizer: built on `captioner.trainable_variables`.
-        total_steps: of the whole run; scheduled sampling rises towards it.
+        objective: what the step lowers.
 
     Returns:
         A function of (batch, step int32 []) that changes the variables and returns the totals.
     """
     trainables = captioner.trainable_variables
-    gradient_functions = _GradientFunctions(config, captioner, trainables)
+    gradient_functions = _GradientFunctions(config, captioner, objective, trainables)
 
     def train_replica(batch: Batch, step: tf.Tensor) -> Totals:
         replica = tf.distribute.get_replica_context()
@@ -73,8 +73,7 @@ def make_train_step(
         seed = tf.random.experimental.stateless_fold_in(seed, replica.replica_id_in_sync_group)
         tokens = tf.math.count_nonzero(batch.tokens[:, :, 1:], dtype=tf.float32)
         scale = optimizer.scale_loss(1.0 / replica.all_reduce("sum", tokens))
-        progress = tf.cast(step, tf.float32) / total_steps
-        found = gradient_functions.of_this_replica()(batch, seed, scale, progress)
+        found = gradient_functions.of_this_replica()(batch, seed, scale, step)
         summed = replica.all_reduce("sum", found.gradients)
         skipped = 1.0 - tf.cast(_all_finite(summed), tf.float32) if config.precision == "mixed_float16" else 0.0
         optimizer.apply(summed, trainables)
@@ -95,8 +94,10 @@ class _GradientFunctions:
     replica_1"), and one function for several replicas would hold the variables of the first.
     """
 
-    def __init__(self, config: TrainConfig, captioner: Captioner, trainables: list[keras.Variable]) -> None:
-        self._config, self._captioner, self._trainables = config, captioner, trainables
+    def __init__(
+        self, config: TrainConfig, captioner: Captioner, objective: Objective, trainables: list[keras.Variable]
+    ) -> None:
+        self._config, self._captioner, self._objective, self._trainables = config, captioner, objective, trainables
         self._functions: dict[int, Callable[..., Gradients]] = {}
 
     def of_this_replica(self) -> Callable[..., Gradients]:
@@ -107,13 +108,13 @@ class _GradientFunctions:
             self._functions[number] = tf.function(self._find, jit_compile=True, reduce_retracing=False)
         return self._functions[number]
 
-    def _find(self, batch: Batch, seed: tf.Tensor, scale: tf.Tensor, progress: tf.Tensor) -> Gradients:
+    def _find(self, batch: Batch, seed: tf.Tensor, scale: tf.Tensor, step: tf.Tensor) -> Gradients:
         config, captioner = self._config, self._captioner
         with tf.GradientTape() as tape:
             inputs = batch.inputs
             if not config.cache_features:
                 inputs = captioner.encoder(inputs, update_statistics=config.batch_norm == "update")
-            loss = caption_loss(captioner, config, inputs, batch.tokens, seed, progress).total
+            loss = self._objective(inputs, batch.tokens, seed, step).total
             scaled = loss * scale
         gradients = tape.gradient(scaled, [variable.value for variable in self._trainables])
         # Dense: the embedding's rows are too few for sparse updates to pay, and only dense gradients are clipped and

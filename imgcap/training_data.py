@@ -1,9 +1,10 @@
 """Where the examples of a run come from: stored features or image shards, one input pipeline a worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from imgcap import features, manifest, pipeline
@@ -62,7 +63,7 @@ def make_training_data(config: Config, encoder: Encoder, replicas: int, prepared
         )  # fmt: skip
     captions_per_image = max(1, round(prepared.captions["train"] / prepared.images["train"]))
     images_per_batch = max(1, settings.batch_size // captions_per_image // replicas) * replicas
-    if stored:
+    if stored and settings.objective == "cross_entropy":
         counts = {int(length): count for length, count in prepared.token_counts.items()}
         steps = pipeline.feature_steps(counts, settings.batch_size)
     else:
@@ -88,13 +89,12 @@ def training_dataset(
     settings = config.train
     position = {"seed": settings.seed, "epoch": progression.epoch, "start": progression.batch, "rows": rows}
     if data.stored:
+        paths = data.stored.paths(data.prepared, "train")
+        position |= {"features_shape": data.stored.shape, "views": data.stored.views}
+        if settings.objective == "scst":
+            return pipeline.training_encoded(paths, images=data.images_per_batch, **position)
         return pipeline.training_features(
-            data.stored.paths(data.prepared, "train"),
-            captions=settings.batch_size,
-            features_shape=data.stored.shape,
-            views=data.stored.views,
-            max_length=data.prepared.max_length,
-            **position,
+            paths, captions=settings.batch_size, max_length=data.prepared.max_length, **position
         )
     return pipeline.training_images(
         manifest.shard_paths(data.data_dir, data.prepared, "train"),
@@ -103,6 +103,11 @@ def training_dataset(
         augment=settings.augment,
         **position,
     )
+
+
+def reference_tokens(data: TrainingData) -> Iterator[np.ndarray]:
+    """The numbered captions of each training image: int32 [N, T], words, end, padding."""
+    return pipeline.reference_tokens(manifest.shard_paths(data.data_dir, data.prepared, "train"))
 
 
 def dev_dataset(config: Config, data: TrainingData, rows: pipeline.Rows) -> tf.data.Dataset:
