@@ -3,6 +3,7 @@
     RUN/config.json          the settings; a run is resumed only with the same
     RUN/run.json             fingerprints of the data and the vocabulary, and the version of imgcap
     RUN/vocab.txt            the vocabulary, as in the data directory
+    RUN/decode.json          decode options that a sweep chose in place of the config's, if any
     RUN/encoder.keras        the encoder's file, where it came from one
     RUN/encoder/             weights of a frozen encoder, written once
     RUN/checkpoints/<step>/  weights, optimizer and state.json; written beside and renamed
@@ -25,12 +26,12 @@ import tensorflow as tf
 import imgcap
 from imgcap import config as configs
 from imgcap import files
-from imgcap.config import Config
-from imgcap.errors import RunError
+from imgcap.config import Config, DecodeConfig
+from imgcap.errors import ConfigError, RunError
 from imgcap.manifest import Manifest
 from imgcap.vocabulary import Vocabulary
 
-CONFIG, RUN, VOCABULARY = "config.json", "run.json", "vocab.txt"
+CONFIG, RUN, VOCABULARY, DECODE = "config.json", "run.json", "vocab.txt", "decode.json"
 ENCODER_FILE, ENCODER_WEIGHTS = "encoder.keras", "encoder"
 CHECKPOINTS, METRICS, STATE, WEIGHTS = "checkpoints", "metrics.jsonl", "state.json", "weights"
 UNFINISHED = ".unfinished"
@@ -175,7 +176,29 @@ def load_run(workdir: Path) -> tuple[Config, Vocabulary]:
             f"{workdir / VOCABULARY} has fingerprint {vocabulary.fingerprint}, the run was trained with "
             f"{identity['vocabulary']}: bring the old file back or train anew"
         )
-    return _with_own_encoder(workdir, config), vocabulary
+    return _with_chosen_decode(workdir, _with_own_encoder(workdir, config)), vocabulary
+
+
+def save_decode(workdir: Path, options: DecodeConfig) -> None:
+    """Keeps the decode options that evaluation and export shall use for this run in place of the trained ones.
+
+    Args:
+        workdir: the run directory.
+        options: the search.
+    """
+    files.write_json(workdir / DECODE, dataclasses.asdict(options))
+
+
+def _with_chosen_decode(workdir: Path, config: Config) -> Config:
+    if not (workdir / DECODE).exists():
+        return config
+    remedy = "remove it, or run imgcap-evaluate --sweep again"
+    tree = files.read_json(workdir / DECODE, RunError, remedy)
+    try:
+        options = DecodeConfig(**{**tree, "suppress": tuple(tree["suppress"])})
+    except (TypeError, KeyError, ConfigError) as error:
+        raise RunError(f"{workdir / DECODE} holds no decode options ({error}): {remedy}") from None
+    return dataclasses.replace(config, decode=options)
 
 
 def save(workdir: Path, variables: Variables, progression: Progression, keep: int) -> None:

@@ -242,6 +242,19 @@ class EvaluateConfig:
     split: str = setting(
         "test", "Split to caption and score; 'dev+test' takes both as one.", choices=("train", "dev", "test", "dev+test")
     )
+    sweep: bool = setting(
+        False, "Score a grid of decode options on the dev split; later commands then take the best for this run."
+    )
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Runs beside one another."""
+
+    split: str = setting(
+        "test", "Split that imgcap-evaluate has scored for each run.", choices=("train", "dev", "test", "dev+test")
+    )
+    seed: int = setting(0, "Seed of the bootstrap.", minimum=0)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from imgcap.manifest import Manifest
 from imgcap.progress import Progress
 from imgcap.records import parse_example
 from imgcap.scores import score_captions, score_each
+from imgcap.scores.insight import describe
 
 IMAGES_AT_ONCE = 32
 
@@ -156,7 +157,7 @@ def _caption_and_score(
         Entry(image_id, image_bytes, candidates[image_id], by_image[image_id], each[image_id])
         for image_id, image_bytes in _image_bytes(paths)
     ]
-    return entries, score_captions(candidates, by_image)
+    return entries, {**score_captions(candidates, by_image), "insight": describe(candidates, by_image, each)}
 
 
 def texts(captioner: Captioner, generated: Generated) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imgcap import sweep
 from imgcap.cli import evaluate as cli
 from imgcap.scores import score_captions
 
@@ -27,6 +28,7 @@ def test_what_is_written(workdir: Path, data_dir: Path, capsys: pytest.CaptureFi
         low, high = scores["intervals"][name]
         assert low <= scores[name] <= high
     assert scores["split"] == "train" and scores["decode"]["beam_width"] == 2
+    assert scores["insight"]["distinct_captions"] == len({row["caption"] for row in rows})
     page = (workdir / "contact_sheet_train.html").read_text()
     assert rows[0]["image"] in page
     assert "train: 32 images, beam width 2" in capsys.readouterr().out
@@ -78,3 +80,39 @@ def test_two_splits_as_one(workdir: Path, data_dir: Path) -> None:
     assert evaluate(workdir, data_dir, "--split=dev+test") == 0
     rows = [json.loads(line) for line in (workdir / "captions_dev+test.jsonl").read_text().splitlines()]
     assert len({row["image"] for row in rows}) == len(rows) == 8
+
+
+def test_sweep_finds_what_export_then_carries(
+    workdir: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    monkeypatch.setattr(sweep, "BEAM_WIDTHS", (1, 2))
+    assert evaluate(run, data_dir, "--sweep") == 0
+    rows = json.loads((run / "sweep_dev.json").read_text())["rows"]
+    # Greedy search has no use for the length penalty; every other combination stands there once.
+    assert len(rows) == 2 + 2 * 3 == len({tuple(row[name] for name in sweep.COLUMNS) for row in rows})
+    assert [row["cider"] for row in rows] == sorted((row["cider"] for row in rows), reverse=True)
+    assert f"{rows[0]['cider']:.2f}" in capsys.readouterr().out
+    assert evaluate(run, data_dir, "--split=dev") == 0
+    scores = json.loads((run / "scores_dev.json").read_text())
+    assert {name: scores["decode"][name] for name in sweep.COLUMNS} == {name: rows[0][name] for name in sweep.COLUMNS}
+    # Features pass float16 in the sweep; a caption may change by it, a score hardly.
+    assert scores["cider"] == pytest.approx(rows[0]["cider"], rel=0.05)
+
+
+def test_sweep_and_decode_options_exclude_each_other(
+    workdir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(workdir, data_dir, "--sweep", "--beam_width=2") == 2
+    assert "--sweep tries the decode options itself: drop --beam_width" in capsys.readouterr().err
+
+
+def test_damaged_choice_of_options(
+    workdir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    (run / "decode.json").write_text('{"beam_width": 0, "suppress": []}')
+    assert evaluate(run, data_dir) == 1
+    assert "decode.json holds no decode options" in capsys.readouterr().err

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import those below it (further down in this list), never one above.
 LAYERS = [
     {"app"},
-    {"imgcap.cli.demo", "imgcap.cli.evaluate", "imgcap.cli.prepare", "imgcap.cli.train", "export.cli",
+    {"imgcap.cli.compare", "imgcap.cli.demo", "imgcap.cli.evaluate", "imgcap.cli.prepare", "imgcap.cli.train", "export.cli",
      "serving.serve_cli", "serving.caption_cli", "serving.benchmark", "export.benchmark"},
     {"export.saved_model", "serving.local_server", "serving.client", "serving.async_client"},
     {"serving.rest", "serving.services", "serving.predictor"},
@@ -21,6 +21,7 @@ LAYERS = [
     {"serving.answers", "serving.http_front", "serving.health", "serving.gate"},
     {"serving.wire", "serving.images", "serving.client_errors", "serving.chart", "serving.metrics", "serving.logs",
      "serving.batching_options", "serving.request_error"},
+    {"imgcap.sweep"},
     {"imgcap.cli.command", "imgcap.train", "imgcap.evaluate", "imgcap.prepare"},
     {"imgcap.training_log"},
     {"imgcap.train_step", "imgcap.training_data"},

@@ -99,6 +99,28 @@ def score_each(
     return dict(zip(scored.images, scores.tolist(), strict=True))
 
 
+def resampled_scores(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], samples: int, seed: int
+) -> np.ndarray:
+    """The scores of sets drawn from the images with replacement.
+
+    Args:
+        candidates: as for `score_captions`.
+        references: as for `score_captions`.
+        samples: how many sets to draw.
+        seed: of the draws; the same seed draws the same images of two systems.
+
+    Returns:
+        float64 [samples, 6], x 100, in the order of `NAMES`.
+
+    Raises:
+        DataError: as `score_captions`.
+    """
+    scored = _normalise(candidates, references)
+    statistics = _collect_statistics(scored.candidates, scored.references, Cider(scored.references))
+    return resample(statistics, _score_sums, samples, seed)
+
+
 def _normalise(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> _ScoredSet:
     if candidates.keys() != references.keys():
         image = min(candidates.keys() ^ references.keys())
