@@ -122,8 +122,13 @@ class TrainConfig:
         0.0, "Peak learning rate of the encoder's weights; 0 takes learning_rate.", minimum=0.0
     )
     cache_features: bool = setting(False, "Run the frozen encoder once and train on its stored features.")
+    cached_views: int = setting(
+        1, "Stored features of a training image: 2 adds its mirror image, and each epoch draws one.", minimum=1, maximum=2
+    )
     cache_dir: str = setting("", "Folder of the stored features; empty takes data_dir/features.")
-    augment: bool = setting(True, "Random horizontal flip of the training images (not with cached features).")
+    augment: bool = setting(
+        True, "Random horizontal flip of the training images; with cached features, see cached_views."
+    )
     strategy: str = setting(
         "default", "tf.distribute strategy.", choices=("default", "one_device", "mirrored", "multi_worker", "auto")
     )
@@ -251,6 +256,11 @@ def _validate_training(train: TrainConfig) -> None:
         raise ConfigError(
             f"--finetune_blocks={train.finetune_blocks} trains the encoder, so its features can't be stored: "
             "drop --cache_features"
+        )
+    if train.cached_views > 1 and not train.cache_features:
+        raise ConfigError(
+            f"--cached_views={train.cached_views} is about stored features: give --cache_features too, or --augment to "
+            "mirror images as they are read"
         )
     if train.batch_norm == "update" and not train.finetune_blocks:
         raise ConfigError("--batch_norm=update changes a frozen encoder: give --finetune_blocks too")

@@ -1,10 +1,11 @@
 """The frozen encoder runs once: its features go to TFRecord shards, tied to encoder and data by fingerprint."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from imgcap import files, image, manifest, records
@@ -17,6 +18,10 @@ NAME = "features.json"
 FOLDER = "features"
 # Large enough to fill the cores, small enough for the activations of a DenseNet201 in 2 GB.
 ENCODED_AT_ONCE = 32
+# The split whose images are stored in all views; the others are captioned as they are.
+AUGMENTED_SPLIT = "train"
+
+Encode = Callable[[tf.Tensor], tf.Tensor]
 
 
 class StoredFeatures(NamedTuple):
@@ -24,11 +29,13 @@ class StoredFeatures(NamedTuple):
 
     Attributes:
         folder: where they are.
-        shape: [L, C].
+        shape: [L, C], of one view.
+        views: of a training image: itself, then its mirror image; other splits hold the image alone.
     """
 
     folder: Path
     shape: tuple[int, int]
+    views: int
 
     def paths(self, prepared: Manifest, split: str) -> list[Path]:
         """The shards of a split, named as the image shards they were made from."""
@@ -36,7 +43,14 @@ class StoredFeatures(NamedTuple):
 
 
 def store_features(
-    encoder: Encoder, data_dir: Path, prepared: Manifest, cache_dir: Path, image_size: int, splits: tuple[str, ...]
+    encoder: Encoder,
+    data_dir: Path,
+    prepared: Manifest,
+    cache_dir: Path,
+    *,
+    image_size: int,
+    splits: tuple[str, ...],
+    views: int = 1,
 ) -> StoredFeatures:
     """Makes the feature shards that are not there yet.
 
@@ -44,9 +58,10 @@ def store_features(
         encoder: the frozen encoder.
         data_dir: holds the image shards.
         prepared: their manifest.
-        cache_dir: holds one folder a pair of encoder and data.
+        cache_dir: holds one folder a triple of encoder, data and views.
         image_size: pixels, height and width.
         splits: what to encode.
+        views: of a training image, 1 or 2.
 
     Returns:
         The folder and the shape of the features.
@@ -54,24 +69,40 @@ def store_features(
     Raises:
         DataError: a shard is damaged.
     """
-    key = hashlib.sha256(f"{encoder.fingerprint()} {prepared.fingerprint}".encode()).hexdigest()[:16]
-    folder = cache_dir / key
+    folder = cache_dir / _key(encoder, prepared, views)
     folder.mkdir(parents=True, exist_ok=True)
-    names = [name for split in splits for name in prepared.shards[split] if prepared.images[split]]
+    shards = [(split, name) for split in splits for name in prepared.shards[split] if prepared.images[split]]
     encode = tf.function(encoder.__call__, input_signature=[tf.TensorSpec([None, image_size, image_size, 3])])
     images = sum(prepared.images[split] for split in splits)
     with Progress("encode images", images, "images") as progress:
-        for name in names:
+        for split, name in shards:
             if (folder / name).exists():
-                progress.skip(images // len(names))
+                progress.skip(images // len(shards))
                 continue
-            _store_shard(encode, data_dir / name, folder / name, image_size, progress)
-    files.write_json(folder / NAME, {"data": prepared.fingerprint, "shape": encoder.features_shape, "dtype": "float16"})
-    return StoredFeatures(folder, encoder.features_shape)
+            encode_views = _views(encode, views if split == AUGMENTED_SPLIT else 1)
+            _store_shard(encode_views, data_dir / name, folder / name, image_size, progress)
+    description = {"data": prepared.fingerprint, "shape": encoder.features_shape, "views": views, "dtype": "float16"}
+    files.write_json(folder / NAME, description)
+    return StoredFeatures(folder, encoder.features_shape, views)
+
+
+def _key(encoder: Encoder, prepared: Manifest, views: int) -> str:
+    parts = [encoder.fingerprint(), prepared.fingerprint, *([f"{views} views"] if views > 1 else [])]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _views(encode: Encode, views: int) -> Callable[[tf.Tensor], np.ndarray]:
+    """images [B, H, W, 3] → features [B, views, L, C]: of the images, then of their mirror images."""
+
+    def encode_views(images: tf.Tensor) -> np.ndarray:
+        seen = [images, tf.image.flip_left_right(images)][:views]
+        return np.stack([encode(view).numpy() for view in seen], axis=1)
+
+    return encode_views
 
 
 def _store_shard(
-    encode: tf.types.experimental.GenericFunction, source: Path, target: Path, image_size: int, progress: Progress
+    encode: Callable[[tf.Tensor], np.ndarray], source: Path, target: Path, image_size: int, progress: Progress
 ) -> None:
     def decode_row(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return serialized, image.decode(records.parse_example(serialized).image_bytes, image_size)
@@ -81,7 +112,7 @@ def _store_shard(
 
     def examples() -> Iterator[bytes]:
         for serialized, images in batches:
-            features = encode(images).numpy()
+            features = encode(images)
             progress.advance(len(features))
             yield from map(records.with_features, serialized.numpy(), features)
 

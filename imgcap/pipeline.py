@@ -124,6 +124,7 @@ def training_features(
     *,
     captions: int,
     features_shape: Sequence[int],
+    views: int = 1,
     max_length: int,
     seed: int,
     epoch: int,
@@ -136,6 +137,7 @@ def training_features(
         paths: feature shards.
         captions: captions in a global batch, a multiple of the replicas.
         features_shape: [L, C].
+        views: stored of each image; every epoch draws one of them for all captions of an image.
         max_length: most words of a caption.
         seed: of the run.
         epoch: counted from 0; another order in each.
@@ -149,7 +151,8 @@ def training_features(
 
     def each_caption(serialized: tf.Tensor) -> tf.data.Dataset:
         record = parse_example(serialized)
-        features = decode_features(record.features, features_shape)
+        stored = decode_features(record.features, [views, *features_shape])
+        features = tf.gather(stored, _drawn_view(record.image_id, views, epoch_seed))
         tokens = tf.data.Dataset.from_tensor_slices(record.tokens)
         # `repeat` hands the same buffer on: five captions in the shuffle hold their features once.
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(features).repeat(), tokens)
@@ -269,6 +272,12 @@ def references(paths: Sequence[Path]) -> list[Reference]:
 def _epoch_seed(seed: int, epoch: int) -> int:
     # A large odd step keeps the epochs of one seed away from those of its neighbours.
     return (seed + 1_000_003 * (epoch + 1)) % 2**31
+
+
+def _drawn_view(image_id: tf.Tensor, views: int, epoch_seed: int) -> tf.Tensor:
+    # By the image's name: the draw does not hang on the order of the records.
+    name = tf.strings.to_hash_bucket_fast(image_id, 2**31 - 1)
+    return tf.random.stateless_uniform([], tf.stack([tf.cast(epoch_seed, tf.int64), name]), 0, views, tf.int32)
 
 
 def _read(paths: Sequence[Path], epoch_seed: int | None = None) -> tf.data.Dataset:

@@ -132,10 +132,10 @@ def decode_features(features: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
 
     Args:
         features: string [], from `parse_example`.
-        shape: [L, C], what the encoder makes.
+        shape: [L, C], what the encoder makes; with the number of views before it where there are several.
 
     Returns:
-        float16 [L, C].
+        float16 of that shape.
     """
     return tf.reshape(tf.io.decode_raw(features, tf.float16, little_endian=True), shape)
 

@@ -57,8 +57,9 @@ def make_training_data(config: Config, encoder: Encoder, replicas: int, prepared
     if settings.cache_features:
         cache_dir = Path(settings.cache_dir) if settings.cache_dir else data_dir / features.FOLDER
         stored = features.store_features(
-            encoder, data_dir, prepared, cache_dir, config.model.image_size, ("train", DEV)
-        )
+            encoder, data_dir, prepared, cache_dir,
+            image_size=config.model.image_size, splits=("train", DEV), views=settings.cached_views,
+        )  # fmt: skip
     captions_per_image = max(1, round(prepared.captions["train"] / prepared.images["train"]))
     images_per_batch = max(1, settings.batch_size // captions_per_image // replicas) * replicas
     if stored:
@@ -91,6 +92,7 @@ def training_dataset(
             data.stored.paths(data.prepared, "train"),
             captions=settings.batch_size,
             features_shape=data.stored.shape,
+            views=data.stored.views,
             max_length=data.prepared.max_length,
             **position,
         )

@@ -16,18 +16,27 @@ def paths(data_dir: Path) -> list[Path]:
     return manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "train")
 
 
-@pytest.fixture(scope="module")
-def feature_paths(paths: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Feature shards whose features tell which image they are of: float16 [2, 1], the image's number."""
-    folder, number, made = tmp_path_factory.mktemp("features"), 0, []
+def write_features(paths: list[Path], folder: Path, views: tuple[float, ...]) -> list[Path]:
+    """Feature shards whose features tell which image they are of: float16 [views, 2, 1], its number plus the view's."""
+    number, made = 0, []
     for path in paths:
         rows = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
         numbers = range(number, number + len(rows))
         number += len(rows)
-        features = [np.full([2, 1], value) for value in numbers]
+        features = [np.stack([np.full([2, 1], value + view) for view in views]) for value in numbers]
         records.write_shard(folder / path.name, map(records.with_features, rows, features))
         made.append(folder / path.name)
     return made
+
+
+@pytest.fixture(scope="module")
+def feature_paths(paths: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_features(paths, tmp_path_factory.mktemp("features"), (0.0,))
+
+
+@pytest.fixture(scope="module")
+def two_view_paths(paths: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_features(paths, tmp_path_factory.mktemp("two_views"), (0.0, 0.5))
 
 
 def features(paths: list[Path], captions: int = 16, **values) -> list[pipeline.Batch]:
@@ -120,6 +129,29 @@ def test_flip_is_half_of_the_time_and_new_each_epoch(paths: list[Path]) -> None:
     assert len(set(mirrored)) == 4
     # 4 epochs of 32 images: 64 flips expected, 5.7 the standard deviation.
     assert 40 < sum(map(len, mirrored)) < 88
+
+
+def views_drawn(batches: list[pipeline.Batch]) -> dict[int, bool]:
+    """Image number to whether its second view was drawn; all captions of an image must have drawn the same."""
+    drawn = {float(row[0, 0]) for batch in batches for row, tokens in zip(*batch, strict=True) if tokens.any()}
+    assert len(drawn) == 32
+    found = {int(value): value % 1 == 0.5 for value in drawn}
+    assert len(found) == 32
+    return found
+
+
+def test_each_epoch_draws_one_view_of_each_image(two_view_paths: list[Path]) -> None:
+    epochs = [features(two_view_paths, views=2, epoch=epoch) for epoch in range(4)]
+    drawn = [views_drawn(batches) for batches in epochs]
+    assert len({tuple(sorted(views.items())) for views in drawn}) == 4
+    # 4 epochs of 32 images: 64 expected, 5.7 the standard deviation.
+    assert 40 < sum(sum(views.values()) for views in drawn) < 88
+    assert views_drawn(features(two_view_paths, 7, views=2, epoch=1)) == drawn[1]
+    assert views_drawn(features(two_view_paths, views=2, epoch=1, seed=1)) != drawn[1]
+    for whole, rest in zip(epochs[0][3:], features(two_view_paths, views=2, start=3), strict=True):
+        np.testing.assert_array_equal(whole.inputs, rest.inputs)
+    halves = [features(two_view_paths, 18, views=2, rows=Rows(first, 1, 2)) for first in range(2)]
+    assert views_drawn([batch for half in halves for batch in half]) == drawn[0]
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

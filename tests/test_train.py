@@ -64,6 +64,14 @@ def test_a_run_that_stopped_between_epochs_goes_on(train_flags: list[str], tmp_p
         np.testing.assert_array_equal(a, b)
 
 
+def test_training_on_two_views(train_flags: list[str], tmp_path: Path) -> None:
+    flags = [*train_flags, "--cached_views=2", f"--cache_dir={tmp_path / 'cache'}", "--max_steps=2"]
+    assert train(tmp_path / "run", flags) == 0
+    assert len(losses(tmp_path / "run")) == 2
+    assert [line for line in lines(tmp_path / "run") if "dev_cider" in line]
+    assert train(tmp_path / "run", [*flags, "--cached_views=1"]) == 1
+
+
 def test_training_on_images_with_the_encoder(train_flags: list[str], tmp_path: Path) -> None:
     flags = [*train_flags, "--nocache_features", "--finetune_blocks=1", "--max_steps=3"]
     assert train(tmp_path / "run", flags) == 0
@@ -132,6 +140,8 @@ def test_a_truncated_shard(
         (["--precision=half"], "value should be one of <float32|mixed_float16|mixed_bfloat16>"),
         (["--batch_size=0"], "--batch_size=0 is below the least value, 1"),
         (["--finetune_blocks=1"], "--finetune_blocks=1 trains the encoder, so its features can't be stored"),
+        (["--nocache_features", "--cached_views=2"], "--cached_views=2 is about stored features: give --cache_features"),
+        (["--cached_views=3"], "--cached_views=3 is above the greatest value, 2"),
         (["--nocache_features", "--batch_norm=update"], "--batch_norm=update changes a frozen encoder"),
         (["--strategy=multi_worker"], "--strategy=multi_worker needs TF_CONFIG"),
         (["--strategy=mirrored", "--batch_size=9"], "--batch_size=9 can't be split evenly over 2 replicas"),
