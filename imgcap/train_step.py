@@ -18,11 +18,13 @@ class Totals(NamedTuple):
     Attributes:
         loss: float32 [], nats, summed over tokens.
         tokens: float32 [], real tokens.
+        captions: float32 [], real captions.
         skipped: float32 [], 1 if a gradient overflowed (float16) and the step changed nothing.
     """
 
     loss: tf.Tensor
     tokens: tf.Tensor
+    captions: tf.Tensor
     skipped: tf.Tensor
 
 
@@ -73,7 +75,8 @@ def make_train_step(
         summed = replica.all_reduce("sum", found.gradients)
         skipped = 1.0 - tf.cast(_all_finite(summed), tf.float32) if config.precision == "mixed_float16" else 0.0
         optimizer.apply(summed, trainables)
-        return Totals(found.loss, tokens, tf.convert_to_tensor(skipped) / strategy.num_replicas_in_sync)
+        captions = tf.math.count_nonzero(batch.tokens[:, :, 0], dtype=tf.float32)
+        return Totals(found.loss, tokens, captions, tf.convert_to_tensor(skipped) / strategy.num_replicas_in_sync)
 
     @tf.function(reduce_retracing=True)
     def train_step(batch: Batch, step: tf.Tensor) -> Totals:
