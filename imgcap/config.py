@@ -162,6 +162,12 @@ class TrainConfig:
     encoder_learning_rate: float = setting(
         0.0, "Peak learning rate of the encoder's weights; 0 takes learning_rate.", minimum=0.0
     )
+    accumulate_steps: int = setting(
+        1, "Micro-batches that a batch is cut into; their gradients are summed, so that less memory does.", minimum=1
+    )
+    recompute: bool = setting(
+        False, "Compute the encoder's activations again in the backward pass instead of keeping them."
+    )
     cache_features: bool = setting(False, "Run the frozen encoder once and train on its stored features.")
     cached_views: int = setting(
         1, "Stored features of a training image: 2 adds its mirror image, and each epoch draws one.", minimum=1, maximum=2
@@ -327,6 +333,18 @@ def _validate_training(train: TrainConfig) -> None:
         raise ConfigError("--objective=scst only improves a captioner: give its run as --finetune_from")
     if train.objective == "scst" and train.jit:
         raise ConfigError("--jit can't compile the tables of --objective=scst: drop one of them")
+    if train.accumulate_steps > train.batch_size:
+        raise ConfigError(
+            f"--accumulate_steps={train.accumulate_steps} cuts --batch_size={train.batch_size} into less than one caption "
+            "each: choose fewer"
+        )
+    if train.recompute and not train.finetune_blocks:
+        raise ConfigError("--recompute saves memory where the encoder trains: give --finetune_blocks too, or drop it")
+    for name, value, limit in (("recompute", train.recompute, 0), ("accumulate_steps", train.accumulate_steps, 1)):
+        if train.batch_norm == "update" and value > limit:
+            raise ConfigError(
+                f"--{name} would change what --batch_norm=update learns, statistics of the whole batch: drop one of them"
+            )
     if train.batch_norm == "update" and not train.finetune_blocks:
         raise ConfigError("--batch_norm=update changes a frozen encoder: give --finetune_blocks too")
 

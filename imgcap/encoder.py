@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from imgcap.config import ModelConfig
 from imgcap.errors import ConfigError
+from imgcap.recompute import recomputing
 
 KERAS_SUFFIX = ".keras"
 # Keras' default of 0.99 needs some 500 steps to forget its start; a run from scratch may have fewer.
@@ -35,17 +36,22 @@ class Encoder:
         self.network, self.preprocess = network, preprocess
         self._pooled = pooled
 
-    def __call__(self, images: tf.Tensor, *, update_statistics: bool = False) -> tf.Tensor:
+    def __call__(self, images: tf.Tensor, *, update_statistics: bool = False, recompute: bool = False) -> tf.Tensor:
         """Encodes images.
 
         Args:
             images: float32 [B, H, W, 3] in 0..255.
             update_statistics: whether BatchNorm uses and updates the batch's statistics.
+            recompute: whether the backward pass computes activations again instead of keeping them; not with
+                `update_statistics`, which would be updated twice.
 
         Returns:
             Features float32 [B, L, C], positions row by row.
         """
-        return self.to_features(self.network(self.preprocess(images), training=update_statistics))
+        pixels = self.preprocess(images)
+        if recompute:
+            return self.to_features(recomputing(self.network)(pixels))
+        return self.to_features(self.network(pixels, training=update_statistics))
 
     def to_features(self, grid: tf.Tensor) -> tf.Tensor:
         """The way out: what the network returns as what the decoder takes.

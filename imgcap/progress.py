@@ -76,11 +76,12 @@ class Progress:
     def _time(self, elapsed: float, rate: float) -> str:
         left = self._total - self._done
         if left > 0 and rate > 0:
-            return f"{_clock(left / rate)} left"
-        return f"{_clock(elapsed)} in all"
+            return f"{clock(left / rate)} left"
+        return f"{clock(elapsed)} in all"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration as people read it: `4:05`, `1:00:09`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -174,7 +174,10 @@ def _train_epochs(run: Run, progression: Progression) -> Progression:
 
 def _train_epoch(run: Run, start: Progression) -> Progression:
     settings, epoch, here = run.config.train, start.epoch + 1, start
-    log = TrainingLog(run.metrics, settings.log_every, run.workdir)
+    log = TrainingLog(
+        run.metrics, settings.log_every, run.workdir,
+        last_step=run.last_step(), captions_per_image=run.data.captions_per_image(),
+    )  # fmt: skip
     batches = examples.distribute(
         run.strategy, lambda rows: examples.training_dataset(run.config, run.data, start, rows)
     )

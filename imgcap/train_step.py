@@ -1,5 +1,6 @@
 """The graph of one global step, the same step however many replicas share it."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,11 +19,13 @@ class Totals(NamedTuple):
     Attributes:
         loss: float32 [], nats, summed over tokens.
         tokens: float32 [], real tokens.
+        captions: float32 [], real captions.
         skipped: float32 [], 1 if a gradient overflowed (float16) and the step changed nothing.
     """
 
     loss: tf.Tensor
     tokens: tf.Tensor
+    captions: tf.Tensor
     skipped: tf.Tensor
 
 
@@ -39,6 +42,7 @@ class Gradients(NamedTuple):
 
 
 TrainStep = Callable[[Batch, tf.Tensor], Totals]
+FindGradients = Callable[[Batch, tf.Tensor, tf.Tensor], Gradients]
 
 
 def make_train_step(
@@ -54,7 +58,7 @@ def make_train_step(
     the replicas before they are clipped.
 
     Args:
-        config: seed, cached features, BatchNorm mode, XLA.
+        config: seed, cached features, BatchNorm mode, micro-batches, recomputation, XLA.
         strategy: that shares the step.
         captioner: what is trained.
         optimizer: built on `captioner.trainable_variables`.
@@ -77,7 +81,8 @@ def make_train_step(
         summed = replica.all_reduce("sum", found.gradients)
         skipped = 1.0 - tf.cast(_all_finite(summed), tf.float32) if config.precision == "mixed_float16" else 0.0
         optimizer.apply(summed, trainables)
-        return Totals(found.loss, tokens, tf.convert_to_tensor(skipped) / strategy.num_replicas_in_sync)
+        captions = tf.math.count_nonzero(batch.tokens[:, :, 0], dtype=tf.float32)
+        return Totals(found.loss, tokens, captions, tf.convert_to_tensor(skipped) / strategy.num_replicas_in_sync)
 
     @tf.function(reduce_retracing=True)
     def train_step(batch: Batch, step: tf.Tensor) -> Totals:
@@ -98,9 +103,16 @@ class _GradientFunctions:
         self, config: TrainConfig, captioner: Captioner, objective: Objective, trainables: list[keras.Variable]
     ) -> None:
         self._config, self._captioner, self._objective, self._trainables = config, captioner, objective, trainables
-        self._functions: dict[int, Callable[..., Gradients]] = {}
+        self._functions: dict[int, FindGradients] = {}
 
-    def of_this_replica(self) -> Callable[..., Gradients]:
+    def of_this_replica(self) -> FindGradients:
+        find, count = self._compiled(), self._config.accumulate_steps
+        if count == 1:
+            return find
+        zeros = Gradients(tf.zeros([]), [tf.zeros(variable.shape, variable.dtype) for variable in self._trainables])
+        return functools.partial(_accumulate, find, count, zeros)
+
+    def _compiled(self) -> FindGradients:
         if not self._config.jit:
             return self._find
         number = int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group))
@@ -113,13 +125,48 @@ class _GradientFunctions:
         with tf.GradientTape() as tape:
             inputs = batch.inputs
             if not config.cache_features:
-                inputs = captioner.encoder(inputs, update_statistics=config.batch_norm == "update")
+                inputs = captioner.encoder(
+                    inputs, update_statistics=config.batch_norm == "update", recompute=config.recompute
+                )
             loss = self._objective(inputs, batch.tokens, seed, step).total
             scaled = loss * scale
         gradients = tape.gradient(scaled, [variable.value for variable in self._trainables])
         # Dense: the embedding's rows are too few for sparse updates to pay, and only dense gradients are clipped and
         # added up alike on every device.
         return Gradients(loss, [tf.convert_to_tensor(gradient) for gradient in gradients])
+
+
+def _accumulate(
+    find: FindGradients,
+    count: int,
+    zeros: Gradients,
+    batch: Batch,
+    seed: tf.Tensor,
+    scale: tf.Tensor,
+    step: tf.Tensor,
+) -> Gradients:
+    """Sums what is found in `count` micro-batches, one after the other, so that memory for one of them is enough.
+
+    The scale holds the number of tokens of the whole global batch: nothing is left to be averaged.
+    """
+    parts = Batch(*(_cut(values, count) for values in batch))
+
+    def add(number: tf.Tensor, sums: Gradients) -> tuple[tf.Tensor, Gradients]:
+        part = Batch(*(values[number] for values in parts))
+        # Each part has dropout of its own.
+        found = find(part, tf.random.experimental.stateless_fold_in(seed, number), scale, step)
+        return number + 1, tf.nest.map_structure(tf.add, sums, found)
+
+    # A loop and not `count` copies in the graph, which TensorFlow would run side by side.
+    start = (tf.constant(0), zeros)
+    return tf.while_loop(lambda number, sums: number < count, add, start, parallel_iterations=1)[1]
+
+
+def _cut(values: tf.Tensor, count: int) -> tf.Tensor:
+    """[B, ...] → [count, B / count, ...], filled up with rows of padding that weigh nothing in the loss."""
+    missing = -tf.shape(values)[0] % count
+    filled = tf.pad(values, [[0, missing], *([0, 0] for _ in values.shape[1:])])
+    return tf.reshape(filled, tf.concat([[count, -1], tf.shape(values)[1:]], axis=0))
 
 
 def _all_finite(gradients: list[tf.Tensor]) -> tf.Tensor:

@@ -37,6 +37,10 @@ class TrainingData(NamedTuple):
     steps_per_epoch: int
     images_per_batch: int
 
+    def captions_per_image(self) -> float:
+        """Of the training images, on average."""
+        return self.prepared.captions["train"] / self.prepared.images["train"]
+
 
 def make_training_data(config: Config, encoder: Encoder, replicas: int, prepared: Manifest) -> TrainingData:
     """Finds the examples; stores the encoder's features first where the config wants them.

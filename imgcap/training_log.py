@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from imgcap.checkpoint import Metrics
 from imgcap.errors import RunError
+from imgcap.progress import clock
 from imgcap.train_step import Totals
 
 Element = TypeVar("Element")
@@ -16,21 +17,26 @@ Element = TypeVar("Element")
 class TrainingLog:
     """Adds up losses on the device and reads them every `every` steps: a read waits for the device."""
 
-    def __init__(self, metrics: Metrics, every: int, workdir: Path) -> None:
+    def __init__(
+        self, metrics: Metrics, every: int, workdir: Path, *, last_step: int, captions_per_image: float
+    ) -> None:
         """Starts the clock.
 
         Args:
             metrics: where the lines go.
             every: steps between two lines.
             workdir: named in the error line.
+            last_step: at which the run ends.
+            captions_per_image: of the training images, to count images where a row is a caption.
         """
         self._metrics, self._every, self._workdir = metrics, every, workdir
+        self._last_step, self._captions_per_image = last_step, captions_per_image
         self.note = ""
         self._restart()
 
     def _restart(self) -> None:
         self._totals: Totals | None = None
-        self._waited, self._start = 0.0, time.monotonic()
+        self._steps, self._waited, self._start = 0, 0.0, time.monotonic()
 
     def timed(self, batches: Iterable[Element]) -> Iterator[Element]:
         """Hands batches on and measures how long each was waited for.
@@ -59,8 +65,9 @@ class TrainingLog:
             epoch: its number, from 1.
         """
         # Added on the device: a Python float here would wait for it at every step.
-        before = self._totals or Totals(0.0, 0.0, 0.0)
+        before = self._totals or Totals(0.0, 0.0, 0.0, 0.0)
         self._totals = Totals(*(a + b for a, b in zip(before, totals, strict=True)))
+        self._steps += 1
         if step % self._every == 0:
             self.flush(step, epoch)
 
@@ -76,16 +83,21 @@ class TrainingLog:
         """
         if self._totals is None:
             return
-        total, tokens, skipped = (float(part) for part in self._totals)
-        loss, seconds = total / max(tokens, 1.0), max(time.monotonic() - self._start, 1e-6)
+        totals = Totals(*(float(part) for part in self._totals))
+        loss, seconds = totals.loss / max(totals.tokens, 1.0), max(time.monotonic() - self._start, 1e-6)
         if not math.isfinite(loss):
             raise RunError(
                 f"the loss is not a number at step {step}: lower --learning_rate or --clip_norm; the last checkpoint in "
                 f"{self._workdir} is intact"
             )
-        waiting, speed = self._waited / seconds, tokens / seconds
+        tokens, images = totals.tokens / seconds, totals.captions / self._captions_per_image / seconds
+        # Of the training steps alone: early stopping may end the run before, and dev images take time of their own.
+        waiting, left = self._waited / seconds, (self._last_step - step) * seconds / self._steps
         self._metrics.write(
-            step=step, epoch=epoch, loss=loss, tokens_per_second=speed, waiting=waiting, skipped_steps=skipped
+            step=step, epoch=epoch, loss=loss, tokens_per_second=tokens, images_per_second=images, waiting=waiting,
+            seconds_left=left, skipped_steps=totals.skipped,
+        )  # fmt: skip
+        self.note = (
+            f"loss {loss:.3f}  {tokens:.0f} tokens/s  {images:.1f} images/s  waiting {waiting:.0%}  run {clock(left)} left"
         )
-        self.note = f"loss {loss:.3f}  {speed:.0f} tokens/s  waiting {waiting:.0%}"
         self._restart()

@@ -22,6 +22,22 @@ def pytest_configure() -> None:
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    _keep_exchanges_apart(tf.distribute.MirroredStrategy)
+
+
+def _keep_exchanges_apart(strategy: type) -> None:
+    """Gives each mirrored strategy keys of its own for its exchanges, as TensorFlow's own tests do.
+
+    A process that makes several would else number them alike ("Collective instance 112 expected type 2 … but got type
+    0"); a command makes one.
+    """
+    make = strategy.__init__
+
+    def make_apart(self: object, *arguments: object, **values: object) -> None:
+        strategy._collective_key_base += 100_000
+        make(self, *arguments, **values)
+
+    strategy.__init__ = make_apart
 
 
 @pytest.fixture(autouse=True)

@@ -34,3 +34,16 @@ def test_ten_steps_of_each_combination(
     assert len(found) == 10
     assert trained == 10 or (precision == "mixed_float16" and trained > 4)
     assert found[-1]["loss"] < found[0]["loss"]
+
+
+@pytest.mark.parametrize("strategy", ["default", "mirrored"])
+def test_micro_batches_share_the_loss_scale(train_flags: list[str], tmp_path: Path, strategy: str) -> None:
+    flags = [*train_flags, "--precision=mixed_float16", f"--strategy={strategy}", "--max_steps=10", "--dropout=0"]
+    for count in (1, 2):
+        run = [*flags, f"--accumulate_steps={count}", "--schedule=constant", "--learning_rate=0.01"]
+        assert train(tmp_path / str(count), run) == 0
+    whole, cut = (
+        [line for line in lines(tmp_path / str(count)) if "skipped_steps" in line] for count in (1, 2)
+    )
+    assert [line["skipped_steps"] for line in cut] == [line["skipped_steps"] for line in whole]
+    assert [line["loss"] for line in cut] == pytest.approx([line["loss"] for line in whole], rel=5e-3)

@@ -51,6 +51,23 @@ def test_two_replicas_are_one(train_flags: list[str], tmp_path: Path) -> None:
     assert ciders[0] == ciders[1]
 
 
+# 3 micro-batches of 8 captions or 2 images: some are padded, some are nothing but padding.
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--cache_features", "--strategy=mirrored"],
+        ["--nocache_features", "--finetune_blocks=1", "--batch_size=10", "--noaugment", "--recompute", "--jit"],
+    ],
+)
+def test_micro_batches_are_the_batch(train_flags: list[str], tmp_path: Path, flags: list[str]) -> None:
+    flags = [*train_flags, *flags, "--dropout=0", "--max_steps=6", "--schedule=constant", "--clip_norm=0.5"]
+    assert train(tmp_path / "whole", [flag for flag in flags if flag not in ("--recompute", "--jit")]) == 0
+    assert train(tmp_path / "cut", [*flags, "--accumulate_steps=3"]) == 0
+    np.testing.assert_allclose(losses(tmp_path / "cut"), losses(tmp_path / "whole"), rtol=1e-4)
+    for a, b in zip(weights(tmp_path / "cut"), weights(tmp_path / "whole"), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
 def test_a_run_that_stopped_between_epochs_goes_on(train_flags: list[str], tmp_path: Path) -> None:
     flags = [*train_flags, "--deterministic", "--schedule=constant"]
     assert train(tmp_path / "whole", flags) == 0
@@ -141,6 +158,16 @@ def test_a_truncated_shard(
         (["--batch_size=0"], "--batch_size=0 is below the least value, 1"),
         (["--finetune_blocks=1"], "--finetune_blocks=1 trains the encoder, so its features can't be stored"),
         (["--nocache_features", "--cached_views=2"], "--cached_views=2 is about stored features: give --cache_features"),
+        (["--accumulate_steps=9"], "--accumulate_steps=9 cuts --batch_size=8 into less than one caption each"),
+        (["--recompute"], "--recompute saves memory where the encoder trains: give --finetune_blocks too"),
+        (
+            ["--nocache_features", "--finetune_blocks=-1", "--batch_norm=update", "--recompute"],
+            "--recompute would change what --batch_norm=update learns",
+        ),
+        (
+            ["--nocache_features", "--finetune_blocks=-1", "--batch_norm=update", "--accumulate_steps=2"],
+            "--accumulate_steps would change what --batch_norm=update learns",
+        ),
         (["--cached_views=3"], "--cached_views=3 is above the greatest value, 2"),
         (["--nocache_features", "--batch_norm=update"], "--batch_norm=update changes a frozen encoder"),
         (["--strategy=multi_worker"], "--strategy=multi_worker needs TF_CONFIG"),
