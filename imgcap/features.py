@@ -57,6 +57,7 @@ def store_features(
     key = hashlib.sha256(f"{encoder.fingerprint()} {prepared.fingerprint}".encode()).hexdigest()[:16]
     folder = cache_dir / key
     folder.mkdir(parents=True, exist_ok=True)
+    shape = encoder.features_shape
     names = [name for split in splits for name in prepared.shards[split] if prepared.images[split]]
     encode = tf.function(encoder.__call__, input_signature=[tf.TensorSpec([None, image_size, image_size, 3])])
     images = sum(prepared.images[split] for split in splits)
@@ -66,8 +67,9 @@ def store_features(
                 progress.skip(images // len(names))
                 continue
             _store_shard(encode, data_dir / name, folder / name, image_size, progress)
-    files.write_json(folder / NAME, {"data": prepared.fingerprint, "shape": encoder.features_shape, "dtype": "float16"})
-    return StoredFeatures(folder, encoder.features_shape)
+    if not (folder / NAME).exists():
+        files.write_json(folder / NAME, {"data": prepared.fingerprint, "shape": shape, "dtype": "float16"})
+    return StoredFeatures(folder, shape)
 
 
 def _store_shard(

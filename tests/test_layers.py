@@ -25,11 +25,12 @@ LAYERS = [
     {"imgcap.training_log"},
     {"imgcap.train_step", "imgcap.training_data"},
     {"imgcap.features", "imgcap.captioner", "imgcap.shard_writer", "imgcap.shard_task"},
-    {"imgcap.pipeline", "imgcap.checkpoint", "imgcap.optimizer", "imgcap.runtime", "imgcap.encoder", "imgcap.decoder"},
+    {"imgcap.pipeline", "imgcap.checkpoint", "imgcap.optimizer", "imgcap.runtime", "imgcap.encoder", "imgcap.decoder",
+     "imgcap.workers"},
     {"imgcap.records", "imgcap.image", "imgcap.search", "imgcap.losses", "imgcap.manifest"},
     {"imgcap.image_header", "imgcap.contact_sheet", "imgcap.scores", "imgcap.datasets"},
     {"imgcap.vocabulary", "imgcap.progress", "imgcap.quiet", "imgcap.interruption"},
-    {"imgcap.files", "imgcap.config"},
+    {"imgcap.files", "imgcap.config", "imgcap.cluster"},
     {"imgcap.signature", "imgcap.errors", "imgcap.cpu"},
 ]  # fmt: skip
 
