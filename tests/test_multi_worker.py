@@ -68,6 +68,20 @@ def assert_same_weights(folder: Path) -> None:
         np.testing.assert_array_equal(chief[name], other[name])
 
 
+def test_replicas_that_share_images_unevenly(
+    context: multiprocessing.context.BaseContext, flags: list[str], tmp_path: Path
+) -> None:
+    # Three images in a global batch, for two replicas. In a process of its own: TensorFlow takes the exchanges of a
+    # second MirroredStrategy for those of the first.
+    more = [*flags, "--nocache_features", "--batch_size=16", "--finetune_blocks=1", "--max_steps=8"]
+    mirrored = ["--strategy=mirrored", "--num_logical_cpus=2", f"--workdir={tmp_path / 'two'}"]
+    with started(context, tmp_path, ["mirrored"], [*more, *mirrored]) as process:
+        assert exit_codes(process) == [0], said(tmp_path, "mirrored")
+    assert cli.main(["imgcap-train", *more, "--strategy=default", f"--workdir={tmp_path / 'one'}"]) == 0
+    np.testing.assert_allclose(column(tmp_path / "one", "loss"), column(tmp_path / "two", "loss"), rtol=1e-4)
+    assert column(tmp_path / "one", "dev_cider") == column(tmp_path / "two", "dev_cider")
+
+
 def test_the_chief_alone_speaks(two: Path) -> None:
     words = (two / "chief.out").read_text()
     assert "epoch 2: dev CIDEr" in words and "wrote" in words

@@ -51,14 +51,6 @@ def test_two_replicas_are_one(train_flags: list[str], tmp_path: Path) -> None:
     assert ciders[0] == ciders[1]
 
 
-def test_two_replicas_are_one_on_images(train_flags: list[str], tmp_path: Path) -> None:
-    # Three images in a global batch, which two replicas can't share evenly.
-    flags = [*train_flags, "--nocache_features", "--batch_size=16", "--finetune_blocks=1", "--dropout=0", "--max_steps=8"]
-    assert train(tmp_path / "one", flags) == 0
-    assert train(tmp_path / "two", flags, "--strategy=mirrored") == 0
-    np.testing.assert_allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=1e-4)
-
-
 def test_a_run_that_stopped_between_epochs_goes_on(train_flags: list[str], tmp_path: Path) -> None:
     flags = [*train_flags, "--deterministic", "--schedule=constant"]
     assert train(tmp_path / "whole", flags) == 0
