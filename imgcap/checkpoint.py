@@ -87,6 +87,11 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
+def is_run(workdir: Path) -> bool:
+    """Whether the folder is a run directory."""
+    return (workdir / RUN).is_file()
+
+
 def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Vocabulary) -> Config:
     """Makes a run directory, or checks that the one found is of this config, data and vocabulary.
 
@@ -107,7 +112,7 @@ def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Voca
         "data": manifest.fingerprint,
         "vocabulary": vocabulary.fingerprint,
     }
-    if (workdir / RUN).exists():
+    if is_run(workdir):
         _refuse_other_run(workdir, config, identity)
     else:
         if config.model.encoder.endswith(".keras"):
@@ -330,16 +335,23 @@ def restore_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
 class Metrics:
     """`metrics.jsonl`: one object a logged step, flushed at once."""
 
-    def __init__(self, workdir: Path, step: int) -> None:
-        """Opens the file and drops lines behind `step`: a resumed run writes them again."""
-        self._path = workdir / METRICS
-        if self._path.exists():
+    def __init__(self, workdir: Path | None, step: int) -> None:
+        """Opens the file and drops lines behind `step`: a resumed run writes them again.
+
+        Args:
+            workdir: the run directory; None where another process writes them.
+            step: where the run goes on.
+        """
+        self._path = workdir / METRICS if workdir else None
+        if self._path and self._path.exists():
             lines = self._path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if _step_of(line) <= step]
             files.write_text(self._path, "".join(f"{line}\n" for line in kept))
 
     def write(self, **values: float | int | str) -> None:
         """Appends one line."""
+        if not self._path:
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
             file.flush()

@@ -65,6 +65,11 @@ class PrepareConfig:
         0.01, "Share of unreadable images above which preparation stops.", minimum=0.0, maximum=1.0
     )
     num_processes: int = setting(0, "Processes that read and write; 0 takes one a core.", minimum=0)
+    shard_index: int = setting(0, "Which part this machine prepares, from 0 (see shard_count).", minimum=0)
+    shard_count: int = setting(
+        1, "Machines that prepare this data set together into one output_dir; afterwards one of them merges.", minimum=1
+    )
+    merge: bool = setting(False, "Join the parts of all machines; the other flags must be those the parts had.")
     seed: int = setting(0, "Seed of the split (where no split files exist) and of the order of records.")
 
 
@@ -305,6 +310,8 @@ def validate(section: Any) -> None:
         _validate_value(field.name, getattr(section, field.name), field.metadata)
     if isinstance(section, TrainConfig):
         _validate_training(section)
+    if isinstance(section, PrepareConfig):
+        _validate_preparation(section)
 
 
 def _validate_value(name: str, value: Any, limits: Any) -> None:
@@ -316,6 +323,15 @@ def _validate_value(name: str, value: Any, limits: Any) -> None:
         raise ConfigError(f"--{name}={value} is below the least value, {limits['minimum']}")
     if limits["maximum"] is not None and not value <= limits["maximum"]:
         raise ConfigError(f"--{name}={value} is above the greatest value, {limits['maximum']}")
+
+
+def _validate_preparation(prepare: PrepareConfig) -> None:
+    if prepare.shard_index >= prepare.shard_count:
+        raise ConfigError(
+            f"--shard_index={prepare.shard_index} must be below --shard_count={prepare.shard_count}: parts count from 0"
+        )
+    if prepare.merge and prepare.shard_index:
+        raise ConfigError(f"--shard_index={prepare.shard_index} is one part, --merge joins all: drop one of the two")
 
 
 def _validate_training(train: TrainConfig) -> None:

@@ -81,8 +81,11 @@ def store_features(
                 continue
             encode_views = _views(encode, views if split == AUGMENTED_SPLIT else 1)
             _store_shard(encode_views, data_dir / name, folder / name, image_size, progress)
-    description = {"data": prepared.fingerprint, "shape": encoder.features_shape, "views": views, "dtype": "float16"}
-    files.write_json(folder / NAME, description)
+    if not (folder / NAME).exists():
+        description = {
+            "data": prepared.fingerprint, "shape": encoder.features_shape, "views": views, "dtype": "float16"
+        }  # fmt: skip
+        files.write_json(folder / NAME, description)
     return StoredFeatures(folder, encoder.features_shape, views)
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM as a request: finish the step, write a checkpoint, go."""
+"""SIGTERM as a request: finish the step, write a checkpoint, go. And Ctrl-C where Python can't hear it."""
 
 import signal
 from collections.abc import Iterator
@@ -44,3 +44,18 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
         yield request
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Lets Ctrl-C end the process at once: Python's own handler waits for C++ code to return, which may take for ever."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:
+        # Not the main thread: signals are someone else's business.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -93,7 +93,7 @@ def training_images(
 
     Args:
         paths: image shards.
-        images: images in a global batch, a multiple of the replicas.
+        images: images in a global batch.
         image_size: pixels, height and width.
         augment: whether each image is mirrored half of the time.
         seed: of the run.
@@ -168,7 +168,7 @@ def _whole_images(
     share = _whole_batches(records, images, start, rows)
     # Rows are decoded one by one and batched again, so that a thread takes an image and not a batch.
     decoded = share.unbatch().map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
-    return decoded.padded_batch(images // rows.replicas).prefetch(tf.data.AUTOTUNE)
+    return decoded.padded_batch(_each(images, rows)).prefetch(tf.data.AUTOTUNE)
 
 
 def training_features(
@@ -252,7 +252,7 @@ def evaluation_images(
 
     Args:
         paths: image shards.
-        images: images in a global batch, a multiple of the replicas.
+        images: images in a global batch.
         image_size: pixels, height and width.
         rows: this pipeline's share of each global batch.
 
@@ -266,7 +266,7 @@ def evaluation_images(
 
     share = _whole_batches(_read(paths), images, 0, rows)
     decoded = share.unbatch().map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
-    return decoded.batch(images // rows.replicas).prefetch(tf.data.AUTOTUNE)
+    return decoded.batch(_each(images, rows)).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_features(
@@ -276,7 +276,7 @@ def evaluation_features(
 
     Args:
         paths: feature shards.
-        images: images in a global batch, a multiple of the replicas.
+        images: images in a global batch.
         features_shape: [L, C].
         rows: this pipeline's share of each global batch.
 
@@ -290,7 +290,7 @@ def evaluation_features(
 
     share = _whole_batches(_read(paths), images, 0, rows)
     parsed = share.unbatch().map(parse_row, num_parallel_calls=tf.data.AUTOTUNE)
-    return parsed.batch(images // rows.replicas).prefetch(tf.data.AUTOTUNE)
+    return parsed.batch(_each(images, rows)).prefetch(tf.data.AUTOTUNE)
 
 
 class Reference(NamedTuple):
@@ -356,23 +356,29 @@ def _read(paths: Sequence[Path], epoch_seed: int | None = None) -> tf.data.Datas
 
 
 def _whole_batches(records: tf.data.Dataset, images: int, start: int, rows: Rows) -> tf.data.Dataset:
-    """Numbered records in global batches of exactly `images` rows, this pipeline's share of each.
+    """Numbered records in global batches of `images` rows, filled up for the replicas; this pipeline's share of each.
 
     Returns:
         A data set of (number int64 [B], serialised record string [B], real bool [B]).
     """
+    filled_images = _each(images, rows) * rows.replicas
 
     def fill(number: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        # The last batch is filled up with copies of its first row, marked as not real: one shape for every step.
-        missing = images - tf.shape(number)[0]
+        # Filled up with copies of its first row, marked as not real: one shape for every step and every replica.
+        missing = filled_images - tf.shape(number)[0]
         return (
             tf.concat([number, tf.repeat(number[:1], missing)], axis=0),
             tf.concat([record, tf.repeat(record[:1], missing)], axis=0),
-            tf.range(images) < images - missing,
+            tf.range(filled_images) < filled_images - missing,
         )
 
     filled = records.enumerate().batch(images).skip(start).map(fill)
     return filled.flat_map(lambda *batch: _share(batch, rows))
+
+
+def _each(images: int, rows: Rows) -> int:
+    """Rows of a global batch that each replica gets."""
+    return -(-images // rows.replicas)
 
 
 def _share(batch: tuple[tf.Tensor, ...], rows: Rows) -> tf.data.Dataset:

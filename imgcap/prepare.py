@@ -1,7 +1,8 @@
 """Raw data set → TFRecord shards, vocabulary and manifest; in parallel, and safe to interrupt.
 
 Each finished shard leaves a small part file under `.parts/`; the manifest is written last. A second run of the same
-preparation keeps the finished shards and makes the rest.
+preparation keeps the finished shards and makes the rest. So several machines can share the work: each makes its own
+shards, and when all are there one of them writes the manifest.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +35,26 @@ HELD_OUT_SHARDS = 4
 SHOWN_NAMES = 5
 
 
+class Plan(NamedTuple):
+    """All that is known before an image is opened.
+
+    Attributes:
+        raw: the raw data set.
+        vocabulary: of its training captions.
+        fingerprint: of all that decides the shards.
+        tasks: one a shard.
+        finished: the manifest, where an earlier run wrote it.
+    """
+
+    raw: RawDataset
+    vocabulary: Vocabulary
+    fingerprint: str
+    tasks: list[ShardTask]
+    finished: Manifest | None
+
+
 def prepare(config: PrepareConfig) -> Manifest:
-    """Makes `output_dir` a data set that training can read.
+    """Makes `output_dir` a data set that training can read, or joins what several machines have made there.
 
     Args:
         config: validated settings.
@@ -43,25 +63,50 @@ def prepare(config: PrepareConfig) -> Manifest:
         What was written as `manifest.json`.
 
     Raises:
-        DataError: the raw data is missing or broken, too many images are unreadable, or `output_dir` holds
-            another data set.
+        DataError: the raw data is missing or broken, too many images are unreadable, `output_dir` holds another data
+            set, or a part to be joined is missing or of another preparation.
     """
-    raw = flickr8k.read(Path(config.raw_dir), config.seed)
-    vocabulary = _build_vocabulary(raw, config.min_count)
-    plan = _fingerprint(config, raw, vocabulary)
-    folder = Path(config.output_dir)
-    finished = _finished_before(folder, plan)
-    if finished:
-        return finished
-    tasks = _make_tasks(config, raw, vocabulary, plan)
-    (folder / PARTS).mkdir(parents=True, exist_ok=True)
-    results = _run_tasks(tasks, config.num_processes or os.cpu_count() or 1)
-    _refuse_too_many_unreadable(results, raw, config.max_bad_fraction)
-    vocabulary.save(folder / manifest.VOCABULARY_NAME)
-    written = _make_manifest(config, raw, vocabulary, plan, tasks, results)
+    plan, folder = _make_plan(config), Path(config.output_dir)
+    if plan.finished:
+        return plan.finished
+    results = _read_parts(config, plan.tasks) if config.merge else _run_tasks(plan.tasks, config)
+    _refuse_too_many_unreadable(results, plan.raw, config.max_bad_fraction)
+    plan.vocabulary.save(folder / manifest.VOCABULARY_NAME)
+    written = _make_manifest(config, plan, results)
     manifest.write_manifest(folder, written)
     _remove_parts(folder)
     return written
+
+
+def prepare_part(config: PrepareConfig) -> str:
+    """Makes the shards that fall to this machine, of the several that prepare one data set.
+
+    Args:
+        config: validated settings; the same on all machines but for `shard_index`.
+
+    Returns:
+        A line that says what was made and what comes next.
+
+    Raises:
+        DataError: the raw data is missing or broken, or `output_dir` holds another data set.
+    """
+    plan = _make_plan(config)
+    if plan.finished:
+        return f"{config.output_dir} is joined already"
+    results = _run_tasks(plan.tasks[config.shard_index :: config.shard_count], config)
+    images = sum(result.images for result in results.values())
+    return (
+        f"part {config.shard_index} of {config.shard_count}: {images} images in {len(results)} shards; when all parts are "
+        "made: imgcap-prepare --merge with the same flags but --shard_index"
+    )
+
+
+def _make_plan(config: PrepareConfig) -> Plan:
+    raw = flickr8k.read(Path(config.raw_dir), config.seed)
+    vocabulary = _build_vocabulary(raw, config.min_count)
+    fingerprint = _fingerprint(config, raw, vocabulary)
+    finished = _finished_before(Path(config.output_dir), fingerprint)
+    return Plan(raw, vocabulary, fingerprint, _make_tasks(config, raw, vocabulary, fingerprint), finished)
 
 
 def describe(prepared: Manifest) -> str:
@@ -86,8 +131,11 @@ def describe(prepared: Manifest) -> str:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:SHOWN_NAMES])
-    return f"{len(names)} ({shown}{', …' if len(names) > SHOWN_NAMES else ''})"
+    return f"{len(names)} ({_names(names)})"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
 
 
 def _build_vocabulary(raw: RawDataset, min_count: int) -> Vocabulary:
@@ -101,10 +149,15 @@ def _fingerprint(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary)
     """A hash of all that decides the shards; of the images their names and sizes, since reading all would cost as
     much as preparing."""
     settings = [config.num_shards, config.max_length, config.seed, vocabulary.fingerprint, imgcap.__version__]
-    examples = [
-        [example.image_id, example.path.stat().st_size, example.split, *example.captions] for example in raw.examples
-    ]
-    return hashlib.sha256(json.dumps([settings, examples]).encode()).hexdigest()[:16]
+    return _hash([settings, _identities(raw)])
+
+
+def _identities(raw: RawDataset) -> list[list[str | int]]:
+    return [[example.image_id, example.path.stat().st_size, example.split, *example.captions] for example in raw.examples]
+
+
+def _hash(tree: object) -> str:
+    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
 
 
 def _finished_before(folder: Path, plan: str) -> Manifest | None:
@@ -121,6 +174,14 @@ def _finished_before(folder: Path, plan: str) -> Manifest | None:
 
 def _make_tasks(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary, plan: str) -> list[ShardTask]:
     folder, tasks = Path(config.output_dir), []
+    settings = {
+        "--num_shards": str(config.num_shards),
+        "--max_length": str(config.max_length),
+        "--seed": str(config.seed),
+        "imgcap": imgcap.__version__,
+        "vocabulary": vocabulary.fingerprint,
+        "images and captions": _hash(_identities(raw)),
+    }
     for split in SPLITS:
         examples = [example for example in raw.examples if example.split == split]
         # Shuffled once here, so that neighbours in a shard (taken from one album, say) do not meet in every batch.
@@ -130,11 +191,13 @@ def _make_tasks(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary, 
         for index in range(count):
             path = folder / f"{split}-{index:05d}-of-{count:05d}.tfrecord"
             part = folder / PARTS / f"{path.name}.json"
-            tasks.append(ShardTask(path, part, plan, examples[index::count], vocabulary, config.max_length))
+            tasks.append(ShardTask(path, part, plan, settings, examples[index::count], vocabulary, config.max_length))
     return tasks
 
 
-def _run_tasks(tasks: list[ShardTask], processes: int) -> dict[Path, ShardResult]:
+def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, ShardResult]:
+    (Path(config.output_dir) / PARTS).mkdir(parents=True, exist_ok=True)
+    processes = config.num_processes or os.cpu_count() or 1
     results = {task.path: result for task in tasks if (result := _read_part(task))}
     todo = [task for task in tasks if task.path not in results]
     with Progress("prepare", sum(len(task.examples) for task in tasks), "images") as progress:
@@ -153,7 +216,7 @@ def _run_tasks(tasks: list[ShardTask], processes: int) -> dict[Path, ShardResult
                     progress.advance(len(running[future].examples))
             except OSError as error:
                 raise DataError(
-                    f"{tasks[0].path.parent} can't be written ({error.strerror}): free the disk or mend the folder, then "
+                    f"{config.output_dir} can't be written ({error.strerror}): free the disk or mend the folder, then "
                     "run the same command again"
                 ) from None
             finally:
@@ -162,13 +225,45 @@ def _run_tasks(tasks: list[ShardTask], processes: int) -> dict[Path, ShardResult
 
 
 def _read_part(task: ShardTask) -> ShardResult | None:
-    if not (task.part.is_file() and task.path.is_file()):
-        return None
+    result = _load_result(task.part) if task.path.is_file() else None
+    return result if result and result.plan == task.plan else None
+
+
+def _load_result(part: Path) -> ShardResult | None:
     try:
-        result = ShardResult(**json.loads(task.part.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+        return ShardResult(**json.loads(part.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
-    return result if result.plan == task.plan else None
+
+
+def _read_parts(config: PrepareConfig, tasks: list[ShardTask]) -> dict[Path, ShardResult]:
+    """What the machines have made; refuses what is missing or does not belong together."""
+    for part in sorted((Path(config.output_dir) / PARTS).glob("*.json")):
+        found = _load_result(part)
+        if found and found.plan != tasks[0].plan:
+            _refuse_other_settings(part, found.settings, tasks[0].settings)
+    results = {task.path: result for task in tasks if (result := _read_part(task))}
+    missing = [(number, task) for number, task in enumerate(tasks) if task.path not in results]
+    if missing:
+        lacking = sorted({number % config.shard_count for number, _ in missing})
+        remedy = (
+            f"run --shard_index={', '.join(map(str, lacking))} of --shard_count={config.shard_count} to its end"
+            if config.shard_count > 1
+            else "give --shard_count to learn whose they are, or drop --merge to make them here"
+        )
+        raise DataError(
+            f"{config.output_dir} lacks {len(missing)} of {len(tasks)} shards "
+            f"({_names([task.path.name for _, task in missing])}): {remedy}"
+        )
+    return results
+
+
+def _refuse_other_settings(part: Path, found: dict[str, str], here: dict[str, str]) -> None:
+    differing = [f"{name} {found.get(name)} (here {here[name]})" for name in here if found.get(name) != here[name]]
+    raise DataError(
+        f"{part.name.removesuffix('.json')} was made with {', '.join(differing)}: prepare all parts with the same flags "
+        "from the same raw data, into an empty --output_dir"
+    )
 
 
 def _refuse_too_many_unreadable(results: dict[Path, ShardResult], raw: RawDataset, limit: float) -> None:
@@ -182,20 +277,14 @@ def _refuse_too_many_unreadable(results: dict[Path, ShardResult], raw: RawDatase
         )
 
 
-def _make_manifest(
-    config: PrepareConfig,
-    raw: RawDataset,
-    vocabulary: Vocabulary,
-    plan: str,
-    tasks: list[ShardTask],
-    results: dict[Path, ShardResult],
-) -> Manifest:
-    by_split = {split: [task.path for task in tasks if task.path.name.startswith(f"{split}-")] for split in SPLITS}
+def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardResult]) -> Manifest:
+    raw, vocabulary = plan.raw, plan.vocabulary
+    by_split = {split: [task.path for task in plan.tasks if task.path.name.startswith(f"{split}-")] for split in SPLITS}
     unreadable = {name: why for result in results.values() for name, why in result.unreadable.items()}
     return Manifest(
         imgcap_version=imgcap.__version__,
         dataset=config.dataset,
-        fingerprint=plan,
+        fingerprint=plan.fingerprint,
         vocabulary_fingerprint=vocabulary.fingerprint,
         vocabulary_size=len(vocabulary),
         min_count=config.min_count,

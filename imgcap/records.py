@@ -77,7 +77,8 @@ def to_example(record: Record) -> bytes:
         "tokens": _ints(token for tokens in record.tokens for token in tokens),
         "token_counts": _ints(len(tokens) for tokens in record.tokens),
     }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    # deterministic: else the order of the fields hangs on where the process lies in memory.
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 def with_features(serialized: bytes, features: np.ndarray) -> bytes:
@@ -95,7 +96,7 @@ def with_features(serialized: bytes, features: np.ndarray) -> bytes:
     del fields["image_bytes"]
     # Raw little-endian bytes: half the size of a float list.
     fields["features"].CopyFrom(_bytes(features.astype("<f2").tobytes()))
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def parse_example(serialized: tf.Tensor) -> ParsedRecord:

@@ -1,13 +1,12 @@
 """Strategy by name, precision policy, seeds, devices: how the machine is used."""
 
-import json
-import os
-
 import keras
 import tensorflow as tf
 
+from imgcap.cluster import VARIABLE, load_cluster
 from imgcap.config import TrainConfig
 from imgcap.errors import ConfigError
+from imgcap.interruption import ended_by_ctrl_c
 
 
 def set_up(config: TrainConfig) -> tf.distribute.Strategy:
@@ -28,6 +27,11 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config.strategy)
+    if config.num_logical_cpus > 1 and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ConfigError(
+            f"--num_logical_cpus={config.num_logical_cpus} has no use in a worker, which is one replica without a GPU: "
+            "start more workers"
+        )
     if config.batch_size % strategy.num_replicas_in_sync:
         raise ConfigError(
             f"--batch_size={config.batch_size} can't be split evenly over {strategy.num_replicas_in_sync} replicas: "
@@ -60,36 +64,43 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     Raises:
         ConfigError: 'multi_worker' without a usable TF_CONFIG.
     """
+    if name == "multi_worker" or (name == "auto" and _in_a_cluster()):
+        return _make_multi_worker()
     gpus = tf.config.list_logical_devices("GPU")
     devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
     if name == "auto":
-        name = "multi_worker" if _workers() > 1 else "mirrored" if len(devices) > 1 else "default"
+        name = "mirrored" if len(devices) > 1 else "default"
     if name == "default":
         return tf.distribute.get_strategy()
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(devices[0])
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy(devices)
-    if not _workers():
-        raise ConfigError("--strategy=multi_worker needs TF_CONFIG with a cluster and a task: set it, or use mirrored")
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def _in_a_cluster() -> bool:
+    cluster = load_cluster()
+    return cluster is not None and len(cluster.workers) > 1
+
+
+def _make_multi_worker() -> tf.distribute.Strategy:
+    cluster = load_cluster()
+    if cluster is None:
+        raise ConfigError(f"--strategy=multi_worker needs {VARIABLE} with a cluster and a task: set it, or use mirrored")
+    # No device may have been listed before: collectives are set up together with the devices.
+    gpus = tf.config.list_physical_devices("GPU")
+    implementations = tf.distribute.experimental.CommunicationImplementation
+    # NCCL moves tensors from GPU to GPU; between CPUs a ring of gRPC calls is all there is.
     options = tf.distribute.experimental.CommunicationOptions(
-        implementation=tf.distribute.experimental.CommunicationImplementation.AUTO
+        implementation=implementations.NCCL if gpus else implementations.RING
     )
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-
-
-def _workers() -> int:
+    others = [address for rank, address in enumerate(cluster.workers) if rank != cluster.rank]
+    if others:
+        print(f"worker {cluster.rank} of {len(cluster.workers)}: waiting for {', '.join(others)}", flush=True)
     try:
-        return len(json.loads(os.environ.get("TF_CONFIG", "{}"))["cluster"]["worker"])
-    except KeyError:
-        return 0
-    except ValueError as error:
-        raise ConfigError(f"TF_CONFIG is no JSON ({error}): mend the environment variable") from None
-
-
-def is_chief() -> bool:
-    """Whether this process writes: alone, or worker 0 of TF_CONFIG."""
-    try:
-        return json.loads(os.environ.get("TF_CONFIG", "{}"))["task"]["index"] == 0
-    except KeyError:
-        return True
+        with ended_by_ctrl_c():
+            return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise ConfigError(
+            f"{VARIABLE}: the workers {', '.join(cluster.workers)} can't be joined ({str(error).splitlines()[0][:160]}): "
+            "start all of them, with addresses that reach each other and free ports"
+        ) from None

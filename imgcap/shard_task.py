@@ -8,11 +8,22 @@ from imgcap.vocabulary import Vocabulary
 
 
 class ShardTask(NamedTuple):
-    """What one process writes: a shard and its part file."""
+    """What one process writes: a shard and its part file.
+
+    Attributes:
+        path: the shard.
+        part: the part file.
+        plan: fingerprint of the preparation.
+        settings: what the fingerprint was made of, by the names that people know.
+        examples: the images, in the order of the shard.
+        vocabulary: of the data set.
+        max_length: words of a caption that are used.
+    """
 
     path: Path
     part: Path
     plan: str
+    settings: dict[str, str]
     examples: list[Example]
     vocabulary: Vocabulary
     max_length: int
@@ -23,12 +34,14 @@ class ShardResult(NamedTuple):
 
     Attributes:
         plan: fingerprint of the preparation it belongs to.
+        settings: what the fingerprint was made of.
         images: records written.
         captions: captions in them.
         unreadable: image name to reason.
     """
 
     plan: str
+    settings: dict[str, str]
     images: int
     captions: int
     unreadable: dict[str, str]

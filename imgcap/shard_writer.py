@@ -40,7 +40,7 @@ def write(task: ShardTask) -> ShardResult:
                 yield records.to_example(record)
 
     records.write_shard(task.path, serialised())
-    result = ShardResult(task.plan, counts["images"], counts["captions"], unreadable)
+    result = ShardResult(task.plan, task.settings, counts["images"], counts["captions"], unreadable)
     files.write_json(task.part, result._asdict())
     return result
 

@@ -1,6 +1,7 @@
 """Training: epochs, checkpoints, selection by CIDEr of real decoding."""
 
 import dataclasses
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from imgcap import training_data as examples
 from imgcap.captioner import Captioner, make_captioner, restore_best
 from imgcap.checkpoint import Metrics, Progression
 from imgcap.config import Config
-from imgcap.errors import DataError
+from imgcap.errors import DataError, RunError
 from imgcap.interruption import Preempted, StopRequest, stop_on_sigterm
 from imgcap.manifest import Manifest
 from imgcap.objective import make_objective
@@ -23,6 +24,7 @@ from imgcap.train_step import TrainStep, make_train_step
 from imgcap.training_data import TrainingData
 from imgcap.training_log import TrainingLog
 from imgcap.vocabulary import Vocabulary
+from imgcap.workers import Workers
 
 
 class Run(NamedTuple):
@@ -38,6 +40,7 @@ class Run(NamedTuple):
     step: TrainStep
     caption: evaluate.CaptionStep
     stop: StopRequest
+    workers: Workers
 
     def variables(self) -> checkpoint.Variables:
         """All that a checkpoint holds beside `Progression`."""
@@ -51,8 +54,9 @@ class Run(NamedTuple):
         return {**saved, "averaged": averages} if averages else saved
 
     def save(self, progression: Progression) -> None:
-        """Writes a checkpoint."""
-        checkpoint.save(self.workdir, self.variables(), progression, self.config.train.keep_checkpoints)
+        """Writes a checkpoint; no worker goes on before it is written."""
+        keep = self.config.train.keep_checkpoints
+        self.workers.on_chief(lambda: checkpoint.save(self.workdir, self.variables(), progression, keep))
 
     def last_step(self) -> int:
         """The step at which the run ends if nothing stops it early."""
@@ -86,16 +90,36 @@ def train(config: Config) -> Progression:
     if config.train.finetune_from:
         config = _with_model_of(Path(config.train.finetune_from), config, vocabulary)
     strategy = runtime.set_up(config.train)
-    with checkpoint.locked(workdir), stop_on_sigterm() as stop:
-        config = checkpoint.open_run(workdir, config, prepared, vocabulary)
+    workers = Workers(strategy)
+    with ExitStack() as held, workers.speaking():
+        workers.on_chief(lambda: held.enter_context(checkpoint.locked(workdir)))
+        stop = held.enter_context(stop_on_sigterm())
+        config = _open_run(workdir, config, prepared, vocabulary, workers)
         try:
-            run, progression = _start(config, workdir, strategy, prepared, vocabulary, stop)
-            return _train_epochs(run, progression)
+            run, progression = _start(config, strategy, workers, prepared, vocabulary, stop)
+            progression = _train_epochs(run, progression)
+            print(f"wrote {workdir}; next: imgcap-evaluate --workdir={workdir} --data_dir={config.train.data_dir}")
+            return progression
         except tf.errors.DataLossError as error:
             raise DataError(
                 f"{config.train.data_dir}: a shard is damaged ({error.message[:100]}): run imgcap-prepare into a new "
                 "--output_dir"
             ) from None
+
+
+def _open_run(
+    workdir: Path, config: Config, prepared: Manifest, vocabulary: Vocabulary, workers: Workers
+) -> Config:
+    def open_here() -> Config:
+        return checkpoint.open_run(workdir, config, prepared, vocabulary)
+
+    def open_shared() -> Config:
+        if not checkpoint.is_run(workdir):
+            raise RunError(f"{workdir} is not the chief's: give --workdir a folder that all workers share")
+        return open_here()
+
+    workers.on_chief(open_here)
+    return workers.together(open_shared)
 
 
 def _load_vocabulary(data_dir: Path, prepared: Manifest) -> Vocabulary:
@@ -120,17 +144,20 @@ def _with_model_of(base: Path, config: Config, vocabulary: Vocabulary) -> Config
 
 def _start(
     config: Config,
-    workdir: Path,
     strategy: tf.distribute.Strategy,
+    workers: Workers,
     prepared: Manifest,
     vocabulary: Vocabulary,
     stop: StopRequest,
 ) -> tuple[Run, Progression]:
-    progression = checkpoint.latest(workdir) or Progression()
+    workdir = Path(config.train.workdir)
+    progression = workers.together(lambda: checkpoint.latest(workdir) or Progression())
+    if len(set(workers.gather(progression.step))) > 1:
+        raise RunError(f"the workers find different checkpoints in {workdir}: give --workdir a folder that all share")
     with strategy.scope():
         captioner = _make_captioner(config, vocabulary)
     captioner.encoder.set_trainable(config.train.finetune_blocks, config.train.batch_norm == "update")
-    data = examples.make_training_data(config, captioner.encoder, strategy.num_replicas_in_sync, prepared)
+    data = examples.make_training_data(config, captioner.encoder, workers, prepared)
     with strategy.scope():
         optimizer = make_optimizer(
             config.train,
@@ -138,16 +165,17 @@ def _start(
             captioner.encoder.network.trainable_variables,
             total_steps(config, data),
         )
-    metrics = Metrics(workdir, progression.step)
+    metrics = Metrics(workdir if workers.is_chief else None, progression.step)
     objective = make_objective(config, captioner, examples.reference_tokens(data), total_steps(config, data))
     step = make_train_step(config.train, strategy, captioner, optimizer, objective)
     caption = evaluate.make_caption_step(captioner, strategy, config.decode, encoded=data.stored is not None)
-    run = Run(config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop)
+    run = Run(config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop, workers)
     if progression.step:
         checkpoint.restore(workdir, progression.step, run.variables())
         print(f"resumed {workdir} at step {progression.step}, epoch {progression.epoch + 1}")
     if not config.train.finetune_blocks:
-        checkpoint.save_encoder(workdir, [variable.value for variable in captioner.encoder.variables])
+        encoder = [variable.value for variable in captioner.encoder.variables]
+        workers.on_chief(lambda: checkpoint.save_encoder(workdir, encoder))
     return run, progression
 
 
@@ -197,11 +225,13 @@ def _train_epoch(run: Run, start: Progression) -> Progression:
 
 def _save_if_due(run: Run, here: Progression, log: TrainingLog) -> None:
     every = run.config.train.checkpoint_every
-    if run.stop.received or (every and here.step % every == 0):
+    # Asked at every step: workers that stop at different steps would wait for each other for ever.
+    stopping = run.workers.any(run.stop.received)
+    if stopping or (every and here.step % every == 0):
         # First the loss is looked at: a run that has become NaN must not replace a good checkpoint.
         log.flush(here.step, here.epoch + 1)
         run.save(here)
-    if run.stop.received:
+    if stopping:
         raise Preempted(f"stopped by SIGTERM at step {here.step}, checkpoint written: the same command goes on")
 
 

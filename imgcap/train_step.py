@@ -42,7 +42,7 @@ class Gradients(NamedTuple):
 
 
 TrainStep = Callable[[Batch, tf.Tensor], Totals]
-FindGradients = Callable[[Batch, tf.Tensor, tf.Tensor], Gradients]
+FindGradients = Callable[[Batch, tf.Tensor, tf.Tensor, tf.Tensor], Gradients]
 
 
 def make_train_step(

@@ -13,6 +13,7 @@ from imgcap.config import Config
 from imgcap.encoder import Encoder
 from imgcap.features import StoredFeatures
 from imgcap.manifest import Manifest
+from imgcap.workers import Workers
 
 DEV = "dev"
 IMAGES_A_DEV_BATCH = 32
@@ -42,13 +43,13 @@ class TrainingData(NamedTuple):
         return self.prepared.captions["train"] / self.prepared.images["train"]
 
 
-def make_training_data(config: Config, encoder: Encoder, replicas: int, prepared: Manifest) -> TrainingData:
+def make_training_data(config: Config, encoder: Encoder, workers: Workers, prepared: Manifest) -> TrainingData:
     """Finds the examples; stores the encoder's features first where the config wants them.
 
     Args:
         config: of the run.
         encoder: used for stored features alone.
-        replicas: in all.
+        workers: that train together; the chief alone stores features, if the others find them where it put them.
         prepared: manifest of the image shards.
 
     Returns:
@@ -58,15 +59,17 @@ def make_training_data(config: Config, encoder: Encoder, replicas: int, prepared
         DataError: a split is empty or a shard damaged.
     """
     data_dir, settings = Path(config.train.data_dir), config.train
-    stored = None
-    if settings.cache_features:
+
+    def store() -> StoredFeatures:
         cache_dir = Path(settings.cache_dir) if settings.cache_dir else data_dir / features.FOLDER
-        stored = features.store_features(
+        return features.store_features(
             encoder, data_dir, prepared, cache_dir,
             image_size=config.model.image_size, splits=("train", DEV), views=settings.cached_views,
         )  # fmt: skip
+
+    stored = _chief_first(workers, store) if settings.cache_features else None
     captions_per_image = max(1, round(prepared.captions["train"] / prepared.images["train"]))
-    images_per_batch = max(1, settings.batch_size // captions_per_image // replicas) * replicas
+    images_per_batch = max(1, settings.batch_size // captions_per_image)
     if stored and settings.objective == "cross_entropy":
         counts = {int(length): count for length, count in prepared.token_counts.items()}
         steps = pipeline.feature_steps(counts, settings.batch_size)
@@ -74,6 +77,11 @@ def make_training_data(config: Config, encoder: Encoder, replicas: int, prepared
         steps = -(-prepared.images["train"] // images_per_batch)
     references = pipeline.references(manifest.shard_paths(data_dir, prepared, DEV))
     return TrainingData(prepared, data_dir, stored, references, steps, images_per_batch)
+
+
+def _chief_first(workers: Workers, store: Callable[[], StoredFeatures]) -> StoredFeatures:
+    stored = workers.on_chief(store)
+    return workers.together(lambda: stored or store())
 
 
 def training_dataset(
@@ -125,12 +133,11 @@ def dev_dataset(config: Config, data: TrainingData, rows: pipeline.Rows) -> tf.d
     Returns:
         A data set of `EvaluationBatch`.
     """
-    images = -(-IMAGES_A_DEV_BATCH // rows.replicas) * rows.replicas
     if data.stored:
         paths = data.stored.paths(data.prepared, DEV)
-        return pipeline.evaluation_features(paths, images=images, features_shape=data.stored.shape, rows=rows)
+        return pipeline.evaluation_features(paths, images=IMAGES_A_DEV_BATCH, features_shape=data.stored.shape, rows=rows)
     paths = manifest.shard_paths(data.data_dir, data.prepared, DEV)
-    return pipeline.evaluation_images(paths, images=images, image_size=config.model.image_size, rows=rows)
+    return pipeline.evaluation_images(paths, images=IMAGES_A_DEV_BATCH, image_size=config.model.image_size, rows=rows)
 
 
 def distribute(

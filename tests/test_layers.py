@@ -28,12 +28,13 @@ LAYERS = [
     {"imgcap.objective"},
     {"imgcap.scst"},
     {"imgcap.features", "imgcap.captioner", "imgcap.shard_writer", "imgcap.shard_task"},
-    {"imgcap.pipeline", "imgcap.checkpoint", "imgcap.optimizer", "imgcap.runtime", "imgcap.encoder", "imgcap.decoders"},
+    {"imgcap.pipeline", "imgcap.checkpoint", "imgcap.optimizer", "imgcap.runtime", "imgcap.encoder", "imgcap.decoders",
+     "imgcap.workers"},
     {"imgcap.reward", "imgcap.recompute", "imgcap.records", "imgcap.image", "imgcap.search", "imgcap.losses",
      "imgcap.manifest"},
     {"imgcap.image_header", "imgcap.contact_sheet", "imgcap.scores", "imgcap.datasets"},
     {"imgcap.vocabulary", "imgcap.progress", "imgcap.quiet", "imgcap.interruption"},
-    {"imgcap.files", "imgcap.config"},
+    {"imgcap.files", "imgcap.config", "imgcap.cluster"},
     {"imgcap.signature", "imgcap.errors", "imgcap.cpu"},
 ]  # fmt: skip
 

@@ -11,6 +11,9 @@ def run(config: PrepareConfig, arguments: list[str]) -> None:
     del arguments
     from imgcap import prepare
 
+    if config.shard_count > 1 and not config.merge:
+        print(prepare.prepare_part(config))
+        return
     print(prepare.describe(prepare.prepare(config)))
     print(f"wrote {config.output_dir}; next: imgcap-train --data_dir={config.output_dir} --workdir=RUN")
 

@@ -12,9 +12,6 @@ def run(model: ModelConfig, train: TrainConfig, decode: DecodeConfig, arguments:
     from imgcap import train as training
 
     training.train(Config(model, train, decode))
-    print(
-        f"wrote {train.workdir}; next: imgcap-evaluate --workdir={train.workdir} --data_dir={train.data_dir} --split=test"
-    )
 
 
 COMMAND = command.Command(
