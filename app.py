@@ -24,7 +24,14 @@ from imgcap.datasets.sample import draw_scene
 from imgcap.errors import ServingError
 from serving.answers import Caption
 from serving.client import CaptionClient
-from serving.client_errors import BadImage, DeadlineExceeded, ModelNotFound, Overloaded, ServerUnavailable
+from serving.client_errors import (
+    BadImage,
+    DeadlineExceeded,
+    ModelNotFound,
+    Overloaded,
+    ServerUnavailable,
+    SignatureNotFound,
+)
 from serving.connection import DEFAULT_TARGET, Tls
 from serving.images import SUFFIXES, open_image, read_image, shrink
 
@@ -473,6 +480,8 @@ def sentence(error: ServingError) -> str:
         return "The server is busy. Try again in a moment."
     if isinstance(error, ServerUnavailable):
         return "The server has gone away. Try again in a moment."
+    if isinstance(error, SignatureNotFound):
+        return "This model does not have that kind of search: choose the other one in the settings."
     if isinstance(error, ModelNotFound):
         return f"The server does not have that model: {error}."
     return f"The server could not do it: {error}."

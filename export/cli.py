@@ -10,10 +10,10 @@ from imgcap.config import DecodeConfig, ExportConfig
 def run(config: ExportConfig, decode: dict[str, Any], arguments: list[str]) -> None:
     """Exports and says where."""
     del arguments
-    from export import saved_model
+    from export import card, saved_model
 
     version = saved_model.export(config, decode)
-    print(f"encoder: {saved_model.read_manifest(version)['encoder_description']}")
+    print(f"encoder: {card.read_manifest(version)['encoder_description']}")
     print(f"wrote {version}; next: imgcap-serve --model_base_path={config.output_dir}")
 
 

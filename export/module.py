@@ -1,6 +1,9 @@
 """The captioner as a graph of its own: image bytes in, captions out, the whole search inside."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -10,10 +13,28 @@ from imgcap import signature as contract
 from imgcap.captioner import Captioner
 from imgcap.config import DecodeConfig
 
+Outputs = dict[str, tf.Tensor]
+"""Tensors by their names in `imgcap.signature`."""
+
+
+class Assets(NamedTuple):
+    """Files that a SavedModel carries in its folder `assets/`, under their own names.
+
+    Attributes:
+        vocabulary: a word a line.
+        card: the model's card as JSON in one line; what the file says when the model is loaded is what is served.
+    """
+
+    vocabulary: Path
+    card: Path
+
 
 class CaptionModule(tf.Module):
-    """Holds the captioner's variables and its vocabulary file, and no Keras object: what loads it needs TensorFlow
-    alone."""
+    """Holds the captioner's variables and its assets, and no Keras object: what loads it needs TensorFlow alone.
+
+    Encoder and search are functions of their own that the signatures call, so that a graph of thousands of operations
+    is traced and written once and not for each signature.
+    """
 
     def __init__(
         self,
@@ -21,44 +42,92 @@ class CaptionModule(tf.Module):
         encoder: FastEncoder,
         options: DecodeConfig,
         image_size: int,
-        vocabulary_file: Path,
+        max_pixels: int,
+        assets: Assets,
     ) -> None:
-        """Collects what the signatures need.
+        """Makes the signatures; nothing is traced yet.
 
         Args:
             captioner: trained.
             encoder: takes the place of the captioner's own.
             options: the search that the signatures carry.
             image_size: pixels, height and width the encoder sees.
-            vocabulary_file: copied into the model's assets.
+            max_pixels: pictures that declare more are refused, undecoded.
+            assets: copied into the model's folder.
         """
         super().__init__()
-        self._captioner, self._options, self._image_size = captioner, options, image_size
-        self._encode = encoder.encode
+        self._captioner, self._encoder = captioner, encoder
+        self._image_size, self._max_pixels = image_size, max_pixels
         layers = [*encoder.variables, *captioner.decoder.variables]
         self.weights = [variable.value for variable in layers]
-        self.vocabulary_file = tf.saved_model.Asset(str(vocabulary_file))
+        self.vocabulary_file = tf.saved_model.Asset(str(assets.vocabulary))
+        self.card_file = tf.saved_model.Asset(str(assets.card))
+        self._card = _read_when_loaded(self.card_file)
+        self._make_signatures(options)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=contract.IMAGE_BYTES)])
-    def decode(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The `decode` signature.
+    def _make_signatures(self, options: DecodeConfig) -> None:
+        encode = tf.function(self._encode)
+        widths = {"K": options.beam_width, "T": options.num_tokens}
+        beam = self._make_search(options)
+        self.decode = self._serve(contract.DECODE, lambda rows: beam(*encode(rows)), widths)
+        self.decode_features = self._serve(
+            contract.DECODE_FEATURES, lambda rows: beam(rows, tf.zeros_like(rows[:, 0, 0], tf.string)), widths
+        )
+        first = self._make_search(dataclasses.replace(options, beam_width=1))
+        self.greedy = self._serve(contract.GREEDY, lambda rows: first(*encode(rows)), {**widths, "K": 1})
+        self.encode = self._serve(
+            contract.ENCODE, lambda rows: dict(zip((contract.FEATURES, contract.ERROR), encode(rows), strict=True)), {}
+        )
+        first_line = tf.constant(0, tf.int64)
+        self.describe = self._serve(
+            contract.DESCRIBE, lambda rows: {contract.CARD: tf.fill(tf.shape(rows), self._card.lookup(first_line))}, {}
+        )
+
+    def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
+        """What is served, by name."""
+        functions = {name: getattr(self, name) for name in contract.SIGNATURES if name != contract.SERVING_DEFAULT}
+        return {contract.SERVING_DEFAULT: self.decode, **functions}
+
+    def _serve(
+        self, name: str, answer: Callable[[tf.Tensor], Outputs], sizes: dict[str, int]
+    ) -> tf.types.experimental.GenericFunction:
+        """A signature, with the input and the outputs that the contract gives it.
 
         Args:
-            image_bytes: string [B], encoded image files.
-
-        Returns:
-            The outputs by their names in `imgcap.signature`. A row that is no image has an error, empty captions and
-            zeros; it changes no other row.
+            name: of the signature.
+            answer: its input, of at least one row → its outputs, of as many rows.
+            sizes: of the outputs' axes, K and T.
         """
-        rows = tf.shape(image_bytes)[0]
-        # Fused operations fail on no rows at all: an empty batch is one bad row that is cut off again.
-        filled = tf.concat([image_bytes, tf.fill([tf.cast(rows == 0, tf.int32)], "")], axis=0)
-        decoded = image.decode_rows(filled, self._image_size)
-        captions = self._captioner.caption_features(self._encode(decoded.images), self._options)
-        answer = self._answer(captions, decoded.error)
-        return {name: output[:rows] for name, output in answer.items()}
+        given, returned = contract.SIGNATURES[name]
+        positions, channels = self._captioner.encoder.features_shape
+        sizes = {**sizes, "L": positions, "C": channels}
 
-    def _answer(self, captions: search.Captions, error: tf.Tensor) -> dict[str, tf.Tensor]:
+        def serve(rows: tf.Tensor) -> Outputs:
+            count = tf.shape(rows)[0]
+            # Fused operations fail on no rows at all: an empty batch is one blank row that is cut off again.
+            blank = tf.zeros([tf.cast(count == 0, tf.int32), *rows.shape[1:]], rows.dtype)
+            outputs = answer(tf.concat([rows, blank], axis=0))
+            return {alias: tf.ensure_shape(outputs[alias][:count], _spec(alias, sizes).shape) for alias in returned}
+
+        return tf.function(serve, input_signature=[_spec(given, sizes)])
+
+    def _encode(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Encoded image files, string [B] → features float32 [B, L, C], zeros where there is an error, string [B]."""
+        images, error = image.decode_rows(image_bytes, self._image_size, self._max_pixels)
+        features = self._encoder.encode(images)
+        return tf.where((error == "")[:, tf.newaxis, tf.newaxis], features, 0.0), error
+
+    def _make_search(self, options: DecodeConfig) -> tf.types.experimental.GenericFunction:
+        """A function of features float32 [B, L, C] and errors string [B] to captions; a row with an error has empty
+        captions and zeros, and changes no other row."""
+
+        @tf.function
+        def find(features: tf.Tensor, error: tf.Tensor) -> Outputs:
+            return self._answer(self._captioner.caption_features(features, options), error)
+
+        return find
+
+    def _answer(self, captions: search.Captions, error: tf.Tensor) -> Outputs:
         good = (error == "")[:, tf.newaxis]  # -> [B, 1]
         texts = tf.where(good, self._captioner.to_text(captions.tokens), "")  # -> [B, K]
         scores = tf.where(good, captions.scores, 0.0)
@@ -72,6 +141,18 @@ class CaptionModule(tf.Module):
             contract.ERROR: error,
         }
 
-    def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
-        """What is served, by name."""
-        return {contract.SERVING_DEFAULT: self.decode, contract.DECODE: self.decode}
+
+def _spec(alias: str, sizes: dict[str, int]) -> tf.TensorSpec:
+    dtype, axes = contract.TENSORS[alias]
+    return tf.TensorSpec([sizes.get(axis) for axis in axes.split()], tf.as_dtype(dtype), name=alias)
+
+
+def _read_when_loaded(file: tf.saved_model.Asset) -> tf.lookup.StaticHashTable:
+    """The lines of an asset by their numbers.
+
+    A table and not a constant: the number of a version is known when it is published, long after its graph is written.
+    And not `tf.io.read_file`: a model server knows where the assets lie only while it initialises tables.
+    """
+    index = tf.lookup.TextFileIndex
+    lines = tf.lookup.TextFileInitializer(file, tf.int64, index.LINE_NUMBER, tf.string, index.WHOLE_LINE)
+    return tf.lookup.StaticHashTable(lines, default_value="{}")

@@ -7,12 +7,17 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
+from tensorflow.core.protobuf import saved_model_pb2
 
+from export.card import Facts
 from export.module import CaptionModule
 from imgcap import manifest, records
 from imgcap import signature as contract
@@ -25,6 +30,8 @@ IMAGES = 16
 NOT_AN_IMAGE = b"not an image"
 # The same graph in another process: grappler and thread counts may round differently in the last bits.
 SCORE_TOLERANCE = 1e-4
+# Of the greatest feature. In bfloat16 another order of adding may flip the last of eight bits.
+FEATURE_TOLERANCE = 1e-2
 FORBIDDEN_OPS = ("Cudnn", "PyFunc", "EagerPyFunc")
 
 
@@ -53,57 +60,89 @@ def _draw(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def check(written: Path, module: CaptionModule, images: Sequence[bytes]) -> None:
-    """Compares the written model with the live one, and scans its operations.
+def check(written: Path, module: CaptionModule, facts: Facts, images: Sequence[bytes]) -> None:
+    """Compares the written model with the live one, replays its warm-up file and scans its operations.
 
     Args:
         written: a SavedModel's folder.
         module: what was written.
+        facts: what its card must say.
         images: encoded image files.
 
     Raises:
-        ExportError: captions, errors or scores differ, or an operation is in the graph that a stock server lacks.
+        ExportError: an answer differs, a warm-up request fails, or an operation is in the graph that a stock server
+            lacks.
     """
     _refuse_operations(written)
     rows = [*images, NOT_AN_IMAGE]
-    live = module.decode(tf.constant(rows))
     reloaded = _reload(written, rows)
-    for name in (contract.CAPTION, contract.ERROR):
-        expected = [text.decode() for text in live[name].numpy()]
-        wrong = [row for row, text in enumerate(expected) if text != reloaded[name][row]]
+    given = {contract.IMAGE_BYTES: tf.constant(rows)}
+    for name in (contract.ENCODE, contract.DECODE, contract.GREEDY, contract.DECODE_FEATURES):
+        # The function that was saved; a call by name would trace it anew.
+        live = getattr(module, name).get_concrete_function()(given[contract.SIGNATURES[name][0]])
+        _compare(written, name, live, reloaded)
+        given |= {alias: tensor for alias, tensor in live.items() if alias == contract.FEATURES}
+    if json.loads(reloaded[f"{contract.DESCRIBE}/{contract.CARD}"][0]) != facts:
+        raise ExportError(f"{written}: the card differs after reloading: nothing was published")
+
+
+def _compare(written: Path, name: str, live: Mapping[str, tf.Tensor], reloaded: Mapping[str, np.ndarray]) -> None:
+    """Refuses a signature whose captions, errors, scores or features differ."""
+    for alias in (contract.CAPTION, contract.ERROR):
+        expected = [text.decode() for text in live[alias].numpy()] if alias in live else []
+        found = [text.decode() for text in reloaded[f"{name}/{alias}"]] if alias in live else []
+        wrong = [row for row, text in enumerate(expected) if text != found[row]]
         if wrong:
             raise ExportError(
-                f"{written}: {name} of {len(wrong)} of {len(rows)} images differs after reloading (first: "
-                f"{expected[wrong[0]]!r} became {reloaded[name][wrong[0]]!r}): nothing was published"
+                f"{written}: {alias} of {len(wrong)} of {len(expected)} images differs after reloading (signature {name}, "
+                f"first: {expected[wrong[0]]!r} became {found[wrong[0]]!r}): nothing was published"
             )
-    error = float(np.abs(live[contract.SCORE].numpy() - np.array(reloaded[contract.SCORE])).max())
-    if not error <= SCORE_TOLERANCE:
-        raise ExportError(f"{written}: scores differ by {error:.2g} after reloading: nothing was published")
+    for alias, tolerance in ((contract.SCORE, SCORE_TOLERANCE), (contract.FEATURES, FEATURE_TOLERANCE)):
+        if alias in live:
+            expected, found = live[alias].numpy(), reloaded[f"{name}/{alias}"]
+            error = float(np.abs(expected - found).max())
+            if not error <= tolerance * max(1.0, float(np.abs(expected).max())):
+                raise ExportError(
+                    f"{written}: {alias} differs by {error:.2g} after reloading (signature {name}): nothing was published"
+                )
 
 
-def _reload(written: Path, rows: Sequence[bytes]) -> dict[str, list]:
+def _reload(written: Path, rows: Sequence[bytes]) -> dict[str, np.ndarray]:
+    """What every signature answers in a fresh process, by `signature/output`."""
     request = json.dumps([base64.b64encode(row).decode() for row in rows])
-    # -I: the fresh process finds neither this package's folder nor the user's environment.
-    done = subprocess.run(
-        [sys.executable, "-I", str(RELOADER), str(written)], input=request, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ExportError(f"{written} can't be reloaded ({last[:200]}): nothing was published")
-    return json.loads(done.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        answers = Path(folder, "answers.npz")
+        # -I: the fresh process finds neither this package's folder nor the user's environment.
+        command = [sys.executable, "-I", str(RELOADER), str(written), str(answers)]
+        done = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ExportError(f"{written} can't be reloaded ({last[:200]}): nothing was published")
+        strangers = json.loads(done.stdout)["strangers"]
+        if strangers:
+            raise ExportError(f"{written} needs {', '.join(strangers)} to be loaded: nothing was published")
+        with np.load(answers) as arrays:
+            return dict(arrays)
 
 
-def operations(written: Path) -> set[str]:
-    """The names of all operations in a SavedModel's graph and functions."""
-    from tensorflow.core.protobuf import saved_model_pb2
+def operations(written: Path) -> Counter[str]:
+    """How often each operation stands in a SavedModel's graph and functions.
 
-    saved = saved_model_pb2.SavedModel.FromString((written / "saved_model.pb").read_bytes())
-    graph = saved.meta_graphs[0].graph_def
+    Args:
+        written: its folder.
+    """
+    graph = _read_graph(written)
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    return {node.op for node in nodes}
+    return Counter(node.op for node in nodes)
+
+
+def _read_graph(written: Path) -> graph_pb2.GraphDef:
+    return saved_model_pb2.SavedModel.FromString((written / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
 
 
 def _refuse_operations(written: Path) -> None:
     found = sorted(name for name in operations(written) if name.startswith(FORBIDDEN_OPS))
+    if any(function.attr["_XlaMustCompile"].b for function in _read_graph(written).library.function):
+        found.append("functions compiled by XLA")
     if found:
         raise ExportError(f"{written} holds {', '.join(found)}, which a stock CPU server can't run: nothing was published")

@@ -1,32 +1,30 @@
 """A run → `<output_dir>/<N>/`: written beside, checked, and only then renamed to the next version number."""
 
 import dataclasses
-import os
+import math
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-import imgcap
-from export import optimize, parity, warmup
-from export.module import CaptionModule
-from imgcap import checkpoint, files, image
+from export import card, optimize, parity, versions, warmup
+from export.card import Facts
+from export.module import Assets, CaptionModule
+from imgcap import checkpoint, image
 from imgcap.captioner import Captioner, load_captioner
 from imgcap.config import Config, ExportConfig
 from imgcap.errors import ExportError
-
-MANIFEST = "manifest.json"
-UNFINISHED = ".unfinished"
 
 
 def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     """Writes the run's best checkpoint as the next version of a served model.
 
     Args:
-        config: the run and the model's folder.
+        config: the run, the model's folder, and what is asked of the export.
         overrides: settings of the search that differ from the run's.
 
     Returns:
@@ -34,93 +32,66 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
 
     Raises:
         RunError: the run is missing, unfinished or broken.
-        ExportError: the rewritten encoder's features or the reloaded model's captions are not those of the live
-            one, or the disk can't be written.
+        ExportError: the rewritten encoder's features or the reloaded model's answers are not those of the live
+            one, the disk can't be written, or an old version can't be removed.
     """
     workdir, base = Path(config.workdir), Path(config.output_dir)
     captioner, run_config = load_captioner(workdir)
     options = dataclasses.replace(run_config.decode, **overrides)
     images = parity.sample_images(run_config)
-    encoder, encoder_card = _make_encoder(captioner, run_config, config.optimize, images)
-    module = CaptionModule(
-        captioner, encoder, options, run_config.model.image_size, workdir / checkpoint.VOCABULARY
-    )
-    # The process's number keeps two exports at once out of each other's unfinished work.
-    unfinished = base / f"{UNFINISHED}.{os.getpid()}"
+    encoder, encoder_facts = _make_encoder(captioner, run_config, config, images)
+    facts = card.collect_facts(workdir, run_config, captioner.vocabulary, options, encoder_facts)
+    unfinished = versions.unfinished_folder(base)
     try:
-        unfinished.mkdir(parents=True, exist_ok=True)
-        tf.saved_model.save(module, str(unfinished), signatures=module.signatures())
-        warmup.write_warmup(unfinished)
-        manifest = _manifest(workdir, run_config, dataclasses.asdict(options), captioner)
-        files.write_json(unfinished / MANIFEST, {**manifest, **encoder_card})
+        with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
+            assets = Assets(workdir / checkpoint.VOCABULARY, Path(folder, card.CARD))
+            card.write_line(assets.card, facts)
+            module = CaptionModule(
+                captioner, encoder, options, run_config.model.image_size, config.max_pixels, assets
+            )
+            versions.make_empty(unfinished)
+            tf.saved_model.save(module, str(unfinished), signatures=module.signatures())
+            warmup.write_warmup(unfinished, captioner.encoder.features_shape)
+            card.write_card(unfinished, facts)
         if config.check:
-            parity.check(unfinished, module, images)
-        return _publish(unfinished, base)
-    except OSError as error:
-        raise ExportError(f"{unfinished} can't be written ({error.strerror}): free the disk or mend the folder") from None
+            parity.check(unfinished, module, facts, images)
+        with _writing(unfinished):
+            published = versions.publish(
+                unfinished, base, lambda number: card.write_card(unfinished, {**facts, "version": number})
+            )
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+    versions.prune(published, config.keep)
+    return published
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Says in one line what the disk or TensorFlow, which writes the weights, complains of."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0][:160]
+        raise ExportError(f"{folder} can't be written ({why}): free the disk or mend the folder") from None
 
 
 def _make_encoder(
-    captioner: Captioner, config: Config, kind: str, image_bytes: Sequence[bytes]
-) -> tuple[optimize.FastEncoder, dict[str, Any]]:
-    """The encoder to export, checked on images, and what the manifest says of it."""
-    encoder = optimize.make_fast_encoder(captioner.encoder, kind)
-    card = {
-        "optimize": kind,
+    captioner: Captioner, run: Config, config: ExportConfig, image_bytes: Sequence[bytes]
+) -> tuple[optimize.FastEncoder, Facts]:
+    """The encoder to export, checked on images, and what the card says of images and encoder."""
+    encoder = optimize.make_fast_encoder(captioner.encoder, config.optimize)
+    facts = {
+        "max_pixels": config.max_pixels,
+        "optimize": config.optimize,
         "encoder_description": encoder.description,
         "encoder_numerics": encoder.numerics,
         "cpu_features": list(encoder.cpu_features),
         "intra_op_threads": encoder.intra_op_threads,
     }
-    if kind == optimize.NONE:
-        return encoder, card
-    images = image.decode_rows(tf.constant(list(image_bytes)), config.model.image_size).images
+    if config.optimize == optimize.NONE:
+        return encoder, facts
+    images = image.decode_rows(tf.constant(list(image_bytes)), run.model.image_size, config.max_pixels).images
     check = optimize.check_features(captioner.encoder, encoder, images)
-    return encoder, {**card, "encoder_check": check._asdict()}
-
-
-def _manifest(workdir: Path, config: Config, decode: dict[str, Any], captioner: Any) -> dict[str, Any]:
-    return {
-        "imgcap_version": imgcap.__version__,
-        "tensorflow_version": tf.__version__,
-        "keras_version": keras.__version__,
-        "run": workdir.resolve().name,
-        "step": checkpoint.best_step(workdir),
-        "model": dataclasses.asdict(config.model),
-        "numerics": config.train.precision,
-        "vocabulary_fingerprint": captioner.vocabulary.fingerprint,
-        "vocabulary_size": len(captioner.vocabulary),
-        "decode": decode,
-    }
-
-
-def read_manifest(version: Path) -> dict[str, Any]:
-    """What an exported version says of itself.
-
-    Args:
-        version: its folder.
-
-    Raises:
-        ExportError: there is no manifest, or it can't be read.
-    """
-    return files.read_json(version / MANIFEST, ExportError, "export the run again")
-
-
-def versions(base: Path) -> list[int]:
-    """The version numbers under a model's folder, ascending."""
-    return sorted(int(path.name) for path in base.iterdir() if path.name.isdigit()) if base.is_dir() else []
-
-
-def _publish(unfinished: Path, base: Path) -> Path:
-    """Renames to the first free number: a server that watches the folder sees a whole version or none."""
-    number = max(versions(base), default=0) + 1
-    while True:
-        try:
-            # Renaming onto a folder that another export has just published fails, since it is not empty.
-            return unfinished.rename(base / str(number))
-        except OSError:
-            if not (base / str(number)).exists():
-                raise
-            number += 1
+    # A cosine of nothing is no number, which JSON has no word for.
+    found = {name: value if math.isfinite(value) else None for name, value in check._asdict().items()}
+    return encoder, {**facts, "encoder_check": found}

@@ -2,38 +2,45 @@
 request's graph optimisation."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from export import optimize
 from imgcap import signature as contract
 
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-# Both sizes of slice that a rewritten encoder cuts a batch into.
-BATCH_SIZES = (1, optimize.WIDE_ROWS)
 
 
-def write_warmup(written: Path) -> None:
-    """Writes one record a signature and batch size.
+def write_warmup(written: Path, features_shape: tuple[int, int]) -> None:
+    """Writes a record for each signature and each size that a server pads a batch to.
 
     Args:
         written: the folder of a SavedModel.
+        features_shape: (L, C).
     """
+    rows = {
+        contract.IMAGE_BYTES: tf.constant([_grey_image()]),
+        contract.FEATURES: tf.zeros([1, *features_shape]),
+        contract.QUERY: tf.constant([""]),
+    }
     (written / FILE.parent).mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(written / FILE)) as writer:
-        for batch_size in BATCH_SIZES:
-            writer.write(_record(contract.DECODE, [_grey_image()] * batch_size).SerializeToString())
+        for request in _requests(rows):
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())
 
 
-def _record(signature: str, images: list[bytes]) -> prediction_log_pb2.PredictionLog:
-    request = predict_pb2.PredictRequest(
-        model_spec=model_pb2.ModelSpec(name=contract.MODEL_NAME, signature_name=signature),
-        inputs={contract.IMAGE_BYTES: tf.make_tensor_proto(images)},
-    )
-    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+def _requests(rows: dict[str, tf.Tensor]) -> Iterator[predict_pb2.PredictRequest]:
+    for signature, (given, _) in contract.SIGNATURES.items():
+        for batch_size in contract.BATCH_SIZES:
+            batch = tf.repeat(rows[given], batch_size, axis=0)
+            yield predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(name=contract.MODEL_NAME, signature_name=signature),
+                inputs={given: tf.make_tensor_proto(batch.numpy())},
+            )
 
 
 def _grey_image() -> bytes:

@@ -17,6 +17,12 @@ Section = TypeVar("Section")
 ATTENDING = ("attention", "adaptive")
 """The decoders that look at the grid."""
 
+MAX_PIXELS = 50_000_000
+"""What a picture may declare by default. To decode that many takes 150 MB for a moment, with alpha 1 GB."""
+
+MAX_MAX_PIXELS = 1 << 27
+"""Above this TensorFlow's decoders count bytes in integers that overflow."""
+
 
 def setting(
     default: Any,
@@ -277,6 +283,15 @@ class ExportConfig:
     optimize: str = setting(
         "none", "Rewrite the encoder for CPUs: 'cpu' in float32, 'cpu_bf16' in bfloat16 for CPUs that have it.",
         choices=("none", "cpu", "cpu_bf16"),
+    )
+    max_pixels: int = setting(
+        MAX_PIXELS, "Pictures that declare more pixels are refused before they are decoded.",
+        minimum=1, maximum=MAX_MAX_PIXELS,
+    )
+    keep: int = setting(
+        0, "Versions left after publishing, this one and the newest before it; 0 removes none. What a server pins must "
+        "be among them.",
+        minimum=0,
     )
     check: bool = setting(True, "Reload what was written in a fresh process and compare captions before publishing.")
 

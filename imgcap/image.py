@@ -16,13 +16,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from imgcap import image_header as header
+from imgcap.config import MAX_MAX_PIXELS, MAX_PIXELS
 from imgcap.errors import ConfigError
-
-MAX_PIXELS = 50_000_000
-"""What a picture may declare. To decode that many takes 150 MB for a moment, with alpha 1 GB."""
-
-# Above this TensorFlow's decoders count bytes in integers that overflow.
-MAX_MAX_PIXELS = 1 << 27
 
 # A progressive JPEG goes over its pixels once a scan, and encoders write up to 20. A hostile file of 228 KB
 # and 36 million pixels went over them 210 times, which took 11 s.

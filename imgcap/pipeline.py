@@ -130,7 +130,7 @@ def training_encoded(
 
     Args:
         paths: feature shards.
-        images: images in a global batch, a multiple of the replicas.
+        images: images in a global batch.
         features_shape: [L, C].
         views: stored of each image; every epoch draws one of them.
         seed: of the run.

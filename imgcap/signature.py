@@ -18,7 +18,7 @@ GREEDY = "greedy"
 """IMAGE_BYTES to captions from one beam: the fastest road."""
 
 ENCODE = "encode"
-"""IMAGE_BYTES to FEATURES."""
+"""IMAGE_BYTES to FEATURES, zeros in a row with an ERROR."""
 
 DECODE_FEATURES = "decode_features"
 """FEATURES to captions, as DECODE."""
@@ -62,3 +62,34 @@ ERROR = "error"
 
 CARD = "card"
 """string [B]: the model's card as one JSON object."""
+
+TENSORS = {
+    IMAGE_BYTES: ("string", "B"),
+    FEATURES: ("float32", "B L C"),
+    QUERY: ("string", "B"),
+    CAPTION: ("string", "B"),
+    SCORE: ("float32", "B"),
+    CAPTIONS: ("string", "B K"),
+    SCORES: ("float32", "B K"),
+    TOKENS: ("int32", "B K T"),
+    TOKEN_LOG_PROBS: ("float32", "B K T"),
+    ATTENTION: ("float32", "B K T L"),
+    ERROR: ("string", "B"),
+    CARD: ("string", "B"),
+}
+"""The dtype and the axes of every input and output; B varies from call to call, a model fixes the others."""
+
+_CAPTIONED = (CAPTION, SCORE, CAPTIONS, SCORES, TOKENS, TOKEN_LOG_PROBS, ERROR)
+
+SIGNATURES = {
+    SERVING_DEFAULT: (IMAGE_BYTES, _CAPTIONED),
+    DECODE: (IMAGE_BYTES, _CAPTIONED),
+    GREEDY: (IMAGE_BYTES, _CAPTIONED),
+    ENCODE: (IMAGE_BYTES, (FEATURES, ERROR)),
+    DECODE_FEATURES: (FEATURES, _CAPTIONED),
+    DESCRIBE: (QUERY, (CARD,)),
+}
+"""The input and the outputs of every signature; models that attend add ATTENTION to what is captioned."""
+
+BATCH_SIZES = (1, 2, 4, 8)
+"""What a server pads a batch to, rising; serving/batching.config says the same, and an export is warmed up for these."""

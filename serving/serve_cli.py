@@ -12,11 +12,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgcap import quiet
 from imgcap.cli import command
 from imgcap.config import setting
+from imgcap.cpu import missing_cpu_features
 from imgcap.errors import ConfigError, ServingError
 from imgcap.signature import MODEL_NAME
 from serving.logs import start_logging
@@ -108,6 +109,7 @@ def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
             f"model_base_path {config.model_base_path} does not exist: "
             f"export a model with imgcap-export --output_dir={config.model_base_path}"
         )
+    refuse_cpu(config)
     arguments = binary_command(os.path.abspath(binary), config)
     print(shlex.join(arguments), flush=True)
     os.execv(arguments[0], arguments)
@@ -134,15 +136,37 @@ def with_threads(config: ServeConfig) -> ServeConfig:
     """The settings with the threads that the newest export asks for, where none are given."""
     if config.tensorflow_intra_op_parallelism >= 0:
         return config
+    threads = 0
+    with contextlib.suppress(ValueError, TypeError):
+        threads = int(_newest_manifest(config).get("intra_op_threads", 0))
+    return dataclasses.replace(config, tensorflow_intra_op_parallelism=threads)
+
+
+def refuse_cpu(config: ServeConfig) -> None:
+    """Keeps the real server from a model made for another CPU: it would abort without a word of the reason.
+
+    Raises:
+        ServingError: this machine's CPU lacks what the newest export needs.
+    """
+    missing = missing_cpu_features(_newest_manifest(config).get("cpu_features") or ())
+    if missing:
+        raise ServingError(
+            f"the newest version in {config.model_base_path} needs a CPU with {', '.join(missing)}, which this machine "
+            "lacks: serve it elsewhere or export with --optimize=none"
+        )
+
+
+def _newest_manifest(config: ServeConfig) -> dict[str, Any]:
+    """What the newest export says of itself; nothing where there is none, and where it is broken: that is said when
+    its version is loaded."""
     folders = Path(config.model_base_path).glob("[0-9]*") if config.model_base_path else ()
     versions = {int(path.name): path for path in folders if path.name.isdecimal()}
     newest = versions.get(max(versions, default=0))
-    threads = 0
     if newest is not None:
-        # Whatever is wrong with a manifest is said when its version is loaded.
-        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-            threads = int(json.loads((newest / MANIFEST).read_bytes()).get("intra_op_threads", 0))
-    return dataclasses.replace(config, tensorflow_intra_op_parallelism=threads)
+        with contextlib.suppress(OSError, ValueError):
+            manifest = json.loads((newest / MANIFEST).read_bytes())
+            return manifest if isinstance(manifest, dict) else {}
+    return {}
 
 
 def binary_command(binary: str, config: ServeConfig) -> list[str]:

@@ -118,3 +118,13 @@ def workdir(train_flags: list[str], tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("run")
     assert train.main(["imgcap-train", f"--workdir={folder}", *train_flags]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def models(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder with the run exported and checked as version 1; whoever changes it copies it first."""
+    from export import cli
+
+    base = tmp_path_factory.mktemp("models") / "imgcap"
+    assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={base}"]) == 0
+    return base

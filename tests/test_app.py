@@ -165,6 +165,11 @@ def test_many_are_captioned_in_order_and_a_bad_one_is_named(page, server):
     assert len(server.asked) == 2 and not page.get("progress")
 
 
+def test_a_model_without_greedy_search():
+    missing = app.SignatureNotFound('Serving signature key "greedy" not found.')
+    assert app.sentence(missing).startswith("This model does not have that kind of search: choose the other one")
+
+
 def test_image_is_sent_once_and_as_it_came(page, server):
     first = photo()
     upload(page, first, ("the same again.jpg", first[1], JPEG))

@@ -17,6 +17,7 @@ from test_docs import commands, flags_of, used
 from toy_model import write_toy_model
 
 import serving
+from imgcap.signature import BATCH_SIZES
 from serving.client import CaptionClient
 from serving.http_front import METRICS_PATH
 from serving.metrics import Metrics
@@ -130,6 +131,7 @@ def test_models_config():
 def test_batching_config():
     options = read_batching(SERVING / "batching.config")
     assert options.allowed_batch_sizes[-1] == options.max_batch_size >= 8
+    assert options.allowed_batch_sizes == BATCH_SIZES  # exports are warmed up for these
     assert 0 < options.timeout_seconds <= 0.01  # a lone client pays all of it
 
 

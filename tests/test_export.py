@@ -1,21 +1,26 @@
 """The SavedModel: its contract read back, its captions against evaluation's, and publishing that loses nothing."""
 
+import io
 import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from export import cli, parity, saved_model
-from imgcap import manifest, records
+from export import card, cli, optimize, parity, versions
+from export.module import Assets, CaptionModule
+from imgcap import manifest, pipeline, records
 from imgcap import signature as contract
-
-
-@pytest.fixture(scope="module")
-def models(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("models") / "imgcap"
-    assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={base}"]) == 0
-    return base
+from imgcap.captioner import load_captioner, make_captioner
+from imgcap.checkpoint import load_run
+from imgcap.config import Config, DecodeConfig, ModelConfig
+from imgcap.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -23,59 +28,161 @@ def served(models: Path):
     return tf.saved_model.load(str(models / "1"))
 
 
-def test_signatures_are_the_contract(served) -> None:
-    assert set(served.signatures) == {contract.SERVING_DEFAULT, contract.DECODE}
-    for name in served.signatures:
+@pytest.fixture(scope="module")
+def reloaded(models: Path, workdir: Path) -> dict[str, np.ndarray]:
+    """What every signature answers in a process without this package and without Keras."""
+    return parity._reload(models / "1", [*parity.sample_images(load_run(workdir)[0]), parity.NOT_AN_IMAGE])
+
+
+def test_signatures_are_the_contract(served, models: Path) -> None:
+    facts = card.read_manifest(models / "1")
+    decode = facts["decode"]
+    assert set(served.signatures) == set(contract.SIGNATURES)
+    for name, (given, returned) in contract.SIGNATURES.items():
+        width = 1 if name == contract.GREEDY else decode["beam_width"]
+        sizes = {"B": None, "K": width, "T": decode["max_length"] + 1, "L": 1, "C": 24}
+
+        def described(alias: str, sizes: dict = sizes) -> tuple[str, list[int | None]]:
+            dtype, axes = contract.TENSORS[alias]
+            return dtype, [sizes[axis] for axis in axes.split()]
+
         signature = served.signatures[name]
         inputs = signature.structured_input_signature[1]
-        assert {key: (spec.dtype, spec.shape.as_list()) for key, spec in inputs.items()} == {
-            contract.IMAGE_BYTES: (tf.string, [None])
-        }
-        outputs = {key: (spec.dtype, spec.shape.rank) for key, spec in signature.structured_outputs.items()}
-        assert outputs == {
-            contract.CAPTION: (tf.string, 1),
-            contract.SCORE: (tf.float32, 1),
-            contract.CAPTIONS: (tf.string, 2),
-            contract.SCORES: (tf.float32, 2),
-            contract.TOKENS: (tf.int32, 3),
-            contract.TOKEN_LOG_PROBS: (tf.float32, 3),
-            contract.ERROR: (tf.string, 1),
-        }
+        found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in inputs.items()}
+        assert found == {given: described(given)}, name
+        outputs = signature.structured_outputs
+        found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in outputs.items()}
+        assert found == {alias: described(alias) for alias in returned}, name
 
 
-def test_captions_are_those_of_evaluation(served, workdir: Path, data_dir: Path) -> None:
+def test_the_contract_says_twice_the_same() -> None:
+    """The tables of `imgcap.signature` against what its docstrings tell people."""
+    source = Path(contract.__file__).read_text(encoding="utf-8")
+    told = dict(re.findall(r'^([A-Z_]+) = "\w+"\n"""(\w+ \[[^\]]+\])', source, re.MULTILINE))
+    for alias, (dtype, axes) in contract.TENSORS.items():
+        assert told[alias.upper()] == f"{dtype} [{', '.join(axes.split())}]"
+
+
+def caption_split(served, name: str, data_dir: Path, split: str) -> dict[str, str]:
+    """What a signature says to the images of a split, by image."""
+    paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), split)
+    parsed = list(map(records.parse_example, tf.data.TFRecordDataset([str(path) for path in paths])))
+    answer = served.signatures[name](image_bytes=tf.stack([row.image_bytes for row in parsed]))
+    found = zip((row.image_id.numpy().decode() for row in parsed), answer["caption"].numpy(), strict=True)
+    return {image_id: caption.decode() for image_id, caption in found}
+
+
+@pytest.mark.parametrize(("name", "beam_width"), [(contract.DECODE, 3), (contract.GREEDY, 1)])
+def test_captions_are_those_of_evaluation(name: str, beam_width: int, served, workdir: Path, data_dir: Path) -> None:
     from imgcap.cli import evaluate
 
-    assert evaluate.main(["e", f"--workdir={workdir}", f"--data_dir={data_dir}", "--split=train"]) == 0
+    flags = [f"--workdir={workdir}", f"--data_dir={data_dir}", "--split=train", f"--beam_width={beam_width}"]
+    assert evaluate.main(["e", *flags]) == 0
     rows = [json.loads(line) for line in (workdir / "captions_train.jsonl").read_text().splitlines()]
-    expected = {row["image"]: row["caption"] for row in rows}
-    paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "train")
-    parsed = list(map(records.parse_example, tf.data.TFRecordDataset([str(path) for path in paths])))
-    answer = served.signatures["decode"](image_bytes=tf.stack([row.image_bytes for row in parsed]))
-    found = zip((row.image_id.numpy().decode() for row in parsed), answer["caption"].numpy(), strict=True)
-    assert {image_id: caption.decode() for image_id, caption in found} == expected
+    assert caption_split(served, name, data_dir, "train") == {row["image"]: row["caption"] for row in rows}
 
 
-def test_a_bad_row_leaves_its_neighbours_alone(served, raw_dir: Path) -> None:
+@pytest.mark.parametrize("name", [contract.SERVING_DEFAULT, contract.GREEDY, contract.ENCODE])
+def test_a_bad_row_leaves_its_neighbours_alone(name: str, served, raw_dir: Path) -> None:
     good = [path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:3]]
-    alone = served.signatures["decode"](image_bytes=tf.constant(good))
-    mixed = served.signatures["decode"](image_bytes=tf.constant([good[0], b"text", good[1], b"", good[2][:300], good[2]]))
-    keep = [0, 2, 5]
-    assert tf.gather(mixed["caption"], keep).numpy().tolist() == alone["caption"].numpy().tolist()
+    alone = served.signatures[name](image_bytes=tf.constant(good))
+    mixed = served.signatures[name](image_bytes=tf.constant([good[0], b"text", good[1], b"", good[2][:300], good[2]]))
     assert [bool(error) for error in mixed["error"].numpy()] == [False, True, False, True, True, False]
-    assert mixed["caption"].numpy()[1] == b"" and mixed["score"].numpy()[1] == 0
+    for alias, tensor in mixed.items():
+        np.testing.assert_array_equal(tf.gather(tensor, [0, 2, 5]), alone[alias], err_msg=alias)
+        if alias != contract.ERROR:
+            assert not tf.gather(tensor, [1, 3, 4]).numpy().any(), alias
 
 
-def test_an_empty_batch(served) -> None:
-    answer = served.signatures["decode"](image_bytes=tf.zeros([0], tf.string))
-    assert answer["caption"].shape == [0] and answer["tokens"].shape[0] == 0
+@pytest.mark.parametrize("name", contract.SIGNATURES)
+def test_an_empty_batch(name: str, served) -> None:
+    ((alias, spec),) = served.signatures[name].structured_input_signature[1].items()
+    answer = served.signatures[name](**{alias: tf.zeros([0, *spec.shape[1:]], spec.dtype)})
+    for output, tensor in answer.items():
+        expected = served.signatures[name].structured_outputs[output].shape.as_list()
+        assert tensor.shape.as_list() == [0, *expected[1:]]
 
 
-def test_the_fresh_process_met_no_stranger(models: Path, raw_dir: Path) -> None:
-    rows = [path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:2]]
-    reloaded = parity._reload(models / "1", rows)
-    assert reloaded["strangers"] == []
-    assert all(reloaded["caption"])
+def test_features_stand_for_their_image(served, raw_dir: Path) -> None:
+    images = tf.constant([path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:5]])
+    encoded = served.signatures[contract.ENCODE](image_bytes=images)
+    assert not encoded[contract.ERROR].numpy().any()
+    found = served.signatures[contract.DECODE_FEATURES](features=encoded[contract.FEATURES])
+    for alias, tensor in served.signatures[contract.DECODE](image_bytes=images).items():
+        np.testing.assert_array_equal(found[alias], tensor, err_msg=alias)
+
+
+def test_features_are_those_of_training_bit_for_bit(served, workdir: Path, data_dir: Path) -> None:
+    captioner, config = load_captioner(workdir)
+    paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "train")
+    images = pipeline.evaluation_images(paths, images=8, image_size=config.model.image_size)
+    expected = np.concatenate([tf.function(captioner.encoder)(batch.inputs) for batch in images])
+    parsed = list(map(records.parse_example, tf.data.TFRecordDataset([str(path) for path in paths])))
+    found = served.signatures[contract.ENCODE](image_bytes=tf.stack([row.image_bytes for row in parsed]))
+    assert expected.dtype == np.float32 and found[contract.FEATURES].shape == (32, 1, 24)
+    np.testing.assert_array_equal(found[contract.FEATURES], expected)
+
+
+def test_the_encoder_is_written_once(models: Path) -> None:
+    # Four signatures encode, and the encoder of this run has one convolution.
+    assert parity.operations(models / "1")["Conv2D"] == 1
+
+
+@pytest.mark.parametrize("kind", ["none", "cpu"])
+def test_the_size_on_disk_is_that_of_the_weights(kind: str, workdir: Path, encoder_file: Path, tmp_path: Path) -> None:
+    vocabulary = Vocabulary.load(workdir / "vocab.txt")
+    model = ModelConfig(encoder=str(encoder_file), image_size=32, units=900, embedding_dim=900)
+    captioner = make_captioner(Config(model=model), vocabulary)
+    assets = Assets(workdir / "vocab.txt", tmp_path / "card.json")
+    assets.card.write_text("{}\n")
+    encoder = optimize.make_fast_encoder(captioner.encoder, kind)
+    module = CaptionModule(captioner, encoder, DecodeConfig(), 32, 1000, assets)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
+    on_disk = sum(path.stat().st_size for path in (tmp_path / "1").rglob("*") if path.is_file())
+    weights = sum(4 * int(np.prod(weight.shape)) for weight in captioner.trainable_variables)
+    assert weights > 2e7 and weights < on_disk <= 1.1 * weights
+
+
+def test_a_limit_of_pixels(workdir: Path, tmp_path: Path, raw_dir: Path) -> None:
+    flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck", "--max_pixels=5000"]
+    assert cli.main(["imgcap-export", *flags]) == 0
+    decode = tf.saved_model.load(str(tmp_path / "1")).signatures[contract.DECODE]
+    good = io.BytesIO()
+    Image.open(next((raw_dir / "Images").iterdir())).resize((100, 50)).save(good, "PNG")
+    large = io.BytesIO()
+    Image.new("RGB", (100, 51)).save(large, "PNG")
+    answer = decode(image_bytes=tf.constant([good.getvalue(), large.getvalue()]))
+    assert answer["caption"].numpy()[0] and answer["error"].numpy()[0] == b""
+    assert answer["error"].numpy()[1].startswith(b"declares 100x51 pixels, above the limit of 5000")
+    assert card.read_manifest(tmp_path / "1")["max_pixels"] == 5000
+
+
+@pytest.mark.parametrize("value", ["0", "134217729"])
+def test_a_limit_that_is_none(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["imgcap-export", "--workdir=w", "--output_dir=o", f"--max_pixels={value}"]) == 2
+    assert f"--max_pixels={value} is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_numerics_are_declared(precision: str, workdir: Path, data_dir: Path, tmp_path: Path) -> None:
+    from imgcap.cli import evaluate
+
+    # Weights are float32 under every policy, so a run is one of another policy by its config alone.
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    settings = json.loads((run / "config.json").read_text())
+    settings["train"]["precision"] = precision
+    (run / "config.json").write_text(json.dumps(settings))
+    try:
+        assert cli.main(["imgcap-export", f"--workdir={run}", f"--output_dir={tmp_path / 'm'}", "--nocheck"]) == 0
+        assert evaluate.main(["e", f"--workdir={run}", f"--data_dir={data_dir}", "--split=dev"]) == 0
+    finally:
+        keras.config.set_dtype_policy("float32")
+    facts = card.read_manifest(tmp_path / "m" / "1")
+    assert facts["numerics"] == precision and facts["encoder_numerics"] == precision.removeprefix("mixed_")
+    rows = [json.loads(line) for line in (run / "captions_dev.jsonl").read_text().splitlines()]
+    served = tf.saved_model.load(str(tmp_path / "m" / "1"))
+    assert caption_split(served, contract.DECODE, data_dir, "dev") == {row["image"]: row["caption"] for row in rows}
 
 
 def test_what_is_inside(models: Path, workdir: Path) -> None:
@@ -85,30 +192,63 @@ def test_what_is_inside(models: Path, workdir: Path) -> None:
     made = json.loads((models / "1" / "manifest.json").read_text())
     assert made["numerics"] == "float32" and made["decode"]["beam_width"] == 3
     warmup = tf.data.TFRecordDataset(str(models / "1" / "assets.extra" / "tf_serving_warmup_requests"))
-    logs = [prediction_log_pb2.PredictionLog.FromString(row) for row in warmup.as_numpy_iterator()]
-    assert [len(log.predict_log.request.inputs["image_bytes"].string_val) for log in logs] == [1, 8]
-    assert not any(name.startswith(parity.FORBIDDEN_OPS) for name in parity.operations(models / "1"))
-
-
-def test_versions_never_overwrite(models: Path, workdir: Path) -> None:
-    before = (models / "1" / "saved_model.pb").read_bytes()
-    (models / "7").mkdir()
-    (models / "notes").mkdir(exist_ok=True)
-    assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={models}", "--nocheck"]) == 0
-    assert (models / "8" / "saved_model.pb").exists()
-    assert (models / "1" / "saved_model.pb").read_bytes() == before
-    assert saved_model.versions(models) == [1, 7, 8]
-
-
-def test_a_model_that_captions_otherwise_is_not_published(
-    workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(
-        parity, "_reload", lambda written, rows: {"caption": ["a cat"] * len(rows), "error": [""] * len(rows)}
+    requests = [prediction_log_pb2.PredictionLog.FromString(row).predict_log.request for row in warmup.as_numpy_iterator()]
+    found = [
+        (request.model_spec.signature_name, alias, tf.make_ndarray(proto).shape[0])
+        for request in requests
+        for alias, proto in request.inputs.items()
+    ]
+    assert sorted(found) == sorted(
+        (name, given, rows) for name, (given, _) in contract.SIGNATURES.items() for rows in (1, 2, 4, 8)
     )
+    assert not any(name.startswith(parity.FORBIDDEN_OPS) for name in parity.operations(models / "1"))
+    assert [path.name for path in models.iterdir()] == ["1"]
+
+
+def test_versions_never_overwrite(models: Path, workdir: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path, dirs_exist_ok=True)
+    before = (tmp_path / "1" / "saved_model.pb").read_bytes()
+    (tmp_path / "7").mkdir()
+    (tmp_path / "notes").mkdir()
+    flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck"]
+    assert cli.main(["imgcap-export", *flags]) == 0
+    assert (tmp_path / "8" / "saved_model.pb").exists()
+    assert (tmp_path / "1" / "saved_model.pb").read_bytes() == before
+    assert list(versions.find_versions(tmp_path)) == [1, 7, 8]
+    assert cli.main(["imgcap-export", *flags, "--keep=2"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["8", "9", "notes"]
+
+
+@pytest.mark.parametrize(
+    ("change", "altered", "message"),
+    [
+        ("greedy/caption", lambda texts: np.full_like(texts, b"?"), "caption of 17 of 17 .*greedy, first: '.+' became"),
+        ("encode/features", lambda values: values * 1.1, r"features differs by .*signature encode"),
+        ("describe/card", lambda texts: np.array([b"{}"]), "the card differs after reloading"),
+    ],
+)
+def test_a_model_that_answers_otherwise_is_not_published(
+    change: str,
+    altered: Callable,
+    message: str,
+    reloaded: dict[str, np.ndarray],
+    workdir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = {**reloaded, change: altered(reloaded[change])}
+    monkeypatch.setattr(parity, "_reload", lambda written, rows: answers)
     assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={tmp_path}"]) == 1
-    assert "differs after reloading" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert re.search(message, error) and "nothing was published" in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fresh_process_asks_every_signature(reloaded: dict[str, np.ndarray]) -> None:
+    expected = {f"{name}/{alias}" for name, (_, returned) in contract.SIGNATURES.items() for alias in returned}
+    assert set(reloaded) == expected
+    assert json.loads(reloaded["describe/card"][0])["version"] == 1
 
 
 def test_an_operation_a_server_lacks(tmp_path: Path) -> None:

@@ -121,6 +121,20 @@ def test_real_server_is_not_started_on_a_missing_folder(tmp_path):
     assert done.returncode == 1 and done.stdout == "" and "/no/models does not exist" in done.stderr
 
 
+def test_a_model_for_another_cpu_is_refused_before_the_real_server_aborts(tmp_path):
+    fake_binary(tmp_path)
+    for version, needed in (("1", ["no_such_cpu"]), ("2", [])):
+        (tmp_path / "models" / version).mkdir(parents=True)
+        (tmp_path / "models" / version / "manifest.json").write_text(json.dumps({"cpu_features": needed}))
+    flags = [f"--model_base_path={tmp_path / 'models'}"]
+    assert run(*flags, path=f"{tmp_path}:/bin").returncode == 0
+    (tmp_path / "models" / "10").mkdir()
+    (tmp_path / "models" / "10" / "manifest.json").write_text('{"cpu_features": ["no_such_cpu"]}')
+    done = run(*flags, path=f"{tmp_path}:/bin")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "needs a CPU with no_such_cpu, which this machine lacks: serve it elsewhere" in done.stderr
+
+
 def test_threads_are_those_that_the_newest_export_asks_for(tmp_path):
     for version, text in {"2": '{"intra_op_threads": 3}', "10": '{"intra_op_threads": 1}', "x": "{"}.items():
         (tmp_path / version).mkdir()

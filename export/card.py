@@ -1,0 +1,232 @@
+"""What an exported version says of itself: one tree of facts, written as `manifest.json` for programs, as the card that
+the `describe` signature answers, and as `MODEL_CARD.md` for people. What is not known is None there, and "unknown"."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import imgcap
+from imgcap import checkpoint, files, manifest
+from imgcap import signature as contract
+from imgcap.config import Config, DecodeConfig
+from imgcap.errors import DataError, ExportError, RunError
+from imgcap.scores import NAMES
+from imgcap.vocabulary import Vocabulary
+
+MANIFEST = "manifest.json"
+CARD = "card.json"
+MODEL_CARD = "MODEL_CARD.md"
+ASSETS = "assets"
+
+Facts = dict[str, Any]
+"""A tree that JSON can hold."""
+
+NOT_SCORED = "Not scored: run imgcap-evaluate, then export again."
+INTENDED_USE = """\
+Describing a photograph in one sentence, as a draft for a person who can see it too: alternative texts, search, sorting.
+It is not meant to identify people, nor for decisions about them, nor where a wrong sentence does harm, such as guiding
+someone who can't see."""
+LIMITS = """\
+* It knows the words of its vocabulary and no other, and sees the world as its training photographs and their writers did:
+  whatever is rare or absent there is named wrongly and with confidence, and what the writers assumed of people (sex, age,
+  occupation) it assumes too.
+* It was scored on photographs like those it was trained on, if at all; on others expect less.
+* A score says how likely the words are to the model, not that they are true.
+* It reads JPEG, PNG, GIF, BMP and WebP (the first frame); text in a picture it does not read."""
+
+
+def collect_facts(
+    workdir: Path, config: Config, vocabulary: Vocabulary, options: DecodeConfig, more: Facts
+) -> Facts:
+    """All that is known of a run when it is exported.
+
+    Args:
+        workdir: the run directory.
+        config: of the run.
+        vocabulary: of the run.
+        options: the search that the signatures carry.
+        more: what the export adds: limits, and what was done to the encoder.
+
+    Returns:
+        The facts, without the number of the version, which is None until the version is published.
+
+    Raises:
+        RunError: the run has no checkpoint.
+        ExportError: a file of scores is broken.
+    """
+    progression = checkpoint.latest(workdir)
+    step = checkpoint.best_step(workdir)
+    known = progression is not None and progression.best_step == step
+    facts = {
+        "name": contract.MODEL_NAME,
+        "version": None,
+        "imgcap_version": imgcap.__version__,
+        "tensorflow_version": tf.__version__,
+        "keras_version": keras.__version__,
+        "run": workdir.resolve().name,
+        "step": step,
+        "model": _without_folders(dataclasses.asdict(config.model)),
+        "numerics": config.train.precision,
+        "vocabulary_fingerprint": vocabulary.fingerprint,
+        "vocabulary_size": len(vocabulary),
+        "decode": dataclasses.asdict(options),
+        **more,
+        "data": _data_facts(workdir, config),
+        "training": _without_folders(dataclasses.asdict(config.train)),
+        "dev_cider": round(progression.best_cider, 2) if known else None,
+        "scores": _scores(workdir, step),
+    }
+    # As they come back from a file, which has no tuples.
+    return json.loads(json.dumps(facts))
+
+
+def _without_folders(settings: Facts) -> Facts:
+    """Settings without those that say where something was computed, and of paths only the last part: a card goes to
+    whoever asks the server."""
+    return {
+        name: Path(value).name if isinstance(value, str) and os.sep in value else value
+        for name, value in settings.items()
+        if name not in checkpoint.MOVABLE
+    }
+
+
+def _data_facts(workdir: Path, config: Config) -> Facts:
+    run = files.read_json(workdir / checkpoint.RUN, RunError, "give --workdir a directory that imgcap-train wrote")
+    facts: Facts = dict.fromkeys(("dataset", "split_source", "images", "captions", "text"))
+    try:
+        prepared = manifest.load_manifest(Path(config.train.data_dir))
+    except DataError:  # It was moved, and nothing but the card misses it.
+        prepared = None
+    if prepared is not None and prepared.fingerprint == run["data"]:
+        facts = {name: getattr(prepared, name) for name in facts}
+    return {"fingerprint": run["data"], **facts}
+
+
+def _scores(workdir: Path, step: int) -> Facts:
+    """The scores of a checkpoint by split; those of another checkpoint are passed over."""
+    found = {}
+    for path in sorted(workdir.glob("scores_*.json")):
+        tree = files.read_json(path, ExportError, "run imgcap-evaluate again, or remove it")
+        try:
+            if tree["step"] == step:
+                kept = ("images", "decode", "intervals", *NAMES)
+                found[tree["split"]] = {name: tree[name] for name in kept}
+        except (KeyError, TypeError) as error:
+            raise ExportError(f"{path} holds no scores ({error}): run imgcap-evaluate again, or remove it") from None
+    return found
+
+
+def write_card(version: Path, facts: Facts) -> None:
+    """Writes the facts into a version's folder, in the three forms.
+
+    Args:
+        version: the folder; has the folder `assets`.
+        facts: from `collect_facts`.
+    """
+    files.write_json(version / MANIFEST, facts)
+    write_line(version / ASSETS / CARD, facts)
+    files.write_text(version / MODEL_CARD, format_card(facts))
+
+
+def write_line(path: Path, facts: Facts) -> None:
+    """Writes the facts as JSON in one line, as a SavedModel's asset has them.
+
+    Args:
+        path: the file; its folder must exist.
+        facts: from `collect_facts`.
+    """
+    files.write_text(path, json.dumps(facts, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_manifest(version: Path) -> Facts:
+    """What an exported version says of itself.
+
+    Args:
+        version: its folder.
+
+    Raises:
+        ExportError: there is no manifest, or it can't be read.
+    """
+    return files.read_json(version / MANIFEST, ExportError, "export the run again")
+
+
+def format_card(facts: Facts) -> str:
+    """The facts for people.
+
+    Args:
+        facts: from `collect_facts`.
+
+    Returns:
+        Markdown.
+    """
+    model, decode = facts["model"], facts["decode"]
+    about = {
+        "encoder": f"{model['encoder']}, images of {model['image_size']} × {model['image_size']}",
+        "encoder as exported": facts["encoder_description"],
+        "CPU features it needs": ", ".join(facts["cpu_features"]) or "none",
+        "decoder": f"{model['decoder']}: LSTM of {model['units']} units, word embedding of {model['embedding_dim']}",
+        "numerics": facts["numerics"],
+        "vocabulary": f"{facts['vocabulary_size']} words, fingerprint {facts['vocabulary_fingerprint']}",
+        "run": f"{facts['run']}, step {facts['step']}",
+        "made with": f"imgcap {facts['imgcap_version']}, TensorFlow {facts['tensorflow_version']}, "
+        f"Keras {facts['keras_version']}",
+    }
+    limits = (
+        f"* A picture that declares more than {facts['max_pixels']:,} pixels is refused.\n"
+        f"* A caption has at most {decode['max_length']} words."
+    )
+    sections = {
+        f"Model card: {facts['name']}, version {_known(facts['version'])}": _table(about),
+        "Intended use": INTENDED_USE,
+        "Data": _format_data(facts["data"]),
+        "Training": f"Best CIDEr on dev: {_known(facts['dev_cider'])}.\n\n{_table(facts['training'])}",
+        "Scores": _format_scores(facts["scores"], decode),
+        "Decoding": _table(decode),
+        "Limits": f"{LIMITS}\n{limits}",
+    }
+    titles = ["# ", *["## "] * (len(sections) - 1)]
+    return "\n".join(
+        f"{mark}{title}\n\n{text}\n" for mark, (title, text) in zip(titles, sections.items(), strict=True)
+    )
+
+
+def _format_data(data: Facts) -> str:
+    about = {
+        "layout": data["dataset"],
+        "splits": data["split_source"],
+        "fingerprint": data["fingerprint"],
+        "words of a caption, mean": (data["text"] or {}).get("length_mean"),
+    }
+    counts = {
+        f"{split}: images, captions": f"{images:,}, {data['captions'][split]:,}"
+        for split, images in (data["images"] or {}).items()
+    }
+    return _table({**about, **(counts or {"images, captions": None})})
+
+
+def _format_scores(scores: Facts, decode: Facts) -> str:
+    if not scores:
+        return NOT_SCORED
+    lines = [f"| split | images | {' | '.join(NAMES)} | decoding |", f"|{'---|' * (len(NAMES) + 3)}"]
+    for split, found in scores.items():
+        cells = [
+            f"{found[name]:.1f} [{', '.join(f'{limit:.1f}' for limit in found['intervals'][name])}]" for name in NAMES
+        ]
+        differing = [f"{name}={value}" for name, value in found["decode"].items() if decode.get(name) != value]
+        lines.append(f"| {split} | {found['images']} | {' | '.join(cells)} | {', '.join(differing) or 'as exported'} |")
+    return "\n".join(["× 100, with intervals of 95 % (bootstrap over images).", "", *lines])
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    lines = [f"| {name} | {_known(value)} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _known(value: Any) -> str:
+    return "unknown" if value is None else str(value) or "–"

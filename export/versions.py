@@ -1,0 +1,90 @@
+"""The numbered versions in a model's folder: published by rename, never overwritten, the oldest removed on demand."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from imgcap.errors import ExportError
+
+UNFINISHED = ".unfinished"
+REMOVED = ".removed"
+
+
+def find_versions(base: Path) -> dict[int, Path]:
+    """The versions of a model, as a server finds them.
+
+    Args:
+        base: the model's folder; may be absent.
+
+    Returns:
+        Folders by their numbers, rising.
+    """
+    found = [path for path in base.iterdir() if path.name.isdecimal() and path.is_dir()] if base.is_dir() else []
+    return {int(path.name): path for path in sorted(found, key=lambda path: int(path.name))}
+
+
+def unfinished_folder(base: Path) -> Path:
+    """Where this process writes a version that is not published yet; servers pass over its name.
+
+    Args:
+        base: the model's folder.
+    """
+    # The process's number keeps two exports at once out of each other's unfinished work.
+    return base / f"{UNFINISHED}.{os.getpid()}"
+
+
+def make_empty(folder: Path) -> None:
+    """Makes a folder, and first removes what a killed process may have left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def publish(unfinished: Path, base: Path, number_it: Callable[[int], None]) -> Path:
+    """Renames to the first free number: a server that watches the folder sees a whole version or none.
+
+    Args:
+        unfinished: the whole version; gone afterwards.
+        base: the model's folder.
+        number_it: writes the version's number into `unfinished`; called again if another export took it.
+
+    Returns:
+        The version's folder.
+    """
+    number = max(find_versions(base), default=0) + 1
+    while True:
+        number_it(number)
+        try:
+            # Renaming onto a folder that another export has just published fails, since it is not empty.
+            return unfinished.rename(base / str(number))
+        except OSError:
+            if not (base / str(number)).exists():
+                raise
+            number += 1
+
+
+def prune(published: Path, keep: int) -> list[int]:
+    """Removes old versions.
+
+    Args:
+        published: a version; it stays, and so does all that is newer: another export may have just published that.
+        keep: how many versions stay of this one and older ones; 0 is all.
+
+    Returns:
+        The numbers of what was removed.
+
+    Raises:
+        ExportError: a version can't be removed.
+    """
+    older = {number: path for number, path in find_versions(published.parent).items() if number < int(published.name)}
+    removed = list(older)[: max(0, len(older) + 1 - keep)] if keep else []
+    for number in removed:
+        try:
+            # Renamed first: a server that looks meanwhile must not find half a version.
+            hidden = older[number].rename(published.parent / f"{REMOVED}.{number}.{os.getpid()}")
+            hidden.unlink() if hidden.is_symlink() else shutil.rmtree(hidden)
+        except OSError as error:
+            raise ExportError(
+                f"{published} is published, but {older[number]} can't be removed ({error.strerror}): remove it by hand"
+            ) from None
+    return removed
