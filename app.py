@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import streamlit as st
-from PIL import Image
 
 from imgcap import signature as contract
 from imgcap.datasets.sample import draw_scene
@@ -33,6 +32,7 @@ from serving.client_errors import (
     SignatureNotFound,
 )
 from serving.connection import DEFAULT_TARGET, Tls
+from serving.heatmap import shade
 from serving.images import SUFFIXES, open_image, read_image, shrink
 
 MAX_PHOTOS = 50
@@ -325,13 +325,12 @@ def show_attention(thumbnail: bytes, caption: Caption) -> None:
         thumbnail: the photo.
         caption: with attention.
     """
-    words = caption.text.split()[: len(caption.attention)]
-    numbered = [f"{number}. {word}" for number, word in enumerate(words, start=1)]
+    numbered = [f"{number}. {word}" for number, (word, _) in enumerate(caption.attended, start=1)]
     key = hashlib.sha256(thumbnail).hexdigest()
     chosen = st.select_slider("Where the model looks for the word", numbered, key=f"attention {key}")
-    number = numbered.index(chosen)
-    alt = f"The photograph, bright where the model looks for “{words[number]}”"
-    st.image(draw_attention(thumbnail, caption.attention[number]), alt=alt, width="stretch")
+    word, weights = caption.attended[numbered.index(chosen)]
+    alt = f"The photograph, bright where the model looks for “{word}”"
+    st.image(draw_attention(thumbnail, weights), alt=alt, width="stretch")
 
 
 def show_waiting(photo: Photo) -> None:
@@ -449,24 +448,9 @@ def bars(caption: Caption) -> str:
 
 @st.cache_data(max_entries=500, show_spinner=False)
 def draw_attention(thumbnail: bytes, weights: tuple[float, ...]) -> bytes:
-    """A photo that is dark except where the weights are high.
-
-    Args:
-        thumbnail: an encoded image.
-        weights: of L positions in a square grid, row by row, at least 0.
-
-    Returns:
-        A JPEG.
-    """
-    photo = open_image(thumbnail).convert("RGB")
-    side = math.isqrt(len(weights))
-    peak = max(weights) or 1.0
-    grid = Image.new("L", (side, side))
-    grid.putdata([round(255 * max(0.0, weight) / peak) for weight in weights[: side * side]])
-    light = grid.resize(photo.size, Image.Resampling.BICUBIC)
+    """A photo that is dark except where the weights are high, as `serving.heatmap.shade` draws it: a JPEG."""
     buffer = io.BytesIO()
-    dark = Image.blend(photo, Image.new("RGB", photo.size), 0.8)
-    Image.composite(photo, dark, light).save(buffer, "JPEG", quality=85)
+    shade(open_image(thumbnail).convert("RGB"), weights).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
 

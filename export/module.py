@@ -58,6 +58,7 @@ class CaptionModule(tf.Module):
         super().__init__()
         self._captioner, self._encoder = captioner, encoder
         self._image_size, self._max_pixels = image_size, max_pixels
+        self._contract = contract.ATTENDING_SIGNATURES if captioner.attends else contract.SIGNATURES
         layers = [*encoder.variables, *captioner.decoder.variables]
         self.weights = [variable.value for variable in layers]
         self.vocabulary_file = tf.saved_model.Asset(str(assets.vocabulary))
@@ -98,7 +99,7 @@ class CaptionModule(tf.Module):
             answer: its input, of at least one row → its outputs, of as many rows.
             sizes: of the outputs' axes, K and T.
         """
-        given, returned = contract.SIGNATURES[name]
+        given, returned = self._contract[name]
         positions, channels = self._captioner.encoder.features_shape
         sizes = {**sizes, "L": positions, "C": channels}
 
@@ -123,7 +124,12 @@ class CaptionModule(tf.Module):
 
         @tf.function
         def find(features: tf.Tensor, error: tf.Tensor) -> Outputs:
-            return self._answer(self._captioner.caption_features(features, options), error)
+            captions = self._captioner.caption_features(features, options)
+            outputs = self._answer(captions, error)
+            if self._captioner.attends:
+                attention = self._captioner.attention(features, captions.tokens)
+                outputs[contract.ATTENTION] = tf.where((error == "")[:, None, None, None], attention, 0.0)
+            return outputs
 
         return find
 

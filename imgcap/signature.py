@@ -81,15 +81,23 @@ TENSORS = {
 
 _CAPTIONED = (CAPTION, SCORE, CAPTIONS, SCORES, TOKENS, TOKEN_LOG_PROBS, ERROR)
 
-SIGNATURES = {
-    SERVING_DEFAULT: (IMAGE_BYTES, _CAPTIONED),
-    DECODE: (IMAGE_BYTES, _CAPTIONED),
-    GREEDY: (IMAGE_BYTES, _CAPTIONED),
-    ENCODE: (IMAGE_BYTES, (FEATURES, ERROR)),
-    DECODE_FEATURES: (FEATURES, _CAPTIONED),
-    DESCRIBE: (QUERY, (CARD,)),
-}
-"""The input and the outputs of every signature; models that attend add ATTENTION to what is captioned."""
+
+def _signatures(captioned: tuple[str, ...]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {
+        SERVING_DEFAULT: (IMAGE_BYTES, captioned),
+        DECODE: (IMAGE_BYTES, captioned),
+        GREEDY: (IMAGE_BYTES, captioned),
+        ENCODE: (IMAGE_BYTES, (FEATURES, ERROR)),
+        DECODE_FEATURES: (FEATURES, captioned),
+        DESCRIBE: (QUERY, (CARD,)),
+    }
+
+
+SIGNATURES = _signatures(_CAPTIONED)
+"""The input and the outputs of every signature."""
+
+ATTENDING_SIGNATURES = _signatures((*_CAPTIONED, ATTENTION))
+"""The same of a model that attends."""
 
 BATCH_SIZES = (1, 2, 4, 8)
 """What a server pads a batch to, rising; serving/batching.config says the same, and an export is warmed up for these."""

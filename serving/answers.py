@@ -1,5 +1,7 @@
 """What a server answers, as Python values: captions, their runners-up, what became of each of many images."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +12,9 @@ from imgcap.errors import ServingError
 from serving import wire
 from serving.client_errors import BadImage, RequestRefused
 from serving.images import ImageSource
+
+# The vocabulary splits "dog's" and "don't" before their endings, as `imgcap.vocabulary` says.
+_PIECES = re.compile(r"n't\b|'[^']*|[^']+?(?=n't\b|'|$)")
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,26 @@ class Hypothesis:
     @property
     def words(self) -> tuple[tuple[str, float | None], ...]:
         """Each word of the text with its log-probability (None where the server gives none)."""
-        words = self.text.split()
-        padding = [None] * (len(words) - len(self.token_log_probs))
-        return tuple(zip(words, [*self.token_log_probs, *padding], strict=False))
+        log_probs = self.token_log_probs
+        return tuple(
+            (word, sum(log_probs[first:end]) if end <= len(log_probs) else None)
+            for word, first, end in self._word_tokens()
+        )
+
+    @property
+    def attended(self) -> tuple[tuple[str, tuple[float, ...]], ...]:
+        """Each word of the text with where the model looked for it; empty where it does not attend."""
+        return tuple(
+            (word, self.attention[first]) for word, first, _ in self._word_tokens() if first < len(self.attention)
+        )
+
+    def _word_tokens(self) -> Iterator[tuple[str, int, int]]:
+        """Each word with its tokens from first to end: "dog's" was written as two."""
+        first = 0
+        for word in self.text.split():
+            end = first + len(_PIECES.findall(word))
+            yield word, first, end
+            first = end
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from imgcap.cli import command
 from imgcap.config import setting
 from imgcap.errors import ConfigError
 from imgcap.progress import Progress
+from serving import heatmap
 from serving.answers import Outcome
 from serving.client import CaptionClient
 from serving.client_errors import BadImage
 from serving.connection_config import ConnectionConfig, client_arguments
-from serving.images import find_images
+from serving.images import find_images, open_image, read_image
 
 STDIN = "-"
 MANY = 20
@@ -30,6 +31,10 @@ class CaptionConfig:
     json: bool = setting(False, "Print one JSON array of objects instead of lines.")
     jsonl_output: str = setting(
         "", "Write one JSON object a line to this file, as the answers come, instead of printing."
+    )
+    heatmap: str = setting(
+        "", "Draw where the model looked for each word of one image's caption into this PNG file; needs a model that "
+        "attends."
     )
 
 
@@ -58,11 +63,15 @@ def caption_files(connection: ConnectionConfig, config: CaptionConfig, arguments
         raise ConfigError(f"{wanted}: name files, folders or globs (see {COMMAND.name} --help)")
     if config.json and config.jsonl_output:
         raise ConfigError("--json and --jsonl_output are both given: choose one")
+    if config.heatmap and len(names) > 1:
+        raise ConfigError(f"--heatmap={config.heatmap} is about one image: {len(names)} are given")
     failures, objects = 0, []
     with _opened(config.jsonl_output) as file:
         for name, outcome in _outcomes(connection, config, names):
             _raise_or_report(name, outcome)
             failures += outcome.error is not None
+            if config.heatmap and outcome.caption is not None:
+                _draw_heatmap(config.heatmap, outcome)
             if file is not None:
                 print(json.dumps(to_object(name, outcome), ensure_ascii=False), file=file, flush=True)
             elif config.json:
@@ -110,6 +119,17 @@ def _progress(config: CaptionConfig, count: int) -> contextlib.AbstractContextMa
     if count < MANY or not elsewhere or not sys.stderr.isatty():
         return contextlib.nullcontext()
     return Progress("captioning", count, "images")
+
+
+def _draw_heatmap(path: str, outcome: Outcome) -> None:
+    caption = outcome.caption
+    if not caption.attention:
+        raise ConfigError(f"--heatmap={path}: this model does not attend; train one with --decoder=attention or adaptive")
+    picture = heatmap.draw(open_image(read_image(outcome.source)), caption)
+    try:
+        picture.save(path, "PNG")
+    except OSError as error:
+        raise ConfigError(f"--heatmap={path} can't be written ({error.strerror})") from None
 
 
 def _opened(path: str) -> contextlib.AbstractContextManager[TextIO | None]:

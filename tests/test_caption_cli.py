@@ -9,7 +9,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from test_client import failing, length_of, serving
+from PIL import Image
+from test_client import failing, length_of, numbers, serving
 
 from serving import caption_cli
 
@@ -187,3 +188,29 @@ def test_wrong_use_is_status_2(capsys, tmp_path, arguments, message):
     (tmp_path / "nothing").mkdir()
     status, out, err = run(capsys, *(argument.format(tmp_path) for argument in arguments))
     assert (status, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def attending(request, context):
+    answer = length_of(request, context)
+    answer.outputs["attention"].CopyFrom(numbers([0.25] * 24, 1, 2, 3, 4))
+    return answer
+
+
+def test_heatmap_has_a_panel_a_word(capsys, tmp_path):
+    Image.new("RGB", (300, 200), "orange").save(tmp_path / "photo.png")
+    with serving(attending) as target:
+        drawn = tmp_path / "out.png"
+        status, out, _ = run(capsys, tmp_path / "photo.png", f"--server={target}", f"--heatmap={drawn}")
+        assert status == 0 and out
+        with Image.open(drawn) as picture:
+            # The photo and the one word of the caption, side by side.
+            assert picture.format == "PNG" and picture.width > 2 * 220 and picture.height < 300
+        status, _, err = run(capsys, tmp_path / "photo.png", f"--server={target}", "--heatmap=/no/such/folder/a.png")
+        assert status == 2 and "--heatmap=/no/such/folder/a.png can't be written" in err
+
+
+def test_heatmap_is_about_one_image_of_a_model_that_attends(capsys, server, photos):
+    status, _, err = run(capsys, photos, server, "--heatmap=a.png")
+    assert status == 2 and "--heatmap=a.png is about one image: 3 are given" in err
+    status, _, err = run(capsys, photos / "a.jpg", server, "--heatmap=a.png")
+    assert status == 2 and "this model does not attend" in err

@@ -22,6 +22,7 @@ from imgcap.errors import ConfigError, ServingError
 from imgcap.progress import Progress
 from serving import connection as connection_module
 from serving import wire
+from serving.answers import Hypothesis
 from serving.async_client import AsyncCaptionClient
 from serving.client import CaptionClient
 from serving.client_errors import (
@@ -503,3 +504,12 @@ def test_import_and_one_call_are_light():
             runs.append([float(word) for word in done.stdout.split()])
     assert min(seconds for seconds, _ in runs) <= 0.5
     assert min(megabytes for _, megabytes in runs) <= 80
+
+
+def test_words_of_several_tokens():
+    hypothesis = Hypothesis(
+        "the dog's ball isn't here", -1.0, tuple(range(4, 12)), (-0.5,) * 8, tuple((float(i),) for i in range(8))
+    )
+    # the | dog 's | ball | is n't | here | the end
+    assert hypothesis.words == (("the", -0.5), ("dog's", -1.0), ("ball", -0.5), ("isn't", -1.0), ("here", -0.5))
+    assert [weights for _, weights in hypothesis.attended] == [(0.0,), (1.0,), (3.0,), (4.0,), (6.0,)]

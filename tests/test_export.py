@@ -143,6 +143,34 @@ def test_the_size_on_disk_is_that_of_the_weights(kind: str, workdir: Path, encod
     assert weights > 2e7 and weights < on_disk <= 1.1 * weights
 
 
+@pytest.mark.parametrize("decoder", ["attention", "adaptive"])
+def test_attention_is_served_beside_the_words(
+    decoder: str, workdir: Path, encoder_file: Path, raw_dir: Path, tmp_path: Path
+) -> None:
+    model = ModelConfig(encoder=str(encoder_file), image_size=32, units=16, embedding_dim=16, decoder=decoder)
+    captioner = make_captioner(Config(model=model), Vocabulary.load(workdir / "vocab.txt"))
+    assets = Assets(workdir / "vocab.txt", tmp_path / "card.json")
+    assets.card.write_text("{}\n")
+    encoder = optimize.make_fast_encoder(captioner.encoder, "none")
+    options = DecodeConfig(beam_width=2, max_length=6)
+    module = CaptionModule(captioner, encoder, options, 32, 5000, assets)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    images = tf.constant([b"no image", next((raw_dir / "Images").iterdir()).read_bytes()])
+    positions = captioner.encoder.features_shape[0]
+    features = signatures[contract.ENCODE](image_bytes=images)[contract.FEATURES]
+    for name, width in ((contract.DECODE, 2), (contract.GREEDY, 1)):
+        answer = signatures[name](image_bytes=images)
+        assert answer[contract.ATTENTION].shape == (2, width, 7, positions)
+        assert set(answer) == set(contract.ATTENDING_SIGNATURES[name][1])
+        wanted = captioner.attention(features, answer[contract.TOKENS])
+        np.testing.assert_allclose(answer[contract.ATTENTION][1], wanted[1], atol=1e-5)
+        assert not answer[contract.ATTENTION][0].numpy().any()
+        # Each written token has looked somewhere, and padding nowhere.
+        looked = answer[contract.ATTENTION][1].numpy().sum(axis=-1) > 0.01
+        np.testing.assert_array_equal(looked, answer[contract.TOKENS][1].numpy() != 0)
+
+
 def test_a_limit_of_pixels(workdir: Path, tmp_path: Path, raw_dir: Path) -> None:
     flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck", "--max_pixels=5000"]
     assert cli.main(["imgcap-export", *flags]) == 0

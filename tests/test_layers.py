@@ -17,7 +17,7 @@ LAYERS = [
     {"serving.rest", "serving.services", "serving.predictor"},
     {"serving.models", "serving.versions", "serving.batching", "serving.connection_config"},
     {"export.parity", "export.warmup", "export.module", "export.card", "export.optimize", "export.densenet",
-     "serving.servable", "serving.settings", "serving.connection", "serving.load"},
+     "serving.servable", "serving.settings", "serving.connection", "serving.load", "serving.heatmap"},
     {"export.versions", "serving.answers", "serving.http_front", "serving.health", "serving.gate"},
     {"serving.wire", "serving.images", "serving.client_errors", "serving.chart", "serving.metrics", "serving.logs",
      "serving.batching_options", "serving.request_error"},
