@@ -222,7 +222,7 @@ def test_versions_never_overwrite(models: Path, workdir: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "altered", "message"),
     [
-        ("greedy/caption", lambda texts: np.full_like(texts, b"?"), "greedy/caption of 17 of 17 .*first: '.+' became '[?]'"),
+        ("greedy/caption", lambda texts: np.full_like(texts, b"?"), "greedy/caption of 17 of 17 .*: '.+' became '[?]'"),
         ("encode/features", lambda values: values * 1.1, r"encode/features differs .*by more than .*first: image 0"),
         ("describe/card", lambda texts: np.array([b"{}"]), "the card differs after reloading"),
     ],
