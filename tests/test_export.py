@@ -288,6 +288,24 @@ def test_an_operation_a_server_lacks(tmp_path: Path) -> None:
         parity._refuse_operations(tmp_path)
 
 
+def test_a_function_for_xla_alone(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.decode = tf.function(
+        lambda features: features + 1.0, input_signature=[tf.TensorSpec([None], tf.float32)], jit_compile=True
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    with pytest.raises(parity.ExportError, match="holds functions compiled by XLA, which a stock CPU server can't run"):
+        parity._refuse_operations(tmp_path)
+
+
+def test_a_folder_that_can_not_be_written(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    flags = [f"--workdir={workdir}", f"--output_dir={tmp_path / 'file'}", "--nocheck"]
+    assert cli.main(["imgcap-export", *flags]) == 1
+    error = capsys.readouterr().err
+    assert "can't be written (" in error and "free the disk or mend the folder" in error and error.count("\n") == 1
+
+
 def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["imgcap-export", f"--workdir={tmp_path}", f"--output_dir={tmp_path}/m"]) == 1
     assert "config.json is missing" in capsys.readouterr().err
