@@ -30,7 +30,7 @@ class BenchmarkConfig:
 
 
 def measure(config: BenchmarkConfig) -> "list[Row]":
-    """Measures everything; with the defaults it takes some ten minutes and 12 GB on two cores.
+    """Measures everything; several processes hold the models at once.
 
     Args:
         config: the encoder, and how often everything is called.
