@@ -89,22 +89,32 @@ def check(written: Path, module: CaptionModule, facts: Facts, images: Sequence[b
 def _compare(written: Path, name: str, live: Mapping[str, tf.Tensor], reloaded: Mapping[str, np.ndarray]) -> None:
     """Refuses a signature whose captions, errors, scores or features differ."""
     for alias in (contract.CAPTION, contract.ERROR):
-        expected = [text.decode() for text in live[alias].numpy()] if alias in live else []
-        found = [text.decode() for text in reloaded[f"{name}/{alias}"]] if alias in live else []
-        wrong = [row for row, text in enumerate(expected) if text != found[row]]
-        if wrong:
-            raise ExportError(
-                f"{written}: {alias} of {len(wrong)} of {len(expected)} images differs after reloading (signature {name}, "
-                f"first: {expected[wrong[0]]!r} became {found[wrong[0]]!r}): nothing was published"
-            )
+        if alias in live:
+            _compare_texts(f"{written}: {name}/{alias}", live[alias].numpy().tolist(), reloaded[f"{name}/{alias}"].tolist())
     for alias, tolerance in ((contract.SCORE, SCORE_TOLERANCE), (contract.FEATURES, FEATURE_TOLERANCE)):
         if alias in live:
-            expected, found = live[alias].numpy(), reloaded[f"{name}/{alias}"]
-            error = float(np.abs(expected - found).max())
-            if not error <= tolerance * max(1.0, float(np.abs(expected).max())):
-                raise ExportError(
-                    f"{written}: {alias} differs by {error:.2g} after reloading (signature {name}): nothing was published"
-                )
+            _compare_numbers(f"{written}: {name}/{alias}", live[alias].numpy(), reloaded[f"{name}/{alias}"], tolerance)
+
+
+def _compare_texts(what: str, live: list[bytes], reloaded: list[bytes]) -> None:
+    wrong = [row for row, text in enumerate(live) if text != reloaded[row]]
+    if wrong:
+        raise ExportError(
+            f"{what} of {len(wrong)} of {len(live)} images differs after reloading (first: "
+            f"{live[wrong[0]].decode()!r} became {reloaded[wrong[0]].decode()!r}): nothing was published"
+        )
+
+
+def _compare_numbers(what: str, live: np.ndarray, reloaded: np.ndarray, tolerance: float) -> None:
+    # What was not found has a score of -inf on both sides.
+    greatest = max(1.0, float(np.abs(live[np.isfinite(live)]).max(initial=0.0)))
+    close = np.isclose(reloaded, live, rtol=0.0, atol=tolerance * greatest)
+    if not close.all():
+        row = int(np.argmin(close.reshape([len(live), -1]).all(axis=1)))
+        raise ExportError(
+            f"{what} differs after reloading, by more than {tolerance * greatest:.1g} (first: image {row}): nothing was "
+            "published"
+        )
 
 
 def _reload(written: Path, rows: Sequence[bytes]) -> dict[str, np.ndarray]:

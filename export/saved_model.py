@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from export import card, optimize, parity, versions, warmup
 from export.card import Facts
 from export.module import Assets, CaptionModule
-from imgcap import checkpoint, image
+from imgcap import checkpoint, files, image
+from imgcap import signature as contract
 from imgcap.captioner import Captioner, load_captioner
 from imgcap.config import Config, ExportConfig
 from imgcap.errors import ExportError
@@ -51,6 +53,7 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
             )
             versions.make_empty(unfinished)
             tf.saved_model.save(module, str(unfinished), signatures=module.signatures())
+            _join_default(unfinished)
             warmup.write_warmup(unfinished, captioner.encoder.features_shape)
             card.write_card(unfinished, facts)
         if config.check:
@@ -63,6 +66,16 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
         shutil.rmtree(unfinished, ignore_errors=True)
     versions.prune(published, config.keep)
     return published
+
+
+def _join_default(written: Path) -> None:
+    """Makes `serving_default` the very nodes of `decode`, of which TensorFlow has made copies: a server optimises and
+    keeps a graph, constants and all, for each set of nodes that it is asked for."""
+    path = written / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    definitions = saved.meta_graphs[0].signature_def
+    definitions[contract.SERVING_DEFAULT].CopyFrom(definitions[contract.DECODE])
+    files.write_bytes(path, saved.SerializeToString(deterministic=True))
 
 
 @contextmanager

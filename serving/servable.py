@@ -7,7 +7,7 @@ servables/tensorflow/predict_util.cc: signature, number of inputs, their names, 
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ class Servable:
             self._loaded = tf.saved_model.load(str(path))  # kept: the functions don't own their variables
         except _LOAD_ERRORS as error:
             raise LoadError(f"{path} can't be loaded ({_first_line(error)})") from None
-        self._functions = self._loaded.signatures
+        self._functions = _join_twins(self._loaded.signatures, self.signature_defs)
         self.warmup_seconds = self._warm_up(path / WARMUP_FILE)
 
     def signature(self, name: str) -> SignatureDef:
@@ -209,6 +209,16 @@ def _read_signature_defs(path: Path) -> dict[str, SignatureDef]:
         if tf.saved_model.SERVING in meta_graph.meta_info_def.tags:
             return dict(meta_graph.signature_def)
     raise ValueError("no graph is tagged 'serve'")
+
+
+def _join_twins(functions: Mapping[str, Callable], signature_defs: Mapping[str, SignatureDef]) -> dict[str, Callable]:
+    """Signatures that name the same tensors as one function, as they are for the real server: each function builds its
+    graph, constants and all, anew."""
+    first: dict[bytes, Callable] = {}
+    return {
+        name: first.setdefault(signature_defs[name].SerializeToString(deterministic=True), function)
+        for name, function in functions.items()
+    }
 
 
 def _parse_inputs(signature: SignatureDef, request: PredictRequest) -> dict[str, np.ndarray]:

@@ -250,8 +250,8 @@ def test_versions_never_overwrite(models: Path, workdir: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "altered", "message"),
     [
-        ("greedy/caption", lambda texts: np.full_like(texts, b"?"), "caption of 17 of 17 .*greedy, first: '.+' became"),
-        ("encode/features", lambda values: values * 1.1, r"features differs by .*signature encode"),
+        ("greedy/caption", lambda texts: np.full_like(texts, b"?"), "greedy/caption of 17 of 17 .*: '.+' became '[?]'"),
+        ("encode/features", lambda values: values * 1.1, r"encode/features differs .*by more than .*first: image 0"),
         ("describe/card", lambda texts: np.array([b"{}"]), "the card differs after reloading"),
     ],
 )
@@ -273,6 +273,32 @@ def test_a_model_that_answers_otherwise_is_not_published(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_numbers_are_compared_by_hand() -> None:
+    live = np.array([-1.0, -np.inf, -3.0])
+    parity._compare_numbers("score", live, live + [1e-4, 0, -1e-4], 1e-4)
+    for other in ([-1.0, -np.inf, -3.1], [-1.0, -2.0, -3.0], [np.nan, -np.inf, -3.0]):
+        with pytest.raises(parity.ExportError, match="score differs after reloading, by more than 0.0003"):
+            parity._compare_numbers("score", live, np.array(other), 1e-4)
+
+
+def test_the_default_is_the_very_graph_of_decode(models: Path, raw_dir: Path) -> None:
+    """As a model server reads it, from the file and by a session."""
+    image = next((raw_dir / "Images").iterdir()).read_bytes()
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        definitions = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(models / "1")).signature_def
+        assert definitions[contract.SERVING_DEFAULT] == definitions[contract.DECODE] != definitions[contract.GREEDY]
+        answers = {
+            name: session.run(definition.outputs[contract.CAPTION].name, {definition.inputs["image_bytes"].name: [image]})
+            for name, definition in definitions.items()
+            if contract.SIGNATURES.get(name, ("",))[0] == contract.IMAGE_BYTES and name != contract.ENCODE
+        }
+        described = definitions[contract.DESCRIBE]
+        (line,) = session.run(described.outputs["card"].name, {described.inputs["query"].name: [b""]})
+    assert set(answers) == {contract.SERVING_DEFAULT, contract.DECODE, contract.GREEDY}
+    assert answers[contract.SERVING_DEFAULT].tolist() == answers[contract.DECODE].tolist() != [b""]
+    assert json.loads(line)["version"] == 1
+
+
 def test_a_fresh_process_asks_every_signature(reloaded: dict[str, np.ndarray]) -> None:
     expected = {f"{name}/{alias}" for name, (_, returned) in contract.SIGNATURES.items() for alias in returned}
     assert set(reloaded) == expected
@@ -288,6 +314,24 @@ def test_an_operation_a_server_lacks(tmp_path: Path) -> None:
     tf.saved_model.save(module, str(tmp_path))
     with pytest.raises(parity.ExportError, match="holds EagerPyFunc, which a stock CPU server can't run"):
         parity._refuse_operations(tmp_path)
+
+
+def test_a_function_for_xla_alone(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.decode = tf.function(
+        lambda features: features + 1.0, input_signature=[tf.TensorSpec([None], tf.float32)], jit_compile=True
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    with pytest.raises(parity.ExportError, match="holds functions compiled by XLA, which a stock CPU server can't run"):
+        parity._refuse_operations(tmp_path)
+
+
+def test_a_folder_that_can_not_be_written(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    flags = [f"--workdir={workdir}", f"--output_dir={tmp_path / 'file'}", "--nocheck"]
+    assert cli.main(["imgcap-export", *flags]) == 1
+    error = capsys.readouterr().err
+    assert "can't be written (" in error and "free the disk or mend the folder" in error and error.count("\n") == 1
 
 
 def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

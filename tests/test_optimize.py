@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from keras.src.applications.densenet import DenseNet
 
-from export import benchmark, cli, densenet, optimize, parity
+from export import cli, densenet, optimize, parity
 from imgcap import cpu
 from imgcap.config import ModelConfig
 from imgcap.datasets import sample
@@ -106,7 +106,7 @@ def test_densenet121_reloaded_in_a_fresh_process(real: Encoder, tmp_path: Path) 
         on_disk = sum(path.stat().st_size for path in (tmp_path / kind).rglob("*") if path.is_file())
         assert weights * width < on_disk < 1.1 * weights * width
         operations = parity.operations(tmp_path / kind)
-        assert operations >= {"Conv2D", "DepthwiseConv2dNative", "StatelessWhile"}
+        assert operations.keys() >= {"Conv2D", "DepthwiseConv2dNative", "StatelessWhile"}
         assert not [
             name for name in operations if name.startswith((*parity.FORBIDDEN_OPS, "_", "FusedBatchNorm"))
         ]
@@ -373,34 +373,3 @@ def test_features_that_differ_are_not_published(
     error = capsys.readouterr().err
     assert "features differ from the Keras model's in float32" in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_ratios_by_hand() -> None:
-    medians = {
-        benchmark.Case("none", "default", 16): 48.0,
-        benchmark.Case("none", "recommended", 16): 80.0,
-        benchmark.Case("cpu", "recommended", 16): 32.0,
-    }
-    rows = benchmark.ratios(medians)
-    assert [(row["ratio"], row["ratio_to_default"]) for row in rows] == [(1.0, 1.0), (1.0, 0.6), (2.5, 1.5)]
-    assert benchmark.format_table(rows).splitlines()[3].split() == [
-        "cpu",
-        "recommended",
-        "16",
-        "32.0",
-        "2.5",
-        "1.5",
-    ]
-
-
-def test_a_timer_answers_call_by_call(tmp_path: Path) -> None:
-    module = tf.Module()
-    images = tf.TensorSpec([None, 4, 4, 3], tf.float32, name="images")
-    module.encode = tf.function(lambda images: {"features": images + 1.0}, input_signature=[images])
-    tf.saved_model.save(module, str(tmp_path / "toy"), signatures={"serving_default": module.encode})
-    with benchmark._timer((1, 2), 4, [str(tmp_path / "toy")]) as timer:
-        for batch_size in (1, 16):
-            seconds = benchmark._time_calls(timer, 0, batch_size)
-            assert len(seconds) == benchmark.CALLS_A_TURN and all(0 < call < 60 for call in seconds)
-        with pytest.raises(ExportError, match="timing.py .* ended before its answer"):
-            benchmark._time_calls(timer, 7, 1)

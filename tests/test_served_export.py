@@ -23,6 +23,7 @@ from serving.client import CaptionClient
 from serving.client_errors import BadImage
 from serving.local_server import LocalServer, ServerOptions
 from serving.models import one_model
+from serving.servable import Servable
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,12 @@ def test_requests_of_all_sizes_share_batches(name: str, server: LocalServer, ser
             np.testing.assert_allclose(found, tensor, rtol=1e-5, atol=1e-5, err_msg=alias)
         else:
             assert found.tolist() == tensor.numpy().tolist(), alias
+
+
+def test_the_default_and_decode_are_loaded_once(models: Path) -> None:
+    functions = Servable(models / "1")._functions
+    assert set(functions) == set(contract.SIGNATURES)
+    assert functions[contract.SERVING_DEFAULT] is functions[contract.DECODE] is not functions[contract.GREEDY]
 
 
 def test_an_empty_batch(server: LocalServer) -> None:
