@@ -38,7 +38,7 @@ UNFINISHED = ".unfinished"
 # Settings that say where and how a run is computed, not what it computes: they may change when it is resumed.
 MOVABLE = {
     "data_dir", "workdir", "cache_dir", "strategy", "num_logical_cpus", "log_every", "keep_checkpoints",
-    "checkpoint_every", "patience",
+    "checkpoint_every", "patience", "skip_bad_records", "data_service",
 }
 
 

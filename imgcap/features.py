@@ -36,7 +36,13 @@ class StoredFeatures(NamedTuple):
 
 
 def store_features(
-    encoder: Encoder, data_dir: Path, prepared: Manifest, cache_dir: Path, image_size: int, splits: tuple[str, ...]
+    encoder: Encoder,
+    data_dir: Path,
+    prepared: Manifest,
+    cache_dir: Path,
+    image_size: int,
+    splits: tuple[str, ...],
+    skipping: tuple[str, ...] = (),
 ) -> StoredFeatures:
     """Makes the feature shards that are not there yet.
 
@@ -47,6 +53,7 @@ def store_features(
         cache_dir: holds one folder a pair of encoder and data.
         image_size: pixels, height and width.
         splits: what to encode.
+        skipping: splits in which to go on without records that can't be read.
 
     Returns:
         The folder and the shape of the features.
@@ -58,27 +65,33 @@ def store_features(
     folder = cache_dir / key
     folder.mkdir(parents=True, exist_ok=True)
     shape = encoder.features_shape
-    names = [name for split in splits for name in prepared.shards[split] if prepared.images[split]]
+    names = {name: split for split in splits for name in prepared.shards[split] if prepared.images[split]}
     encode = tf.function(encoder.__call__, input_signature=[tf.TensorSpec([None, image_size, image_size, 3])])
     images = sum(prepared.images[split] for split in splits)
     with Progress("encode images", images, "images") as progress:
-        for name in names:
+        for name, split in names.items():
             if (folder / name).exists():
                 progress.skip(images // len(names))
                 continue
-            _store_shard(encode, data_dir / name, folder / name, image_size, progress)
+            _store_shard(encode, data_dir / name, folder / name, image_size, progress, split in skipping)
     if not (folder / NAME).exists():
         files.write_json(folder / NAME, {"data": prepared.fingerprint, "shape": shape, "dtype": "float16"})
     return StoredFeatures(folder, shape)
 
 
 def _store_shard(
-    encode: tf.types.experimental.GenericFunction, source: Path, target: Path, image_size: int, progress: Progress
+    encode: tf.types.experimental.GenericFunction,
+    source: Path,
+    target: Path,
+    image_size: int,
+    progress: Progress,
+    skip_bad: bool,
 ) -> None:
     def decode_row(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return serialized, image.decode(records.parse_example(serialized).image_bytes, image_size)
 
-    decoded = tf.data.TFRecordDataset(str(source)).map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
+    whole = tf.data.TFRecordDataset(str(source))
+    decoded = (whole.ignore_errors() if skip_bad else whole).map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
     batches = decoded.batch(ENCODED_AT_ONCE).prefetch(2)
 
     def examples() -> Iterator[bytes]:

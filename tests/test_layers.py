@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import those below it (further down in this list), never one above.
 LAYERS = [
     {"app"},
-    {"imgcap.cli.demo", "imgcap.cli.evaluate", "imgcap.cli.prepare", "imgcap.cli.train", "export.cli",
-     "serving.serve_cli", "serving.caption_cli", "serving.benchmark", "export.benchmark"},
+    {"imgcap.cli.data_service", "imgcap.cli.demo", "imgcap.cli.evaluate", "imgcap.cli.prepare", "imgcap.cli.train",
+     "export.cli", "serving.serve_cli", "serving.caption_cli", "serving.benchmark", "export.benchmark"},
     {"export.saved_model", "serving.local_server", "serving.client", "serving.async_client"},
     {"serving.rest", "serving.services", "serving.predictor"},
     {"serving.models", "serving.versions", "serving.batching", "serving.connection_config"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"imgcap.cli.command", "imgcap.train", "imgcap.evaluate", "imgcap.prepare"},
     {"imgcap.training_log"},
     {"imgcap.train_step", "imgcap.training_data"},
-    {"imgcap.features", "imgcap.captioner", "imgcap.shard_writer", "imgcap.shard_task"},
+    {"imgcap.data_service", "imgcap.features", "imgcap.captioner", "imgcap.shard_writer", "imgcap.shard_task"},
     {"imgcap.pipeline", "imgcap.checkpoint", "imgcap.optimizer", "imgcap.runtime", "imgcap.encoder", "imgcap.decoder",
      "imgcap.workers"},
     {"imgcap.records", "imgcap.image", "imgcap.search", "imgcap.losses", "imgcap.manifest"},
