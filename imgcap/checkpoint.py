@@ -39,7 +39,7 @@ UNFINISHED = ".unfinished"
 # Settings that say where and how a run is computed, not what it computes: they may change when it is resumed.
 MOVABLE = {
     "data_dir", "workdir", "cache_dir", "strategy", "num_logical_cpus", "log_every", "keep_checkpoints",
-    "checkpoint_every", "patience", "accumulate_steps", "recompute",
+    "checkpoint_every", "patience", "accumulate_steps", "recompute", "skip_bad_records", "data_service",
 }
 
 

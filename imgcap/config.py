@@ -6,6 +6,7 @@ A field's metadata carries its help text and its range; `validate` checks a whol
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -184,6 +185,12 @@ class TrainConfig:
         1, "Stored features of a training image: 2 adds its mirror image, and each epoch draws one.", minimum=1, maximum=2
     )
     cache_dir: str = setting("", "Folder of the stored features; empty takes data_dir/features.")
+    skip_bad_records: bool = setting(
+        False, "Go on without training records that can't be read any more, and count them; else training stops."
+    )
+    data_service: str = setting(
+        "", "Services that decode the training images, started by imgcap-data-service: grpc://HOST:PORT[,grpc://…]."
+    )
     augment: bool = setting(
         True, "Random horizontal flip of the training images; with cached features, see cached_views."
     )
@@ -203,6 +210,17 @@ class TrainConfig:
     )
     keep_checkpoints: int = setting(2, "Checkpoints kept beside the best one.", minimum=1)
     seed: int = setting(0, "Seed of the weights, the order and dropout.")
+
+
+@dataclass(frozen=True)
+class DataServiceConfig:
+    """A machine that decodes training images for others."""
+
+    port: int = setting(5050, "Port of the service; trainers name it in --data_service.", minimum=1, maximum=65535)
+    worker_port: int = setting(
+        5051, "Port from which trainers then fetch the batches; 0 takes a free one.", minimum=0, maximum=65535
+    )
+    host: str = setting("", "Name by which trainers reach this machine; empty takes the host name.")
 
 
 @dataclass(frozen=True)
@@ -378,6 +396,25 @@ def _validate_training(train: TrainConfig) -> None:
             )
     if train.batch_norm == "update" and not train.finetune_blocks:
         raise ConfigError("--batch_norm=update changes a frozen encoder: give --finetune_blocks too")
+
+
+    _validate_data_service(train)
+
+
+def _validate_data_service(train: TrainConfig) -> None:
+    if not train.data_service:
+        return
+    for address in train.data_service.split(","):
+        if not re.fullmatch(r"grpc://[^:/\s]+:\d+", address):
+            raise ConfigError(f"--data_service={train.data_service}: {address!r} is not of the form grpc://HOST:PORT")
+    if train.cache_features:
+        raise ConfigError(
+            f"--data_service={train.data_service} decodes images, stored features need none: drop it or --cache_features"
+        )
+    if train.skip_bad_records:
+        raise ConfigError(
+            f"--skip_bad_records can't count what --data_service={train.data_service} reads: drop one of the two"
+        )
 
 
 def to_json(config: Any) -> str:

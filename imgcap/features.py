@@ -51,6 +51,7 @@ def store_features(
     image_size: int,
     splits: tuple[str, ...],
     views: int = 1,
+    skipping: tuple[str, ...] = (),
 ) -> StoredFeatures:
     """Makes the feature shards that are not there yet.
 
@@ -62,6 +63,7 @@ def store_features(
         image_size: pixels, height and width.
         splits: what to encode.
         views: of a training image, 1 or 2.
+        skipping: splits in which to go on without records that can't be read.
 
     Returns:
         The folder and the shape of the features.
@@ -80,7 +82,7 @@ def store_features(
                 progress.skip(images // len(shards))
                 continue
             encode_views = _views(encode, views if split == AUGMENTED_SPLIT else 1)
-            _store_shard(encode_views, data_dir / name, folder / name, image_size, progress)
+            _store_shard(encode_views, data_dir / name, folder / name, image_size, progress, split in skipping)
     if not (folder / NAME).exists():
         description = {
             "data": prepared.fingerprint, "shape": encoder.features_shape, "views": views, "dtype": "float16"
@@ -105,12 +107,18 @@ def _views(encode: Encode, views: int) -> Callable[[tf.Tensor], np.ndarray]:
 
 
 def _store_shard(
-    encode: Callable[[tf.Tensor], np.ndarray], source: Path, target: Path, image_size: int, progress: Progress
+    encode: Callable[[tf.Tensor], np.ndarray],
+    source: Path,
+    target: Path,
+    image_size: int,
+    progress: Progress,
+    skip_bad: bool,
 ) -> None:
     def decode_row(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return serialized, image.decode(records.parse_example(serialized).image_bytes, image_size)
 
-    decoded = tf.data.TFRecordDataset(str(source)).map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
+    whole = tf.data.TFRecordDataset(str(source))
+    decoded = (whole.ignore_errors() if skip_bad else whole).map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
     batches = decoded.batch(ENCODED_AT_ONCE).prefetch(2)
 
     def examples() -> Iterator[bytes]:

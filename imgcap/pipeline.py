@@ -13,6 +13,7 @@ The order of the operations, and why:
 Everything random is a function of (seed, epoch, position), never of time or of a thread's luck.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,9 @@ LENGTH_STEP = 4
 # Batches held for shuffling. An epoch's part-filled batches come last and sorted by length; trained in that order, the
 # longest captions had the last word, and the model forgot how to end (dev CIDEr 11.7 instead of 18.9 after 2 epochs).
 SHUFFLED_BATCHES = 32
+
+
+OUT_OF_ORDER = "a data service has more than one worker, so its batches come twice or in any order"
 
 
 class Batch(NamedTuple):
@@ -88,6 +92,8 @@ def training_images(
     epoch: int,
     start: int = 0,
     rows: Rows = ONE_REPLICA,
+    skip_bad: bool = False,
+    services: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """One epoch of decoded images with all their captions.
 
@@ -100,9 +106,11 @@ def training_images(
         epoch: counted from 0; another order in each.
         start: global batches to skip, those that were trained before an interruption.
         rows: this pipeline's share of each global batch.
+        skip_bad: whether to go on without records that can't be read.
+        services: addresses of tf.data services of one worker each; number i of n makes the batches i, i + n, …
 
     Returns:
-        A data set of `Batch`, each for one replica.
+        A data set of `Batch`, each for one replica; the same with services and without.
     """
     epoch_seed = _epoch_seed(seed, epoch)
 
@@ -112,7 +120,7 @@ def training_images(
             return decoded
         return image.random_flip(decoded, tf.stack([epoch_seed, tf.cast(number, tf.int32)]))
 
-    return _whole_images(paths, decode, images, epoch_seed, start, rows)
+    return _whole_images(paths, decode, images, epoch_seed, start, rows, skip_bad, services)
 
 
 def training_encoded(
@@ -125,6 +133,7 @@ def training_encoded(
     epoch: int,
     start: int = 0,
     rows: Rows = ONE_REPLICA,
+    skip_bad: bool = False,
 ) -> tf.data.Dataset:
     """As `training_images`, from stored features: one epoch of images, each with all its captions.
 
@@ -137,6 +146,7 @@ def training_encoded(
         epoch: counted from 0; another order in each.
         start: global batches to skip, those that were trained before an interruption.
         rows: this pipeline's share of each global batch.
+        skip_bad: whether to go on without records that can't be read.
 
     Returns:
         A data set of `Batch`, each for one replica.
@@ -148,7 +158,7 @@ def training_encoded(
         stored = decode_features(record.features, [views, *features_shape])
         return tf.gather(stored, _drawn_view(record.image_id, views, epoch_seed))
 
-    return _whole_images(paths, decode, images, epoch_seed, start, rows)
+    return _whole_images(paths, decode, images, epoch_seed, start, rows, skip_bad)
 
 
 def _whole_images(
@@ -158,17 +168,23 @@ def _whole_images(
     epoch_seed: int,
     start: int,
     rows: Rows,
+    skip_bad: bool,
+    services: Sequence[str] = (),
 ) -> tf.data.Dataset:
-    records = _read(paths, epoch_seed).shuffle(SHUFFLED_IMAGES, seed=epoch_seed)
+    records = _read(paths, epoch_seed, skip_bad).shuffle(SHUFFLED_IMAGES, seed=epoch_seed)
 
     def decode_row(number: tf.Tensor, serialized: tf.Tensor, real: tf.Tensor) -> Batch:
         record = parse_example(serialized)
         return Batch(decode(number, record), record.tokens * tf.cast(real, tf.int32))
 
-    share = _whole_batches(records, images, start, rows)
-    # Rows are decoded one by one and batched again, so that a thread takes an image and not a batch.
-    decoded = share.unbatch().map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
-    return decoded.padded_batch(_each(images, rows)).prefetch(tf.data.AUTOTUNE)
+    def part(index: int, count: int) -> tf.data.Dataset:
+        share = _whole_batches(records, images, start, rows, index, count)
+        # Rows are decoded one by one and batched again, so that a thread takes an image and not a batch.
+        decoded = share.unbatch().map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
+        return decoded.padded_batch(_each(images, rows))
+
+    whole = _by_services(part, services, rows.count) if services else part(0, 1)
+    return whole.prefetch(tf.data.AUTOTUNE)
 
 
 def training_features(
@@ -182,6 +198,7 @@ def training_features(
     epoch: int,
     start: int = 0,
     rows: Rows = ONE_REPLICA,
+    skip_bad: bool = False,
 ) -> tf.data.Dataset:
     """One epoch of stored features, a row a caption, captions of about the same length together.
 
@@ -195,6 +212,7 @@ def training_features(
         epoch: counted from 0; another order in each.
         start: global batches to skip, those that were trained before an interruption.
         rows: this pipeline's share of each global batch.
+        skip_bad: whether to go on without records that can't be read.
 
     Returns:
         A data set of `Batch` with N = 1, each for one replica.
@@ -209,7 +227,7 @@ def training_features(
         # `repeat` hands the same buffer on: five captions in the shuffle hold their features once.
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(features).repeat(), tokens)
 
-    rows_of_captions = _read(paths, epoch_seed).flat_map(each_caption)
+    rows_of_captions = _read(paths, epoch_seed, skip_bad).flat_map(each_caption)
     # Padding of the record's longest caption is cut off, else every caption would land among the long ones.
     trimmed = rows_of_captions.map(lambda features, tokens: (features, tokens[: _length(tokens)]))
     shuffled = trimmed.shuffle(SHUFFLED_CAPTIONS, seed=epoch_seed)
@@ -321,6 +339,48 @@ def references(paths: Sequence[Path]) -> list[Reference]:
     ]
 
 
+class ShardSurvey(NamedTuple):
+    """What of a shard can be read.
+
+    Attributes:
+        path: the shard.
+        records: how many before its end or its damage.
+        token_counts: tokens of a caption to the number of such captions in them.
+        problem: what stopped the reading; empty at a sound end.
+    """
+
+    path: Path
+    records: int
+    token_counts: Mapping[int, int]
+    problem: str
+
+
+def survey(paths: Sequence[Path]) -> list[ShardSurvey]:
+    """Reads shards to their ends without opening an image.
+
+    Args:
+        paths: image or feature shards.
+
+    Returns:
+        One entry a shard.
+    """
+    return [_survey(path) for path in paths]
+
+
+def _survey(path: Path) -> ShardSurvey:
+    lengths = tf.data.TFRecordDataset(str(path)).map(
+        lambda record: tf.math.count_nonzero(parse_example(record).tokens, axis=1)
+    )
+    records, counts = 0, Counter()
+    try:
+        for row in lengths.as_numpy_iterator():
+            records += 1
+            counts.update(row.tolist())
+    except tf.errors.DataLossError as error:
+        return ShardSurvey(path, records, counts, error.message.partition(" [Op:")[0].rpartition("}} ")[2])
+    return ShardSurvey(path, records, counts, "")
+
+
 def reference_tokens(paths: Sequence[Path]) -> Iterator[np.ndarray]:
     """The numbered captions of each image of a split.
 
@@ -344,19 +404,28 @@ def _drawn_view(image_id: tf.Tensor, views: int, epoch_seed: int) -> tf.Tensor:
     return tf.random.stateless_uniform([], tf.stack([tf.cast(epoch_seed, tf.int64), name]), 0, views, tf.int32)
 
 
-def _read(paths: Sequence[Path], epoch_seed: int | None = None) -> tf.data.Dataset:
+def _read(paths: Sequence[Path], epoch_seed: int | None = None, skip_bad: bool = False) -> tf.data.Dataset:
     files = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
     if epoch_seed is None:
         return tf.data.TFRecordDataset(files)
     shuffled = files.shuffle(len(paths), seed=epoch_seed)
+
+    def read_file(path: tf.Tensor) -> tf.data.Dataset:
+        # Where a record can't be read, nobody knows where the next one begins: the rest of its file is lost.
+        return tf.data.TFRecordDataset(path).ignore_errors() if skip_bad else tf.data.TFRecordDataset(path)
+
     # deterministic: the order of records must not hang on which file answers first, or no run could be resumed.
     return shuffled.interleave(
-        tf.data.TFRecordDataset, cycle_length=CYCLE_LENGTH, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        read_file, cycle_length=CYCLE_LENGTH, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
 
-def _whole_batches(records: tf.data.Dataset, images: int, start: int, rows: Rows) -> tf.data.Dataset:
+def _whole_batches(
+    records: tf.data.Dataset, images: int, start: int, rows: Rows, index: int = 0, count: int = 1
+) -> tf.data.Dataset:
     """Numbered records in global batches of `images` rows, filled up for the replicas; this pipeline's share of each.
+
+    Of the batches from `start` on, those at the places index, index + count, …
 
     Returns:
         A data set of (number int64 [B], serialised record string [B], real bool [B]).
@@ -372,8 +441,33 @@ def _whole_batches(records: tf.data.Dataset, images: int, start: int, rows: Rows
             tf.range(filled_images) < filled_images - missing,
         )
 
-    filled = records.enumerate().batch(images).skip(start).map(fill)
+    filled = records.enumerate().batch(images).skip(start).shard(count, index).map(fill)
     return filled.flat_map(lambda *batch: _share(batch, rows))
+
+
+def _by_services(
+    part: Callable[[int, int], tf.data.Dataset], services: Sequence[str], elements_a_batch: int
+) -> tf.data.Dataset:
+    """Lets each service make its part, and puts the parts together in their order.
+
+    One service of many workers would be simpler to start, but tf.data gives no order among its workers: no run could be
+    resumed within an epoch, nor two runs be compared.
+    """
+
+    def checked(expected: tf.Tensor, element: tuple[tf.Tensor, Batch]) -> Batch:
+        number, batch = element
+        in_order = tf.raw_ops.Assert(condition=number == expected, data=[OUT_OF_ORDER])
+        with tf.control_dependencies([in_order]):
+            return Batch(*map(tf.identity, batch))
+
+    made = []
+    for index, service in enumerate(services):
+        distribute = tf.data.experimental.service.distribute(
+            tf.data.experimental.service.ShardingPolicy.OFF, service
+        )
+        made.append(part(index, len(services)).enumerate().apply(distribute).enumerate().map(checked))
+    turns = tf.data.Dataset.counter().map(lambda element: element // elements_a_batch % len(services))
+    return tf.data.Dataset.choose_from_datasets(made, turns)
 
 
 def _each(images: int, rows: Rows) -> int:

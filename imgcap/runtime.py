@@ -32,6 +32,11 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
             f"--num_logical_cpus={config.num_logical_cpus} has no use in a worker, which is one replica without a GPU: "
             "start more workers"
         )
+    if config.skip_bad_records and _in_a_cluster() and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ConfigError(
+            "--skip_bad_records: workers that can read different records would not train on the same batches: mend the "
+            "shards, or train on one machine"
+        )
     if config.batch_size % strategy.num_replicas_in_sync:
         raise ConfigError(
             f"--batch_size={config.batch_size} can't be split evenly over {strategy.num_replicas_in_sync} replicas: "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from imgcap import checkpoint, evaluate, manifest, runtime
+from imgcap import checkpoint, data_service, evaluate, manifest, pipeline, runtime
 from imgcap import training_data as examples
 from imgcap.captioner import Captioner, make_captioner, restore_best
 from imgcap.checkpoint import Metrics, Progression
@@ -79,7 +79,7 @@ def train(config: Config) -> Progression:
         Where the run ended.
 
     Raises:
-        ConfigError: an encoder, its weights or a strategy can't be had.
+        ConfigError: an encoder, its weights, a strategy or a data service can't be had.
         DataError: the data is missing or damaged.
         RunError: the run directory is another run's, busy, or can't be written; or the loss is no number.
         Preempted: SIGTERM came; a checkpoint was written.
@@ -89,6 +89,7 @@ def train(config: Config) -> Progression:
     workdir = Path(config.train.workdir)
     if config.train.finetune_from:
         config = _with_model_of(Path(config.train.finetune_from), config, vocabulary)
+    data_service.refuse_absent(config.train.data_service)
     strategy = runtime.set_up(config.train)
     workers = Workers(strategy)
     with ExitStack() as held, workers.speaking():
@@ -97,7 +98,7 @@ def train(config: Config) -> Progression:
         config = _open_run(workdir, config, prepared, vocabulary, workers)
         try:
             run, progression = _start(config, strategy, workers, prepared, vocabulary, stop)
-            progression = _train_epochs(run, progression)
+            progression = _train_on_data(run, progression)
             print(f"wrote {workdir}; next: imgcap-evaluate --workdir={workdir} --data_dir={config.train.data_dir}")
             return progression
         except tf.errors.DataLossError as error:
@@ -187,6 +188,21 @@ def _make_captioner(config: Config, vocabulary: Vocabulary) -> Captioner:
     return captioner
 
 
+def _train_on_data(run: Run, progression: Progression) -> Progression:
+    settings = run.config.train
+    try:
+        return _train_epochs(run, progression)
+    except tf.errors.DataLossError as error:
+        # TensorFlow does not say in which file.
+        found = examples.damages(pipeline.survey([*run.data.training_shards(), *run.data.dev_shards()]))
+        raise DataError(
+            f"{', '.join(found) or error.message[:100]}: a shard is damaged: run imgcap-prepare into a new --output_dir, "
+            "or go on without the training records behind the damage by --skip_bad_records"
+        ) from None
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        raise data_service.as_data_error(error, settings.data_service, settings.data_dir) or error from None
+
+
 def _train_epochs(run: Run, progression: Progression) -> Progression:
     settings, last = run.config.train, run.last_step()
     while progression.epoch < settings.epochs and progression.step < last:
@@ -202,6 +218,7 @@ def _train_epochs(run: Run, progression: Progression) -> Progression:
 
 def _train_epoch(run: Run, start: Progression) -> Progression:
     settings, epoch, here = run.config.train, start.epoch + 1, start
+    steps = _steps_of_epoch(run, start)
     log = TrainingLog(
         run.metrics, settings.log_every, run.workdir,
         last_step=run.last_step(), captions_per_image=run.data.captions_per_image(),
@@ -209,7 +226,7 @@ def _train_epoch(run: Run, start: Progression) -> Progression:
     batches = examples.distribute(
         run.strategy, lambda rows: examples.training_dataset(run.config, run.data, start, rows)
     )
-    with Progress(f"epoch {epoch}/{settings.epochs}", run.data.steps_per_epoch, "steps") as progress:
+    with Progress(f"epoch {epoch}/{settings.epochs}", steps, "steps") as progress:
         progress.skip(start.batch)
         for batch in log.timed(batches):
             totals = run.step(batch, tf.constant(here.step, tf.int32))
@@ -220,7 +237,25 @@ def _train_epoch(run: Run, start: Progression) -> Progression:
             if here.step >= run.last_step():
                 break
     log.flush(here.step, epoch)
+    if here.batch < steps and here.step < run.last_step():
+        # Fewer than were there when it began: something broke meanwhile.
+        _steps_of_epoch(run, here)
     return dataclasses.replace(here, epoch=epoch, batch=0)
+
+
+def _steps_of_epoch(run: Run, here: Progression) -> int:
+    """Global batches of the current epoch; says what is left out of it."""
+    if not run.config.train.skip_bad_records:
+        return run.data.steps_per_epoch
+    found = examples.survey(run.config, run.data)
+    if found.lost:
+        images = run.data.prepared.images["train"]
+        run.metrics.write(step=here.step, epoch=here.epoch + 1, skipped_records=found.lost)
+        named = f": {', '.join(found.problems)}" if found.problems else ""
+        print(f"epoch {here.epoch + 1}: left out {found.lost} of {images} training images{named}", flush=True)
+    if not found.steps:
+        raise DataError(f"{run.config.train.data_dir}: no training record can be read: run imgcap-prepare again")
+    return found.steps
 
 
 def _save_if_due(run: Run, here: Progression, log: TrainingLog) -> None:

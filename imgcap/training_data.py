@@ -1,6 +1,7 @@
 """Where the examples of a run come from: stored features or image shards, one input pipeline a worker."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,19 @@ class TrainingData(NamedTuple):
         """Of the training images, on average."""
         return self.prepared.captions["train"] / self.prepared.images["train"]
 
+    def training_shards(self) -> list[Path]:
+        """What an epoch reads: stored features or images."""
+        return self._shards("train")
+
+    def dev_shards(self) -> list[Path]:
+        """What is captioned behind an epoch: stored features or images."""
+        return self._shards(DEV)
+
+    def _shards(self, split: str) -> list[Path]:
+        if self.stored:
+            return self.stored.paths(self.prepared, split)
+        return manifest.shard_paths(self.data_dir, self.prepared, split)
+
 
 def make_training_data(config: Config, encoder: Encoder, workers: Workers, prepared: Manifest) -> TrainingData:
     """Finds the examples; stores the encoder's features first where the config wants them.
@@ -62,9 +76,11 @@ def make_training_data(config: Config, encoder: Encoder, workers: Workers, prepa
 
     def store() -> StoredFeatures:
         cache_dir = Path(settings.cache_dir) if settings.cache_dir else data_dir / features.FOLDER
+        # Never in the dev split: scores of other images would not compare.
+        skipping = ("train",) if settings.skip_bad_records else ()
         return features.store_features(
             encoder, data_dir, prepared, cache_dir,
-            image_size=config.model.image_size, splits=("train", DEV), views=settings.cached_views,
+            image_size=config.model.image_size, splits=("train", DEV), views=settings.cached_views, skipping=skipping,
         )  # fmt: skip
 
     stored = _chief_first(workers, store) if settings.cache_features else None
@@ -84,6 +100,42 @@ def _chief_first(workers: Workers, store: Callable[[], StoredFeatures]) -> Store
     return workers.together(lambda: stored or store())
 
 
+class Readable(NamedTuple):
+    """What of the training split can be read now.
+
+    Attributes:
+        steps: global batches in an epoch of it.
+        lost: images that can't be read.
+        problems: one a damaged shard, in words.
+    """
+
+    steps: int
+    lost: int
+    problems: list[str]
+
+
+def survey(config: Config, data: TrainingData) -> Readable:
+    """Reads the training shards to their ends and counts.
+
+    Args:
+        config: of the run.
+        data: its examples.
+
+    Returns:
+        What an epoch will find.
+    """
+    found = pipeline.survey(data.training_shards())
+    images = sum(shard.records for shard in found)
+    counts = sum((Counter(shard.token_counts) for shard in found), Counter())
+    steps = pipeline.feature_steps(counts, config.train.batch_size) if data.stored else -(-images // data.images_per_batch)
+    return Readable(steps, data.prepared.images["train"] - images, damages(found))
+
+
+def damages(shards: Iterable[pipeline.ShardSurvey]) -> list[str]:
+    """The damaged ones among some shards: where, and how it shows."""
+    return [f"{shard.path} behind record {shard.records} ({shard.problem})" for shard in shards if shard.problem]
+
+
 def training_dataset(
     config: Config, data: TrainingData, progression: Progression, rows: pipeline.Rows
 ) -> tf.data.Dataset:
@@ -99,9 +151,12 @@ def training_dataset(
         A data set of `Batch`.
     """
     settings = config.train
-    position = {"seed": settings.seed, "epoch": progression.epoch, "start": progression.batch, "rows": rows}
+    position = {
+        "seed": settings.seed, "epoch": progression.epoch, "start": progression.batch, "rows": rows,
+        "skip_bad": settings.skip_bad_records,
+    }  # fmt: skip
     if data.stored:
-        paths = data.stored.paths(data.prepared, "train")
+        paths = data.training_shards()
         position |= {"features_shape": data.stored.shape, "views": data.stored.views}
         if settings.objective == "scst":
             return pipeline.training_encoded(paths, images=data.images_per_batch, **position)
@@ -109,10 +164,11 @@ def training_dataset(
             paths, captions=settings.batch_size, max_length=data.prepared.max_length, **position
         )
     return pipeline.training_images(
-        manifest.shard_paths(data.data_dir, data.prepared, "train"),
+        data.training_shards(),
         images=data.images_per_batch,
         image_size=config.model.image_size,
         augment=settings.augment,
+        services=settings.data_service.split(",") if settings.data_service else (),
         **position,
     )
 
@@ -133,10 +189,9 @@ def dev_dataset(config: Config, data: TrainingData, rows: pipeline.Rows) -> tf.d
     Returns:
         A data set of `EvaluationBatch`.
     """
+    paths = data.dev_shards()
     if data.stored:
-        paths = data.stored.paths(data.prepared, DEV)
         return pipeline.evaluation_features(paths, images=IMAGES_A_DEV_BATCH, features_shape=data.stored.shape, rows=rows)
-    paths = manifest.shard_paths(data.data_dir, data.prepared, DEV)
     return pipeline.evaluation_images(paths, images=IMAGES_A_DEV_BATCH, image_size=config.model.image_size, rows=rows)
 
 

@@ -31,7 +31,7 @@ def used(text: str) -> list[tuple[str, str]]:
     joined = re.sub(r"\\\n#?\s*", " ", text)
     return [
         (line.group(1), flag.removeprefix("no") if flag.startswith("no") and len(flag) > 2 else flag)
-        for line in re.finditer(r"(imgcap-[a-z]+)([^`\n]*)", joined)
+        for line in re.finditer(r"(imgcap-[a-z-]+[a-z])([^`\n]*)", joined)
         for flag in re.findall(r"--([a-z_0-9]+)", line.group(2))
     ]
 

@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import those below it (further down in this list), never one above.
 LAYERS = [
     {"app"},
-    {"imgcap.cli.compare", "imgcap.cli.demo", "imgcap.cli.evaluate", "imgcap.cli.prepare", "imgcap.cli.train", "export.cli",
-     "serving.serve_cli", "serving.caption_cli", "serving.benchmark", "export.benchmark"},
+    {"imgcap.cli.compare", "imgcap.cli.data_service", "imgcap.cli.demo", "imgcap.cli.evaluate", "imgcap.cli.prepare",
+     "imgcap.cli.train", "export.cli", "serving.serve_cli", "serving.caption_cli", "serving.benchmark",
+     "export.benchmark"},
     {"export.saved_model", "export.measurement", "serving.local_server", "serving.client", "serving.async_client"},
     {"serving.rest", "serving.services", "serving.predictor"},
     {"serving.models", "serving.versions", "serving.batching", "serving.connection_config"},
@@ -27,7 +28,7 @@ LAYERS = [
     {"imgcap.train_step", "imgcap.training_data"},
     {"imgcap.objective"},
     {"imgcap.scst"},
-    {"imgcap.features", "imgcap.captioner", "imgcap.shard_writer", "imgcap.shard_task"},
+    {"imgcap.data_service", "imgcap.features", "imgcap.captioner", "imgcap.shard_writer", "imgcap.shard_task"},
     {"imgcap.pipeline", "imgcap.checkpoint", "imgcap.optimizer", "imgcap.runtime", "imgcap.encoder", "imgcap.decoders",
      "imgcap.workers"},
     {"imgcap.reward", "imgcap.recompute", "imgcap.records", "imgcap.image", "imgcap.search", "imgcap.losses",

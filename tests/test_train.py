@@ -151,6 +151,36 @@ def test_a_truncated_shard(
         shutil.rmtree(tmp_path / "run")
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_shard_that_goes_bad_mid_epoch(
+    data_dir: Path, train_flags: list[str], tmp_path: Path, stored: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("features"))
+    flags = [*train_flags, f"--data_dir={tmp_path / 'data'}", "" if stored else "--nocache_features", "--patience=0"]
+    flags = [flag for flag in flags if flag]
+    assert train(tmp_path / "run", flags, "--epochs=1", "--schedule=constant") == 0
+    folder = tmp_path / "data" / "features" if stored else tmp_path / "data"
+    shard = next(folder.rglob("train-00002-*"))
+    whole = shard.read_bytes()
+    rows = list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
+    # A byte in the middle of the fifth record of eight.
+    place = whole.index(rows[4]) + len(rows[4]) // 2
+    shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    before = {path: path.read_bytes() for path in (tmp_path / "run" / "checkpoints").rglob("*") if path.is_file()}
+    config = (tmp_path / "run" / "config.json").read_text().replace('"epochs": 1', '"epochs": 3')
+    (tmp_path / "run" / "config.json").write_text(config)
+    more = ["--epochs=3", "--schedule=constant"]
+    assert train(tmp_path / "run", flags, *more) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{shard} behind record 4 (corrupted record at " in last and "by --skip_bad_records" in last
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert train(tmp_path / "run", flags, *more, "--skip_bad_records") == 0
+    said = capsys.readouterr().out
+    assert f"epoch 2: left out 4 of 32 training images: {shard} behind record 4" in said
+    assert [line["skipped_records"] for line in lines(tmp_path / "run") if "skipped_records" in line] == [4, 4]
+    assert [line["epoch"] for line in lines(tmp_path / "run") if "dev_cider" in line] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
