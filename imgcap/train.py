@@ -1,23 +1,27 @@
 """Training: epochs, checkpoints, selection by CIDEr of real decoding."""
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from imgcap import checkpoint, evaluate, manifest, runtime
+from imgcap import checkpoint, evaluate, manifest, profiling, runtime, tensorboard, training_summary
 from imgcap import training_data as examples
 from imgcap.captioner import Captioner, make_captioner, restore_best
 from imgcap.checkpoint import Metrics, Progression
-from imgcap.config import Config
+from imgcap.config import Config, ShowConfig
 from imgcap.errors import DataError
 from imgcap.interruption import Preempted, StopRequest, stop_on_sigterm
 from imgcap.manifest import Manifest
 from imgcap.optimizer import averaged_weights, make_optimizer, moving_averages
+from imgcap.plan import describe_plan
+from imgcap.profiling import StepProfiler
 from imgcap.progress import Progress
 from imgcap.scores import score_captions
+from imgcap.tensorboard import Board
 from imgcap.train_step import TrainStep, make_train_step
 from imgcap.training_data import TrainingData
 from imgcap.training_log import TrainingLog
@@ -37,6 +41,7 @@ class Run(NamedTuple):
     step: TrainStep
     caption: evaluate.CaptionStep
     stop: StopRequest
+    board: Board | None
 
     def variables(self) -> checkpoint.Variables:
         """All that a checkpoint holds beside `Progression`."""
@@ -53,22 +58,39 @@ class Run(NamedTuple):
         """Writes a checkpoint."""
         checkpoint.save(self.workdir, self.variables(), progression, self.config.train.keep_checkpoints)
 
+    def write(self, **values: float) -> None:
+        """Writes a line of numbers wherever they are looked at."""
+        self.metrics.write(**values)
+        if self.board:
+            self.board.scalars(**values)
+
     def last_step(self) -> int:
         """The step at which the run ends if nothing stops it early."""
-        return total_steps(self.config, self.data)
+        return examples.total_steps(self.config, self.data)
 
 
-def total_steps(config: Config, data: TrainingData) -> int:
-    """Steps of the whole run if nothing stops it early."""
-    steps = config.train.epochs * data.steps_per_epoch
-    return min(steps, config.train.max_steps) if config.train.max_steps else steps
+class _Prepared(NamedTuple):
+    """What a run starts from; the config has the model settings of the run it continues, if any."""
+
+    config: Config
+    manifest: Manifest
+    vocabulary: Vocabulary
 
 
-def train(config: Config) -> Progression:
+class _Model(NamedTuple):
+    """What is trained, and how."""
+
+    captioner: Captioner
+    optimizer: keras.optimizers.Optimizer
+    step: TrainStep
+
+
+def train(config: Config, show: ShowConfig | None = None) -> Progression:
     """Trains, or goes on with, the run in `config.train.workdir`.
 
     Args:
         config: validated settings.
+        show: validated too; what to show of this call.
 
     Returns:
         Where the run ended.
@@ -79,22 +101,46 @@ def train(config: Config) -> Progression:
         RunError: the run directory is another run's, busy, or can't be written; or the loss is no number.
         Preempted: SIGTERM came; a checkpoint was written.
     """
-    prepared = manifest.load_manifest(Path(config.train.data_dir))
-    vocabulary = _load_vocabulary(Path(config.train.data_dir), prepared)
-    workdir = Path(config.train.workdir)
-    if config.train.finetune_from:
-        config = _with_model_of(Path(config.train.finetune_from), config, vocabulary)
-    strategy = runtime.set_up(config.train)
+    config, prepared, vocabulary = _load_data(config)
+    workdir, strategy = Path(config.train.workdir), runtime.set_up(config.train)
     with checkpoint.locked(workdir), stop_on_sigterm() as stop:
         config = checkpoint.open_run(workdir, config, prepared, vocabulary)
         try:
             run, progression = _start(config, workdir, strategy, prepared, vocabulary, stop)
-            return _train_epochs(run, progression)
+            return _train_and_show(run, progression, show or ShowConfig())
         except tf.errors.DataLossError as error:
             raise DataError(
                 f"{config.train.data_dir}: a shard is damaged ({error.message[:100]}): run imgcap-prepare into a new "
                 "--output_dir"
             ) from None
+
+
+def plan(config: Config) -> str:
+    """What the run would be, with time and memory of a few steps; nothing is written.
+
+    Args:
+        config: validated settings.
+
+    Returns:
+        Some lines of text.
+
+    Raises:
+        ConfigError: an encoder, its weights or a strategy can't be had.
+        DataError: the data is missing or damaged.
+    """
+    config, prepared, vocabulary = _load_data(config)
+    strategy = runtime.set_up(config.train)
+    model = _build(config, strategy, prepared, vocabulary)
+    return describe_plan(config, strategy, prepared, model.captioner, model.step)
+
+
+def _load_data(config: Config) -> _Prepared:
+    data_dir = Path(config.train.data_dir)
+    prepared = manifest.load_manifest(data_dir)
+    vocabulary = _load_vocabulary(data_dir, prepared)
+    if config.train.finetune_from:
+        config = _with_model_of(Path(config.train.finetune_from), config, vocabulary)
+    return _Prepared(config, prepared, vocabulary)
 
 
 def _load_vocabulary(data_dir: Path, prepared: Manifest) -> Vocabulary:
@@ -126,27 +172,33 @@ def _start(
     stop: StopRequest,
 ) -> tuple[Run, Progression]:
     progression = checkpoint.latest(workdir) or Progression()
-    with strategy.scope():
-        captioner = _make_captioner(config, vocabulary)
-    captioner.encoder.set_trainable(config.train.finetune_blocks, config.train.batch_norm == "update")
+    captioner, optimizer, step = _build(config, strategy, prepared, vocabulary)
     data = examples.make_training_data(config, captioner.encoder, strategy.num_replicas_in_sync, prepared)
-    with strategy.scope():
-        optimizer = make_optimizer(
-            config.train,
-            captioner.decoder.trainable_variables,
-            captioner.encoder.network.trainable_variables,
-            total_steps(config, data),
-        )
     metrics = Metrics(workdir, progression.step)
-    step = make_train_step(config.train, strategy, captioner, optimizer)
     caption = evaluate.make_caption_step(captioner, strategy, config.decode, encoded=data.stored is not None)
-    run = Run(config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop)
+    run = Run(config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop, board=None)
     if progression.step:
         checkpoint.restore(workdir, progression.step, run.variables())
         print(f"resumed {workdir} at step {progression.step}, epoch {progression.epoch + 1}")
     if not config.train.finetune_blocks:
         checkpoint.save_encoder(workdir, [variable.value for variable in captioner.encoder.variables])
     return run, progression
+
+
+def _build(
+    config: Config, strategy: tf.distribute.Strategy, prepared: Manifest, vocabulary: Vocabulary
+) -> _Model:
+    steps = examples.total_steps(config, examples.plan_data(config, strategy.num_replicas_in_sync, prepared))
+    with strategy.scope():
+        captioner = _make_captioner(config, vocabulary)
+        captioner.encoder.set_trainable(config.train.finetune_blocks, config.train.batch_norm == "update")
+        optimizer = make_optimizer(
+            config.train,
+            captioner.decoder.trainable_variables,
+            captioner.encoder.network.trainable_variables,
+            steps,
+        )
+    return _Model(captioner, optimizer, make_train_step(config.train, strategy, captioner, optimizer))
 
 
 def _make_captioner(config: Config, vocabulary: Vocabulary) -> Captioner:
@@ -157,23 +209,38 @@ def _make_captioner(config: Config, vocabulary: Vocabulary) -> Captioner:
     return captioner
 
 
-def _train_epochs(run: Run, progression: Progression) -> Progression:
+def _train_and_show(run: Run, progression: Progression, show: ShowConfig) -> Progression:
+    chief, events = runtime.is_chief(), run.workdir / tensorboard.FOLDER
+    if show.tensorboard and chief:
+        run = run._replace(board=Board(events, examples.samples(run.data)))
+        print(tensorboard.remark(events))
+    with StepProfiler(run.workdir / profiling.FOLDER, show.profiled_span() if chief else None) as profiler:
+        progression = _train_epochs(run, progression, profiler)
+    if chief:
+        metrics = training_summary.read_metrics(run.workdir / checkpoint.METRICS)
+        print(training_summary.make_table(training_summary.summarise(metrics)))
+        training_summary.write_curves(run.workdir / training_summary.CURVES, metrics)
+    return progression
+
+
+def _train_epochs(run: Run, progression: Progression, profiler: StepProfiler) -> Progression:
     settings, last = run.config.train, run.last_step()
     while progression.epoch < settings.epochs and progression.step < last:
         if settings.patience and progression.epochs_since_best >= settings.patience:
             print(f"stopped: no better dev CIDEr in {settings.patience} epochs (best {progression.best_cider:.1f})")
             break
-        progression = _train_epoch(run, progression)
-        progression = _evaluate_dev(run, progression)
+        started = time.monotonic()
+        progression = _train_epoch(run, progression, profiler)
+        progression = _evaluate_dev(run, progression, started)
         run.save(progression)
     print(f"best dev CIDEr {progression.best_cider:.1f} at step {progression.best_step} of {progression.step}")
     return progression
 
 
-def _train_epoch(run: Run, start: Progression) -> Progression:
+def _train_epoch(run: Run, start: Progression, profiler: StepProfiler) -> Progression:
     settings, epoch, here = run.config.train, start.epoch + 1, start
     log = TrainingLog(
-        run.metrics, settings.log_every, run.workdir,
+        run.write, settings.log_every, run.workdir,
         last_step=run.last_step(), captions_per_image=run.data.captions_per_image(),
     )  # fmt: skip
     batches = examples.distribute(
@@ -182,7 +249,8 @@ def _train_epoch(run: Run, start: Progression) -> Progression:
     with Progress(f"epoch {epoch}/{settings.epochs}", run.data.steps_per_epoch, "steps") as progress:
         progress.skip(start.batch)
         for batch in log.timed(batches):
-            totals = run.step(batch, tf.constant(here.step, tf.int32))
+            with profiler.step(here.step + 1):
+                totals = run.step(batch, tf.constant(here.step, tf.int32))
             here = dataclasses.replace(here, step=here.step + 1, batch=here.batch + 1)
             log.add(totals, here.step, epoch)
             progress.advance(1, log.note)
@@ -203,7 +271,7 @@ def _save_if_due(run: Run, here: Progression, log: TrainingLog) -> None:
         raise Preempted(f"stopped by SIGTERM at step {here.step}, checkpoint written: the same command goes on")
 
 
-def _evaluate_dev(run: Run, progression: Progression) -> Progression:
+def _evaluate_dev(run: Run, progression: Progression, started: float) -> Progression:
     references = run.data.references
     with averaged_weights(run.optimizer, run.captioner.trainable_variables):
         dataset = examples.distribute(run.strategy, lambda rows: examples.dev_dataset(run.config, run.data, rows))
@@ -213,9 +281,12 @@ def _evaluate_dev(run: Run, progression: Progression) -> Progression:
     scores = score_captions(
         candidates, {reference.image_id: reference.captions for reference in references}, bootstrap_samples=0
     )
-    run.metrics.write(
-        step=progression.step, epoch=progression.epoch, dev_cider=scores["cider"], dev_bleu_4=scores["bleu_4"]
-    )
+    run.write(
+        step=progression.step, epoch=progression.epoch, dev_cider=scores["cider"], dev_bleu_4=scores["bleu_4"],
+        seconds=time.monotonic() - started,
+    )  # fmt: skip
+    if run.board:
+        run.board.captions(progression.step, captions[: examples.SAMPLES])
     print(f"epoch {progression.epoch}: dev CIDEr {scores['cider']:.1f}, BLEU-4 {scores['bleu_4']:.1f}", flush=True)
     if scores["cider"] > progression.best_cider:
         return dataclasses.replace(

@@ -12,9 +12,13 @@ from imgcap.config import Config
 from imgcap.encoder import Encoder
 from imgcap.features import StoredFeatures
 from imgcap.manifest import Manifest
+from imgcap.records import parse_example
+from imgcap.tensorboard import Sample
 
 DEV = "dev"
 IMAGES_A_DEV_BATCH = 32
+# Dev images that are shown with their captions: enough to see what is learnt, few enough to look at.
+SAMPLES = 8
 
 
 class TrainingData(NamedTuple):
@@ -56,23 +60,44 @@ def make_training_data(config: Config, encoder: Encoder, replicas: int, prepared
     Raises:
         DataError: a split is empty or a shard damaged.
     """
-    data_dir, settings = Path(config.train.data_dir), config.train
-    stored = None
+    plan, settings = plan_data(config, replicas, prepared), config.train
+    data_dir, stored = plan.data_dir, None
     if settings.cache_features:
         cache_dir = Path(settings.cache_dir) if settings.cache_dir else data_dir / features.FOLDER
         stored = features.store_features(
             encoder, data_dir, prepared, cache_dir,
             image_size=config.model.image_size, splits=("train", DEV), views=settings.cached_views,
         )  # fmt: skip
+    references = pipeline.references(manifest.shard_paths(data_dir, prepared, DEV))
+    return plan._replace(stored=stored, references=references)
+
+
+def plan_data(config: Config, replicas: int, prepared: Manifest) -> TrainingData:
+    """What can be said of the examples without reading any: no features are stored and no references read.
+
+    Args:
+        config: of the run.
+        replicas: in all.
+        prepared: manifest of the image shards.
+
+    Returns:
+        The examples, `stored` and `references` left out.
+    """
+    settings = config.train
     captions_per_image = max(1, round(prepared.captions["train"] / prepared.images["train"]))
     images_per_batch = max(1, settings.batch_size // captions_per_image // replicas) * replicas
-    if stored:
+    if settings.cache_features:
         counts = {int(length): count for length, count in prepared.token_counts.items()}
         steps = pipeline.feature_steps(counts, settings.batch_size)
     else:
         steps = -(-prepared.images["train"] // images_per_batch)
-    references = pipeline.references(manifest.shard_paths(data_dir, prepared, DEV))
-    return TrainingData(prepared, data_dir, stored, references, steps, images_per_batch)
+    return TrainingData(prepared, Path(settings.data_dir), None, [], steps, images_per_batch)
+
+
+def total_steps(config: Config, data: TrainingData) -> int:
+    """Steps of the whole run if nothing stops it early."""
+    steps = config.train.epochs * data.steps_per_epoch
+    return min(steps, config.train.max_steps) if config.train.max_steps else steps
 
 
 def training_dataset(
@@ -126,6 +151,16 @@ def dev_dataset(config: Config, data: TrainingData, rows: pipeline.Rows) -> tf.d
         return pipeline.evaluation_features(paths, images=images, features_shape=data.stored.shape, rows=rows)
     paths = manifest.shard_paths(data.data_dir, data.prepared, DEV)
     return pipeline.evaluation_images(paths, images=images, image_size=config.model.image_size, rows=rows)
+
+
+def samples(data: TrainingData) -> list[Sample]:
+    """The first dev images, to be shown with their captions as training goes."""
+    records = tf.data.TFRecordDataset([str(path) for path in manifest.shard_paths(data.data_dir, data.prepared, DEV)])
+    rows = records.take(SAMPLES).map(parse_example).as_numpy_iterator()
+    return [
+        Sample(reference.image_id, row.image_bytes, reference.captions[0])
+        for row, reference in zip(rows, data.references, strict=False)
+    ]
 
 
 def distribute(
