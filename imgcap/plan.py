@@ -71,11 +71,11 @@ def _parameters(config: Config, captioner: Captioner) -> list[str]:
     encoder, decoder = captioner.encoder.network, captioner.decoder
     trained = _count(captioner.trainable_variables)
     return [
-        f"  encoder    {_count(encoder.variables):,} parameters, {_count(encoder.trainable_variables):,} train"
+        f"  encoder    {_count(encoder.weights):,} parameters, {_count(encoder.trainable_variables):,} train"
         f" ({Path(config.model.encoder).name})",
-        f"  decoder    {_count(decoder.variables):,} parameters, {_count(decoder.trainable_variables):,} train"
+        f"  decoder    {_count(decoder.weights):,} parameters, {_count(decoder.trainable_variables):,} train"
         f" ({config.model.decoder})",
-        f"  trainable  {trained:,} of {_count([*encoder.variables, *decoder.variables]):,} parameters",
+        f"  trainable  {trained:,} of {_count([*encoder.weights, *decoder.weights]):,} parameters",
     ]
 
 
@@ -84,7 +84,7 @@ def _count(variables: list) -> int:
 
 
 def _memory(config: Config, captioner: Captioner) -> str:
-    everything = _count([*captioner.encoder.variables, *captioner.decoder.variables])
+    everything = _count([*captioner.encoder.network.weights, *captioner.decoder.weights])
     # A gradient, Adam's two moments, and the moving average where one is kept.
     copies = 3 + bool(config.train.ema_momentum)
     learning = copies * _count(captioner.trainable_variables)

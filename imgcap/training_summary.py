@@ -94,7 +94,7 @@ def write_curves(path: Path, metrics: Sequence[Metric]) -> None:
         path,
         Chart("Loss in training", "step", "nats a token", [line("loss", "loss")]),
         Chart(
-            "Captions of the dev images", "step", "score × 100",
+            "Captions of the dev images", "step", "score x 100",
             [line("CIDEr", "dev_cider"), line("BLEU-4", "dev_bleu_4")],
         ),  # fmt: skip
     )
