@@ -224,6 +224,28 @@ class DataServiceConfig:
 
 
 @dataclass(frozen=True)
+class ShowConfig:
+    """What one call of imgcap-train shows beside its bar and metrics.jsonl; no part of the run."""
+
+    tensorboard: bool = setting(False, "Write curves, and sample captions with their images, to workdir/tensorboard.")
+    profile_steps: str = setting("", "First and last step, such as 10,15, that TensorFlow profiles to workdir/profile.")
+    dry_run: bool = setting(False, "Print the plan, with times and memory of a few steps, and write nothing.")
+
+    def profiled_span(self) -> tuple[int, int] | None:
+        """Numbers of the first and the last step to profile; None for none.
+
+        Raises:
+            ConfigError: `profile_steps` is no such pair.
+        """
+        if not self.profile_steps:
+            return None
+        first, _, last = self.profile_steps.partition(",")
+        if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+            raise ConfigError(f"--profile_steps={self.profile_steps} is no first and last step: give it like 10,15")
+        return int(first), int(last)
+
+
+@dataclass(frozen=True)
 class DecodeConfig:
     """What is searched for, and how widely: greedy, beam or sampling search.
 
@@ -345,6 +367,8 @@ def validate(section: Any) -> None:
         _validate_training(section)
     if isinstance(section, PrepareConfig):
         _validate_preparation(section)
+    if isinstance(section, ShowConfig):
+        section.profiled_span()
 
 
 def _validate_value(name: str, value: Any, limits: Any) -> None:

@@ -132,14 +132,22 @@ def _make_figure(entry: Entry, rank: int) -> str:
 
 def _make_picture(entry: Entry) -> str:
     try:
-        content = base64.b64encode(_make_thumbnail(entry.image_bytes)).decode("ascii")
+        content = base64.b64encode(make_thumbnail(entry.image_bytes)).decode("ascii")
     # Pillow's readers raise many things on broken files: OSError, SyntaxError, struct.error, and more.
     except Exception:
         return '<div class="unreadable">This image can’t be read.</div>'
     return f'<img loading="lazy" src="data:image/jpeg;base64,{content}" alt="{escape(entry.caption)}">'
 
 
-def _make_thumbnail(image_bytes: bytes) -> bytes:
+def make_thumbnail(image_bytes: bytes) -> bytes:
+    """An image upright, on white, with its longest side cut down to THUMBNAIL_SIZE.
+
+    Args:
+        image_bytes: any file that Pillow reads.
+
+    Returns:
+        A JPEG file.
+    """
     with Image.open(io.BytesIO(image_bytes)) as image:
         # A JPEG decoder can shrink while it decodes, which saves most of the time on a camera's photos.
         image.draft("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE))

@@ -14,10 +14,14 @@ from imgcap.config import Config
 from imgcap.encoder import Encoder
 from imgcap.features import StoredFeatures
 from imgcap.manifest import Manifest
+from imgcap.records import parse_example
+from imgcap.tensorboard import Sample
 from imgcap.workers import Workers
 
 DEV = "dev"
 IMAGES_A_DEV_BATCH = 32
+# Dev images that are shown with their captions: enough to see what is learnt, few enough to look at.
+SAMPLES = 8
 
 
 class TrainingData(NamedTuple):
@@ -72,7 +76,8 @@ def make_training_data(config: Config, encoder: Encoder, workers: Workers, prepa
     Raises:
         DataError: a split is empty or a shard damaged.
     """
-    data_dir, settings = Path(config.train.data_dir), config.train
+    plan, settings = plan_data(config, prepared), config.train
+    data_dir = plan.data_dir
 
     def store() -> StoredFeatures:
         cache_dir = Path(settings.cache_dir) if settings.cache_dir else data_dir / features.FOLDER
@@ -84,15 +89,40 @@ def make_training_data(config: Config, encoder: Encoder, workers: Workers, prepa
         )  # fmt: skip
 
     stored = _chief_first(workers, store) if settings.cache_features else None
+    references = pipeline.references(manifest.shard_paths(data_dir, prepared, DEV))
+    return plan._replace(stored=stored, references=references)
+
+
+def plan_data(config: Config, prepared: Manifest) -> TrainingData:
+    """What can be said of the examples without reading any: no features are stored and no references read.
+
+    Args:
+        config: of the run.
+        prepared: manifest of the image shards.
+
+    Returns:
+        The examples, `stored` and `references` left out.
+    """
+    settings = config.train
     captions_per_image = max(1, round(prepared.captions["train"] / prepared.images["train"]))
     images_per_batch = max(1, settings.batch_size // captions_per_image)
-    if stored and settings.objective == "cross_entropy":
+    if _row_is_a_caption(config):
         counts = {int(length): count for length, count in prepared.token_counts.items()}
         steps = pipeline.feature_steps(counts, settings.batch_size)
     else:
         steps = -(-prepared.images["train"] // images_per_batch)
-    references = pipeline.references(manifest.shard_paths(data_dir, prepared, DEV))
-    return TrainingData(prepared, data_dir, stored, references, steps, images_per_batch)
+    return TrainingData(prepared, Path(settings.data_dir), None, [], steps, images_per_batch)
+
+
+def _row_is_a_caption(config: Config) -> bool:
+    """Whether captions of about one length are batched; else an image comes with all its captions."""
+    return config.train.cache_features and config.train.objective == "cross_entropy"
+
+
+def total_steps(config: Config, data: TrainingData) -> int:
+    """Steps of the whole run if nothing stops it early."""
+    steps = config.train.epochs * data.steps_per_epoch
+    return min(steps, config.train.max_steps) if config.train.max_steps else steps
 
 
 def _chief_first(workers: Workers, store: Callable[[], StoredFeatures]) -> StoredFeatures:
@@ -127,7 +157,8 @@ def survey(config: Config, data: TrainingData) -> Readable:
     found = pipeline.survey(data.training_shards())
     images = sum(shard.records for shard in found)
     counts = sum((Counter(shard.token_counts) for shard in found), Counter())
-    steps = pipeline.feature_steps(counts, config.train.batch_size) if data.stored else -(-images // data.images_per_batch)
+    by_caption = _row_is_a_caption(config)
+    steps = pipeline.feature_steps(counts, config.train.batch_size) if by_caption else -(-images // data.images_per_batch)
     return Readable(steps, data.prepared.images["train"] - images, damages(found))
 
 
@@ -158,7 +189,7 @@ def training_dataset(
     if data.stored:
         paths = data.training_shards()
         position |= {"features_shape": data.stored.shape, "views": data.stored.views}
-        if settings.objective == "scst":
+        if not _row_is_a_caption(config):
             return pipeline.training_encoded(paths, images=data.images_per_batch, **position)
         return pipeline.training_features(
             paths, captions=settings.batch_size, max_length=data.prepared.max_length, **position
@@ -193,6 +224,16 @@ def dev_dataset(config: Config, data: TrainingData, rows: pipeline.Rows) -> tf.d
     if data.stored:
         return pipeline.evaluation_features(paths, images=IMAGES_A_DEV_BATCH, features_shape=data.stored.shape, rows=rows)
     return pipeline.evaluation_images(paths, images=IMAGES_A_DEV_BATCH, image_size=config.model.image_size, rows=rows)
+
+
+def samples(data: TrainingData) -> list[Sample]:
+    """The first dev images, to be shown with their captions as training goes."""
+    records = tf.data.TFRecordDataset([str(path) for path in manifest.shard_paths(data.data_dir, data.prepared, DEV)])
+    rows = records.take(SAMPLES).map(parse_example).as_numpy_iterator()
+    return [
+        Sample(reference.image_id, row.image_bytes, reference.captions[0])
+        for row, reference in zip(rows, data.references, strict=False)
+    ]
 
 
 def distribute(

@@ -2,11 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from imgcap.checkpoint import Metrics
 from imgcap.errors import RunError
 from imgcap.progress import clock
 from imgcap.train_step import Totals
@@ -18,18 +17,18 @@ class TrainingLog:
     """Adds up losses on the device and reads them every `every` steps: a read waits for the device."""
 
     def __init__(
-        self, metrics: Metrics, every: int, workdir: Path, *, last_step: int, captions_per_image: float
+        self, write: Callable[..., None], every: int, workdir: Path, *, last_step: int, captions_per_image: float
     ) -> None:
         """Starts the clock.
 
         Args:
-            metrics: where the lines go.
+            write: takes the values of a line by name.
             every: steps between two lines.
             workdir: named in the error line.
             last_step: at which the run ends.
             captions_per_image: of the training images, to count images where a row is a caption.
         """
-        self._metrics, self._every, self._workdir = metrics, every, workdir
+        self._write, self._every, self._workdir = write, every, workdir
         self._last_step, self._captions_per_image = last_step, captions_per_image
         self.note = ""
         self._restart()
@@ -93,7 +92,7 @@ class TrainingLog:
         tokens, images = totals.tokens / seconds, totals.captions / self._captions_per_image / seconds
         # Of the training steps alone: early stopping may end the run before, and dev images take time of their own.
         waiting, left = self._waited / seconds, (self._last_step - step) * seconds / self._steps
-        self._metrics.write(
+        self._write(
             step=step, epoch=epoch, loss=loss, tokens_per_second=tokens, images_per_second=images, waiting=waiting,
             seconds_left=left, skipped_steps=totals.skipped,
         )  # fmt: skip

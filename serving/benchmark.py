@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from imgcap.chart import Chart, Line, draw_charts
 from imgcap.cli import command
 from imgcap.config import setting
 from imgcap.errors import ConfigError, ServingError
 from serving.async_client import AsyncCaptionClient
-from serving.chart import Line, draw_chart
 from serving.client_errors import BadImage
 from serving.connection import encode
 from serving.connection_config import ConnectionConfig, client_arguments
@@ -135,7 +135,7 @@ def plot(path: str, measurements: Sequence[Measurement]) -> None:
         for percent in (50, 90, 99) if chosen else ():
             points = [(found.load.rate or found.rate, found.percentile(percent)) for found in chosen]
             lines.append(Line(f"p{percent}, {loop} loop", points))
-    draw_chart(path, "Latency against load", "requests a second", "milliseconds", lines)
+    draw_charts(path, Chart("Latency against load", "requests a second", "milliseconds", lines))
 
 
 async def _measure_all(

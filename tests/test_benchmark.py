@@ -14,7 +14,6 @@ from imgcap.errors import ConfigError
 from serving import benchmark
 from serving.answers import Caption
 from serving.benchmark import BenchmarkConfig, make_images, make_loads
-from serving.chart import COLOURS, Line, draw_chart, ticks
 from serving.client_errors import BadImage, Overloaded
 from serving.load import Load, Measurement, measure
 
@@ -106,25 +105,6 @@ def test_pictures_are_photographs_and_garbage_has_its_share(tmp_path):
         assert photo.size == (500, 375) and 20_000 < len(images[0]) < 200_000
     with pytest.raises(ConfigError, match="can't be read"):
         make_images(BenchmarkConfig(), [str(tmp_path / "b.jpg")])
-
-
-def test_ticks_are_round_and_reach_the_largest():
-    assert ticks(7) == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert ticks(190) == [0, 50, 100, 150, 200]
-    assert ticks(0)[-1] > 0
-    for largest in (0.3, 1, 8.01, 99, 12345):
-        found = ticks(largest)
-        assert 4 <= len(found) - 1 <= 8 and found[-2] < largest <= found[-1] * (1 + 1e-9)
-
-
-def test_chart_shows_its_points(tmp_path):
-    lines = [Line("a", [(0, 0), (10, 100)]), Line("b", [(5, float("nan")), (10, 0)])]
-    draw_chart(tmp_path / "chart.png", "title", "x", "y", lines)
-    with Image.open(tmp_path / "chart.png") as chart:
-        colours = {colour for _, colour in chart.convert("RGB").getcolors(100_000)}
-        first, second = (tuple(bytes.fromhex(colour[1:])) for colour in COLOURS[:2])
-        assert {first, second} <= colours
-        assert chart.getpixel((700, 80)) == first and chart.getpixel((700, 460)) == second  # the corners
 
 
 def test_command_writes_numbers_and_a_picture(tmp_path, capsys):

@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def make_log(workdir: Path) -> TrainingLog:
-    return TrainingLog(Metrics(workdir, 0), 2, workdir, last_step=10, captions_per_image=5.0)
+    return TrainingLog(Metrics(workdir, 0).write, 2, workdir, last_step=10, captions_per_image=5.0)
 
 
 def test_a_line_of_two_steps(clock: Clock, tmp_path: Path) -> None:

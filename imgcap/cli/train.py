@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 
 from imgcap.cli import command
-from imgcap.config import Config, DecodeConfig, ModelConfig, TrainConfig
+from imgcap.config import Config, DecodeConfig, ModelConfig, ShowConfig, TrainConfig
 
 
-def run(model: ModelConfig, train: TrainConfig, decode: DecodeConfig, arguments: list[str]) -> None:
-    """Trains, or goes on where an earlier call stopped."""
+def run(model: ModelConfig, train: TrainConfig, decode: DecodeConfig, show: ShowConfig, arguments: list[str]) -> None:
+    """Trains, or goes on where an earlier call stopped; or only says what it would do."""
     del arguments
+    if show.dry_run:
+        from imgcap import run as runs
+
+        print(runs.plan(Config(model, train, decode)))
+        return
     from imgcap import train as training
 
-    training.train(Config(model, train, decode))
+    training.train(Config(model, train, decode), show)
 
 
 COMMAND = command.Command(
     name="imgcap-train",
     summary="Trains a captioner on the shards of imgcap-prepare. The same command goes on where an earlier one stopped.",
-    sections=(ModelConfig, TrainConfig, DecodeConfig),
+    sections=(ModelConfig, TrainConfig, DecodeConfig, ShowConfig),
     run=run,
     tensorflow=True,
 )

@@ -1,4 +1,4 @@
-"""A line chart drawn with Pillow: enough for latency against load, and no plotting library."""
+"""Line charts drawn with Pillow: enough for latency against load and curves of training, and no plotting library."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 80, 200, 80, 60  # margins, pixels
 SCALE = 2  # drawn so much larger and then reduced: Pillow's lines have no smooth edges
 COLOURS = ("#2b6cb0", "#dd8a1e", "#c53030", "#2f855a", "#6b46c1")
 INK, GRID = "#333333", "#dddddd"
+MOST_DOTS = 40  # a line of more points is drawn without dots, which would hide it
 
 
 class Line(NamedTuple):
@@ -26,27 +27,47 @@ class Line(NamedTuple):
     points: Sequence[tuple[float, float]]
 
 
-def draw_chart(path: str | Path, title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> None:
-    """Writes a chart whose axes begin at 0.
+class Chart(NamedTuple):
+    """Lines over one pair of axes, which begin at 0.
 
-    Args:
-        path: its ending says the format, such as .png.
+    Attributes:
         title: above it.
         x_label: below the x axis.
         y_label: above the y axis.
         lines: what to draw; points that are not finite are left out.
     """
-    lines = [Line(line.name, [p for p in line.points if all(map(math.isfinite, p))]) for line in lines]
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[Line]
+
+
+def draw_charts(path: str | Path, *charts: Chart) -> None:
+    """Writes a picture of charts, one below the other.
+
+    Args:
+        path: its ending says the format, such as .png.
+        *charts: at least one.
+    """
+    picture = Image.new("RGB", (WIDTH, HEIGHT * len(charts)), "white")
+    for number, chart in enumerate(charts):
+        picture.paste(_drawn(chart), (0, HEIGHT * number))
+    picture.save(path)
+
+
+def _drawn(chart: Chart) -> Image.Image:
+    lines = [Line(line.name, [p for p in line.points if all(map(math.isfinite, p))]) for line in chart.lines]
     points = [point for line in lines for point in line.points] or [(1.0, 1.0)]
     x_ticks, y_ticks = (ticks(max(point[axis] for point in points)) for axis in (0, 1))
     canvas = _Canvas(x_ticks[-1], y_ticks[-1])
     canvas.axes(x_ticks, y_ticks)
-    canvas.text(LEFT, 14, title, 18)
-    canvas.text(LEFT - 60, TOP - 30, y_label, 13)
-    canvas.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 24, x_label, 13, "mm")
+    canvas.text(LEFT, 14, chart.title, 18)
+    canvas.text(LEFT - 60, TOP - 30, chart.y_label, 13)
+    canvas.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 24, chart.x_label, 13, "mm")
     for number, line in enumerate(lines):
         canvas.line(line, COLOURS[number % len(COLOURS)], number)
-    canvas.save(path)
+    return canvas.reduced()
 
 
 def ticks(largest: float) -> list[float]:
@@ -79,7 +100,7 @@ class _Canvas:
         places = [self._place(*point) for point in line.points]
         if len(places) > 1:
             self._segment(places, colour, 2)
-        for x, y in places:
+        for x, y in places if len(places) <= MOST_DOTS else ():
             self._draw.ellipse([SCALE * (x - 4), SCALE * (y - 4), SCALE * (x + 4), SCALE * (y + 4)], colour)
         x, y = WIDTH - RIGHT + 24, TOP + 22 * number
         self._segment([(x, y), (x + 24, y)], colour, 3)
@@ -89,8 +110,8 @@ class _Canvas:
         font = ImageFont.load_default(size * SCALE)
         self._draw.text((SCALE * x, SCALE * y), text, INK, font, anchor)
 
-    def save(self, path: str | Path) -> None:
-        self._image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(path)
+    def reduced(self) -> Image.Image:
+        return self._image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
     def _segment(self, places: Sequence[tuple[float, float]], colour: str, width: int) -> None:
         self._draw.line([(SCALE * x, SCALE * y) for x, y in places], colour, width * SCALE)
