@@ -554,6 +554,16 @@ def test_cut_off_file(format: str) -> None:
     _, error = decoded_rows(cuts)
     assert all(error)
     assert set(error[15:]) == {image.DAMAGED}
+    # What preparation accepts, training and serving can read, and the other way round.
+    assert [image.check(cut) for cut in cuts] == error
+    rng = np.random.default_rng(0)
+    mutated = [bytearray(data) for _ in range(40)]
+    for row in mutated:
+        for place in rng.integers(0, len(data), 6):
+            row[place] = rng.integers(256)
+    _, error = decoded_rows([bytes(row) for row in mutated])
+    assert [image.check(bytes(row)) for row in mutated] == error
+    assert any(error) or format == "BMP"  # Whose pixels may have any value.
 
 
 def test_broken_gif_pixels_are_an_error() -> None:
