@@ -112,8 +112,32 @@ def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.image.stateless_random_flip_left_right(image, seed)
 
 
+class Inspection(NamedTuple):
+    """What decoding a file has shown."""
+
+    error: str
+    """Empty, or one sentence that says what is wrong and the remedy."""
+    height: int
+    """Pixels, as stored in the file; 1 where there is an error."""
+    width: int
+    """Pixels, as stored in the file; 1 where there is an error."""
+
+
 def check(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> str:
-    """Says what is wrong with an image file, by decoding it on the very road that training and serving take.
+    """Says what is wrong with an image file; see `inspect`.
+
+    Args:
+        image_bytes: The whole file.
+        max_pixels: Pictures that declare more are refused, undecoded.
+
+    Returns:
+        The empty string, or one sentence that says what is wrong and the remedy.
+    """
+    return inspect(image_bytes, max_pixels).error
+
+
+def inspect(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> Inspection:
+    """Decodes an image file on the very road that training and serving take, to see whether they will be able to.
 
     Without the squashing, which no decoded picture can fail, and without the data set of `decode_rows`: 0.4 ms for
     a JPEG of 224 x 224 in place of 2.8, and little more than the decoder alone.
@@ -123,26 +147,28 @@ def check(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> str:
         max_pixels: Pictures that declare more are refused, undecoded.
 
     Returns:
-        The empty string, or one sentence that says what is wrong and the remedy.
+        What is wrong, and the size.
     """
     try:
-        return _checker(max_pixels)(tf.constant(image_bytes)).numpy().decode()
+        error, shape = _inspector(max_pixels)(tf.constant(image_bytes))
     except tf.errors.OpError:
-        return DAMAGED
+        return Inspection(DAMAGED, 1, 1)
+    height, width, _ = shape.numpy().tolist()
+    return Inspection(error.numpy().decode(), height, width)
 
 
 @functools.cache
-def _checker(max_pixels: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A graph that gives the error of one file; fails where a decoder does."""
+def _inspector(max_pixels: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A graph that gives the error and the shape of one file; fails where a decoder does."""
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
-    def error_of(image_bytes: tf.Tensor) -> tf.Tensor:
+    def look(image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture = _picture_or_error(image_bytes, max_pixels)
         # Else nobody would ask for the pixels, and they would not be decoded.
         with tf.control_dependencies([picture.pixels]):
-            return tf.identity(picture.error)
+            return tf.identity(picture.error), tf.shape(picture.pixels)
 
-    return error_of.get_concrete_function()
+    return look.get_concrete_function()
 
 
 def _plain_options() -> tf.data.Options:

@@ -1,11 +1,8 @@
 """One shard, written by a worker process of `imgcap-prepare`."""
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator
-
-import PIL.Image
 
 from imgcap import files, quiet
 
@@ -57,11 +54,10 @@ def _make_record(example: Example, task: ShardTask, unreadable: dict[str, str]) 
     except OSError as error:
         unreadable[example.image_id] = error.strerror or "can't be read"
         return None
-    problem = image.check(image_bytes)
-    if problem:
-        unreadable[example.image_id] = problem
+    found = image.inspect(image_bytes)
+    if found.error:
+        unreadable[example.image_id] = found.error
         return None
-    width, height = PIL.Image.open(io.BytesIO(image_bytes)).size
     encode = task.vocabulary.encode
     tokens = tuple(tuple(encode(normalise(text), task.max_length)) for text in example.captions)
-    return records.Record(example.image_id, image_bytes, height, width, example.captions, tokens)
+    return records.Record(example.image_id, image_bytes, found.height, found.width, example.captions, tokens)

@@ -546,6 +546,12 @@ def test_check() -> None:
         assert image.check(row) == message
 
 
+def test_inspect_tells_the_size_that_is_stored() -> None:
+    for row in rows_of_all_kinds():
+        assert image.inspect(row) == ("", *opened(row).size[::-1])
+    assert image.inspect(b"text") == (image.NOT_AN_IMAGE, 1, 1)
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
 def test_cut_off_file(format: str) -> None:
     options = {"lossless": True} if format == "WEBP" else {}
