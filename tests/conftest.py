@@ -40,15 +40,6 @@ def _keep_exchanges_apart(strategy: type) -> None:
     strategy.__init__ = make_apart
 
 
-@pytest.fixture(autouse=True)
-def own_collectives() -> None:
-    """Gives each test's strategies collective keys of their own, as TensorFlow's tests do: a process that makes several
-    would find the key of one in use by another."""
-    import tensorflow as tf
-
-    tf.distribute.MirroredStrategy._collective_key_base += 100_000
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data for optional tests."""
