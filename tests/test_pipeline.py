@@ -154,6 +154,22 @@ def test_each_epoch_draws_one_view_of_each_image(two_view_paths: list[Path]) -> 
     assert views_drawn([batch for half in halves for batch in half]) == drawn[0]
 
 
+def test_encoded_images_come_with_all_their_captions(two_view_paths: list[Path], paths: list[Path]) -> None:
+    """As the images themselves do: the same order, the same captions, one of the stored views."""
+    dataset = pipeline.training_encoded(
+        two_view_paths, images=6, features_shape=(2, 1), views=2, seed=0, epoch=3
+    ).as_numpy_iterator()
+    encoded = [pipeline.Batch(*batch) for batch in dataset]
+    whole = images(paths, epoch=3)
+    assert len(encoded) == len(whole)
+    for batch, other in zip(encoded, whole, strict=True):
+        np.testing.assert_array_equal(batch.tokens, other.tokens)
+        assert batch.inputs.shape[1:] == (2, 1) and (batch.inputs[:, 0] == batch.inputs[:, 1]).all()
+    drawn = np.concatenate([batch.inputs[batch.tokens.any(axis=(1, 2)), 0, 0] for batch in encoded])
+    assert len(set(np.floor(drawn).tolist())) == len(drawn)
+    assert set((drawn % 1).tolist()) == {0.0, 0.5}
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_evaluation_has_every_image_once(paths: list[Path], feature_paths: list[Path], replicas: int) -> None:
     rows = Rows(0, replicas, replicas)
