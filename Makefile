@@ -2,13 +2,27 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint reproduce clean
 
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
 
 test: .venv/.installed
 	$(BIN)/python -m pytest
+
+# The best recipe, from raw photos to scores: make reproduce RAW=flickr8k [ENCODER=FILE.keras] [OUT=runs/reproduce]
+RAW ?= flickr8k
+ENCODER ?= densenet201
+OUT ?= runs/reproduce
+reproduce: .venv/.installed
+	$(BIN)/imgcap-prepare --raw_dir=$(RAW) --output_dir=$(OUT)/data
+	$(BIN)/imgcap-train --flagfile=configs/flickr8k_attention.cfg --encoder=$(ENCODER) --data_dir=$(OUT)/data \
+		--workdir=$(OUT)/attention
+	$(BIN)/imgcap-train --flagfile=configs/flickr8k_scst.cfg --finetune_from=$(OUT)/attention --data_dir=$(OUT)/data \
+		--workdir=$(OUT)/scst
+	for run in attention scst; do \
+		$(BIN)/imgcap-evaluate --workdir=$(OUT)/$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
+	$(BIN)/imgcap-compare $(OUT)/attention $(OUT)/scst --split=dev+test
 
 lint: .venv/.installed
 	$(BIN)/python -m pip install --quiet ruff

@@ -24,7 +24,8 @@ def self_critical_loss(
 ) -> TokenLoss:
     """What lowers as sampled captions get better than their baseline: -Σ (reward - baseline) · log p(word).
 
-    Dropout is off: captions are drawn from the very distribution whose gradient is taken.
+    Captions are drawn without dropout, as they are when the model is used; the gradient is taken through it, or a few
+    thousand images would soon be learnt by heart.
 
     Args:
         captioner: draws the captions.
@@ -33,7 +34,7 @@ def self_critical_loss(
         reward: CIDEr-D.
         features: float [B, L, C].
         tokens: int32 [B, N, T], the references, start token first.
-        seed: int32 [2], of the samples.
+        seed: int32 [2], of the samples and of dropout.
 
     Returns:
         The sum over words, and the number of the references' words, by which cross-entropy is divided too.
@@ -51,13 +52,16 @@ def self_critical_loss(
     # Rows that only fill a batch up have no references, and nothing to learn from.
     real = tf.cast(tf.reduce_any(references != PAD, axis=[1, 2]), tf.float32)[:, tf.newaxis]
     advantage = tf.stop_gradient((rewards - baseline) * real)
-    log_probs = policy_log_probs(captioner, options, start, sampled)  # -> [B, S]
+    disturbed = captioner.decoder.begin(tf.cast(features, tf.float32), seed)
+    log_probs = policy_log_probs(captioner, options, disturbed, sampled, seed)  # -> [B, S]
     return TokenLoss(
         -tf.reduce_sum(advantage * log_probs), tf.math.count_nonzero(references, dtype=tf.float32)
     )
 
 
-def policy_log_probs(captioner: Captioner, options: DecodeConfig, start: Start, sampled: tf.Tensor) -> tf.Tensor:
+def policy_log_probs(
+    captioner: Captioner, options: DecodeConfig, start: Start, sampled: tf.Tensor, seed: tf.Tensor | None = None
+) -> tf.Tensor:
     """How probable captions are to be drawn, with a gradient.
 
     Args:
@@ -65,6 +69,7 @@ def policy_log_probs(captioner: Captioner, options: DecodeConfig, start: Start, 
         options: what was never drawn; an end behind `max_length` words was forced and costs nothing.
         start: of B images.
         sampled: int32 [B, S, T].
+        seed: int32 [2], of dropout; None is no dropout.
 
     Returns:
         float32 [B, S], natural logarithm.
@@ -73,7 +78,7 @@ def policy_log_probs(captioner: Captioner, options: DecodeConfig, start: Start, 
     start = tf.nest.map_structure(lambda part: tf.repeat(part, samples, axis=0), start)
     words = tf.reshape(sampled, [-1, sampled.shape[2]])
     read = tf.concat([tf.fill([tf.shape(words)[0], 1], START), words[:, :-1]], axis=1)
-    logits = captioner.decoder.teacher_forcing(read, start).logits  # -> [B S, T, V]
+    logits = captioner.decoder.teacher_forcing(read, start, seed).logits  # -> [B S, T, V]
     suppressed = tf.reduce_sum(tf.one_hot(options.suppress, logits.shape[-1]), axis=0)
     log_probs = tf.nn.log_softmax(logits - 1e9 * suppressed)
     chosen = tf.gather(log_probs, words, batch_dims=2)  # -> [B S, T]

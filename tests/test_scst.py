@@ -29,7 +29,7 @@ class Table:
     def __init__(self) -> None:
         self.logits = tf.Variable(np.random.default_rng(0).normal(size=[VOCABULARY, VOCABULARY]), dtype=tf.float32)
 
-    def begin(self, features: tf.Tensor) -> Start:
+    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
         return Start((), (features[:, 0],))
 
     def step(self, tokens, memory, state):
