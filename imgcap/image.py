@@ -139,8 +139,8 @@ def check(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> str:
 def inspect(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> Inspection:
     """Decodes an image file on the very road that training and serving take, to see whether they will be able to.
 
-    Without the squashing, which no decoded picture can fail, and without the data set of `decode_rows`: 0.4 ms for
-    a JPEG of 224 x 224 in place of 2.8, and little more than the decoder alone.
+    Whatever can fail is done, and nothing else. So a JPEG is decoded to an eighth of its size: all of its data are
+    read, which alone can fail, but few pixels are computed. At 224 x 224 that takes less than half of the time.
 
     Args:
         image_bytes: The whole file.
@@ -150,9 +150,25 @@ def inspect(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> Inspection:
         What is wrong, and the size.
     """
     try:
-        error, shape = _inspector(max_pixels)(tf.constant(image_bytes))
+        return _inspected_jpeg(image_bytes, max_pixels) or _inspected(image_bytes, max_pixels)
     except tf.errors.OpError:
         return Inspection(DAMAGED, 1, 1)
+
+
+def _inspected_jpeg(image_bytes: bytes, max_pixels: int) -> Inspection | None:
+    """A JPEG that may be decoded as it is, without a graph, whose call alone takes 0.1 ms; None for other files."""
+    data = tf.constant(image_bytes)
+    if not image_bytes.startswith(header.JPEG_MAGIC):
+        return None
+    height, width, _ = tf.image.extract_jpeg_shape(data).numpy().tolist()
+    if not _is_harmless(header.Size(width, height), len(image_bytes), max_pixels):
+        return None
+    tf.io.decode_jpeg(data, channels=3, ratio=8)
+    return Inspection("", height, width)
+
+
+def _inspected(image_bytes: bytes, max_pixels: int) -> Inspection:
+    error, shape = _inspector(max_pixels)(tf.constant(image_bytes))
     height, width, _ = shape.numpy().tolist()
     return Inspection(error.numpy().decode(), height, width)
 
@@ -208,11 +224,16 @@ def _picture_or_error(data: tf.Tensor, max_pixels: int) -> _Picture:
 
 def _jpeg(data: tf.Tensor, max_pixels: int) -> _Picture:
     height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(data, tf.int64))
-    # What has no room for so many scans is not searched for them.
-    most_scans = tf.maximum(tf.strings.length(data) // header.SCAN_BYTES, MAX_SCANS)
-    harmless = width * height * tf.cast(most_scans, tf.int64) <= max_pixels * MAX_SCANS
     size = header.Size(width, height)
+    harmless = _is_harmless(size, tf.cast(tf.strings.length(data), tf.int64), max_pixels)
     return tf.cond(harmless, lambda: _decoded_jpeg(data), lambda: _large_jpeg(data, size, max_pixels))
+
+
+def _is_harmless(size: header.Size, length: tf.Tensor | int, max_pixels: int) -> tf.Tensor | bool:
+    """Whether a JPEG of so many bytes is small enough to be decoded without a search for its scans."""
+    # What has no room for so many scans is not searched for them.
+    pixels, limit = size.width * size.height, max_pixels * MAX_SCANS
+    return (pixels * (length // header.SCAN_BYTES) <= limit) & (pixels * MAX_SCANS <= limit)
 
 
 @header.apart

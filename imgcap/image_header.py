@@ -23,6 +23,7 @@ PNG, GIF, BMP, WEBP, UNKNOWN = range(5)
 
 _MAGIC = [b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF\0\0\0\0WEBP", b""]
 
+JPEG_MAGIC = b"\xff\xd8\xff"
 ORIENTATION_TAG = 0x0112
 SHORT = 3
 
@@ -118,7 +119,7 @@ def _weighted(parts: tf.Tensor, weights: tf.Tensor | list[int]) -> tf.Tensor:
 
 def is_jpeg(data: tf.Tensor) -> tf.Tensor:
     """bool []: the file begins as a JPEG does."""
-    return tf.strings.substr(data, 0, 3) == b"\xff\xd8\xff"
+    return tf.strings.substr(data, 0, len(JPEG_MAGIC)) == JPEG_MAGIC
 
 
 def image_format(data: tf.Tensor) -> tf.Tensor:

@@ -11,16 +11,10 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 quiet.import_tensorflow(devices=False)
 
-import tensorflow as tf  # noqa: E402
-
 from imgcap import image, records  # noqa: E402  They import TensorFlow.
 from imgcap.datasets.example import Example  # noqa: E402
 from imgcap.shard_task import ShardResult, ShardTask  # noqa: E402
 from imgcap.vocabulary import normalise  # noqa: E402
-
-# Below zero: each operation runs in the thread that asks for it. There is a process for each core already, and handing
-# an image to another thread and back takes longer than to decode it.
-tf.config.threading.set_inter_op_parallelism_threads(-1)
 
 
 def write(task: ShardTask) -> ShardResult:

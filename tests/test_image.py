@@ -563,7 +563,7 @@ def test_cut_off_file(format: str) -> None:
     # What preparation accepts, training and serving can read, and the other way round.
     assert [image.check(cut) for cut in cuts] == error
     rng = np.random.default_rng(0)
-    mutated = [bytearray(data) for _ in range(40)]
+    mutated = [bytearray(data) for _ in range(100)]
     for row in mutated:
         for place in rng.integers(0, len(data), 6):
             row[place] = rng.integers(256)
