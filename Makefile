@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
 
 test: .venv/.installed
 	$(BIN)/python -m pytest
+
+bench: .venv/.installed
+	$(BIN)/python -m imgcap.cli.bench --output=bench.json
+	$(BIN)/python -m export.benchmark --output=bench.json
 
 lint: .venv/.installed
 	$(BIN)/python -m pip install --quiet ruff
