@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint reproduce clean
+.PHONY: demo test lint bench reproduce clean
 
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
@@ -23,6 +23,10 @@ reproduce: .venv/.installed
 	for run in attention scst; do \
 		$(BIN)/imgcap-evaluate --workdir=$(OUT)/$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
 	$(BIN)/imgcap-compare $(OUT)/attention $(OUT)/scst --split=dev+test
+
+bench: .venv/.installed
+	$(BIN)/python -m imgcap.cli.bench --output=bench.json
+	$(BIN)/python -m export.benchmark --output=bench.json
 
 lint: .venv/.installed
 	$(BIN)/python -m pip install --quiet ruff

@@ -1,18 +1,16 @@
 """`python -m export.benchmark`: what exports gain by their rewritten encoders and by searching in the graph, as ratios
 measured in one run. `measure` is what other benchmarks call."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imgcap import files
+from imgcap import measurement_table
 from imgcap.cli import command
 from imgcap.config import setting
+from imgcap.measurement_table import Row
 
-if TYPE_CHECKING:  # it imports TensorFlow
-    from export.measurement import Row
+TABLE = "export"
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,10 @@ class BenchmarkConfig:
     repetitions: int = setting(
         7, "Turns, of three calls each, that everything has at a batch size; the median counts.", minimum=1
     )
-    output: str = setting("", "JSON file for the rows; empty writes none.")
+    output: str = setting("", "JSON file for the rows, beside those of other benchmarks; empty writes none.")
 
 
-def measure(config: BenchmarkConfig) -> "list[Row]":
+def measure(config: BenchmarkConfig) -> list[Row]:
     """Measures everything; several processes hold the models at once.
 
     Args:
@@ -46,12 +44,13 @@ def measure(config: BenchmarkConfig) -> "list[Row]":
 def run(config: BenchmarkConfig, arguments: list[str]) -> None:
     """Measures, prints and keeps the table."""
     del arguments
-    from export import measurement
-
+    output = Path(config.output) if config.output else None
+    if output:
+        measurement_table.load_tables(output)
     rows = measure(config)
-    print(measurement.format_table(rows))
-    if config.output:
-        files.write_json(Path(config.output), {"cores": os.cpu_count(), "rows": [row._asdict() for row in rows]})
+    print(measurement_table.format_table(rows))
+    if output:
+        measurement_table.write_table(output, TABLE, rows)
 
 
 COMMAND = command.Command(

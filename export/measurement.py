@@ -31,6 +31,7 @@ from imgcap import signature as contract
 from imgcap.captioner import Captioner, make_captioner
 from imgcap.config import MAX_PIXELS, Config, DecodeConfig, ModelConfig
 from imgcap.errors import ExportError
+from imgcap.measurement_table import Row
 from imgcap.vocabulary import SPECIALS, Vocabulary
 
 TIMER = Path(__file__).with_name("timing.py")
@@ -41,22 +42,6 @@ PRECISIONS = ("f32", "bf16")
 ONE, MANY = 1, 16
 # As many as a caption of Flickr8k has, in words that its vocabulary holds.
 WORDS, VOCABULARY_SIZE = 10, 2543
-
-
-class Row(NamedTuple):
-    """One line of the table.
-
-    Attributes:
-        name: what is compared with what.
-        ratio: times as fast, as long or as large, as the name says.
-        target: what must be reached, such as '≥ 1.5' or '≤ 1.1'; empty for a line that only informs.
-        note: how it was measured.
-    """
-
-    name: str
-    ratio: float
-    target: str
-    note: str
 
 
 class Case(NamedTuple):
@@ -291,17 +276,3 @@ def size_rows(sizes: Mapping[str, float]) -> list[Row]:
 
 def _milliseconds(one: float, other: float) -> str:
     return f"{1000 * one:.1f} against {1000 * other:.1f} ms an image"
-
-
-def format_table(rows: list[Row]) -> str:
-    """Rows as text.
-
-    Args:
-        rows: at least one.
-
-    Returns:
-        Lines of equal columns, heads first.
-    """
-    cells = [("measure", "ratio", "target", "note"), *((row.name, f"{row.ratio:.2f}", *row[2:]) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)

@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import those below it (further down in this list), never one above.
 LAYERS = [
     {"app"},
-    {"imgcap.cli.compare", "imgcap.cli.data_service", "imgcap.cli.demo", "imgcap.cli.evaluate", "imgcap.cli.prepare",
-     "imgcap.cli.train", "export.cli", "serving.serve_cli", "serving.caption_cli", "serving.benchmark",
-     "export.benchmark"},
+    {"imgcap.cli.bench", "imgcap.cli.compare", "imgcap.cli.data_service", "imgcap.cli.demo", "imgcap.cli.evaluate",
+     "imgcap.cli.prepare", "imgcap.cli.train", "export.cli", "serving.serve_cli", "serving.caption_cli",
+     "serving.benchmark", "export.benchmark"},
     {"export.saved_model", "export.measurement", "serving.local_server", "serving.client", "serving.async_client"},
     {"serving.rest", "serving.services", "serving.predictor"},
     {"serving.models", "serving.versions", "serving.batching", "serving.connection_config"},
@@ -22,6 +22,10 @@ LAYERS = [
     {"export.versions", "serving.answers", "serving.http_front", "serving.health", "serving.gate"},
     {"serving.wire", "serving.images", "serving.client_errors", "serving.metrics", "serving.logs",
      "serving.batching_options", "serving.request_error"},
+    {"imgcap.benchmarks.suite"},
+    {"imgcap.benchmarks.reading", "imgcap.benchmarks.stored", "imgcap.benchmarks.tuning", "imgcap.benchmarks.memory"},
+    {"imgcap.benchmarks.workload"},
+    {"imgcap.benchmarks.drawing", "imgcap.benchmarks.notebook", "imgcap.benchmarks.turns", "imgcap.benchmarks.bare"},
     {"imgcap.sweep"},
     {"imgcap.cli.command", "imgcap.train", "imgcap.prepare"},
     {"imgcap.run"},
@@ -38,7 +42,7 @@ LAYERS = [
      "imgcap.manifest"},
     {"imgcap.training_summary"},
     {"imgcap.image_header", "imgcap.contact_sheet", "imgcap.scores", "imgcap.datasets"},
-    {"imgcap.vocabulary", "imgcap.progress", "imgcap.quiet", "imgcap.interruption"},
+    {"imgcap.vocabulary", "imgcap.progress", "imgcap.quiet", "imgcap.interruption", "imgcap.measurement_table"},
     {"imgcap.files", "imgcap.config", "imgcap.chart", "imgcap.cluster"},
     {"imgcap.signature", "imgcap.errors", "imgcap.cpu"},
 ]  # fmt: skip

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from export import benchmark, measurement
-from export.measurement import DEFAULT, ENCODER, NOTEBOOK, RECOMMENDED, Case, Row
+from export.measurement import DEFAULT, ENCODER, NOTEBOOK, RECOMMENDED, Case
 from imgcap.cli import command
 from imgcap.errors import ExportError
+from imgcap.measurement_table import Row
 
 
 def test_encoders_by_hand() -> None:
@@ -43,22 +44,13 @@ def test_search_by_hand() -> None:
     assert [(row.ratio, row.target) for row in measurement.greedy_rows(medians)] == [(pytest.approx(12), "≥ 10")]
 
 
-def test_the_table() -> None:
-    rows = [Row("size", 1.0512, "≤ 1.1", "all"), Row("a longer name", 12.0, "", "")]
-    assert measurement.format_table(rows).splitlines() == [
-        "measure        ratio  target  note",
-        "size           1.05   ≤ 1.1   all",
-        "a longer name  12.00",
-    ]
-
-
 def test_the_whole_at_a_toy_size(
     encoder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(measurement, "VOCABULARY_SIZE", 20)
     flags = [f"--encoder={encoder_file}", "--image_size=32", "--repetitions=1", f"--output={tmp_path / 'rows.json'}"]
     assert command.main(benchmark.COMMAND, ["benchmark", *flags]) == 0
-    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "rows.json").read_text())["export"]["rows"]
     kinds = ("none", "cpu", "cpu_bf16")
     assert [row["name"] for row in rows if "openvino" not in row["name"]] == [
         *(
