@@ -49,7 +49,8 @@ class NotebookTraining:
             captions: the epoch.
             captions_a_batch: whose rows make a batch.
         """
-        self._model.fit(self.batches(captions, captions_a_batch), shuffle=False, verbose=0)
+        steps = -(-len(captions) // captions_a_batch)
+        self._model.fit(self.batches(captions, captions_a_batch), steps_per_epoch=steps, shuffle=False, verbose=0)
 
     def batches(self, captions: Sequence[Caption], captions_a_batch: int) -> Iterator[NotebookBatch]:
         """The rows of some captions at a time.
