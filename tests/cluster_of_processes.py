@@ -48,8 +48,8 @@ def train_here(folder: Path, name: str, environment: str, flags: list[str], apar
     os.environ["TF_CONFIG"] = environment
     train_epochs = training._train_epochs
 
-    def and_keep_weights(run, progression):
-        end = train_epochs(run, progression)
+    def and_keep_weights(run, *more):
+        end = train_epochs(run, *more)
         variables = [*run.captioner.decoder.variables, *run.captioner.encoder.variables]
         np.savez(folder / f"{name}.npz", *(variable.numpy() for variable in variables))
         return end

@@ -11,7 +11,8 @@ import tensorflow as tf
 from imgcap import checkpoint, manifest, pipeline
 from imgcap.captioner import Captioner, load_captioner
 from imgcap.cli import train as cli
-from imgcap.config import TrainConfig
+from imgcap.config import Config, TrainConfig
+from imgcap.objective import make_objective
 from imgcap.optimizer import make_optimizer
 from imgcap.train_step import make_train_step
 
@@ -95,16 +96,18 @@ def test_the_captions_of_an_image_share_one_pass(frozen: Path, data_dir: Path, m
     batch = next(iter(pipeline.training_images(paths, images=3, image_size=SIZE, augment=True, seed=0, epoch=0)))
     assert batch.tokens.shape[:2] == (3, 5)
     features = tf.function(captioner.encoder.__call__)(batch.inputs)
-    each = [float(captioner.caption_loss(features, batch.tokens[:, number : number + 1]).total) for number in range(5)]
-    assert float(captioner.caption_loss(features, batch.tokens).total) == pytest.approx(sum(each), rel=1e-5)
+    config = TrainConfig(learning_rate=0.0)
+    objective = make_objective(Config(train=config), captioner, [], total_steps=1)
+    each = [float(objective(features, batch.tokens[:, n : n + 1], None, tf.constant(0)).total) for n in range(5)]
+    whole = objective(features, batch.tokens, None, tf.constant(0)).total
+    assert float(whole) == pytest.approx(sum(each), rel=1e-5)
 
     encoded, encode = [], captioner.encoder.to_features
     monkeypatch.setattr(captioner.encoder, "to_features", lambda grid: encoded.append(grid.shape[0]) or encode(grid))
-    config = TrainConfig(learning_rate=0.0)
     optimizer = make_optimizer(
         config, captioner.decoder.trainable_variables, captioner.encoder.network.trainable_variables, total_steps=1
     )
-    step = make_train_step(config, tf.distribute.get_strategy(), captioner, optimizer)
+    step = make_train_step(config, tf.distribute.get_strategy(), captioner, optimizer, objective)
     totals = step(batch, tf.constant(0))
     assert encoded == [3]
     assert float(totals.captions) == 15

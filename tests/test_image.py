@@ -4,6 +4,7 @@ import functools
 import io
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -668,9 +669,9 @@ def test_walks_over_hostile_files_end_soon() -> None:
         b"GIF89a\1\0\1\0\x80\0\0" + bytes(6) + b",\0\0\0\0\1\0\1\0\0\2" + b"\1\1" * 1_000_000,
     ]
     decoded_rows([b""])
-    start = tf.timestamp()
+    start = time.monotonic()
     decoded_rows(hostile)
-    assert tf.timestamp() - start < 10
+    assert time.monotonic() - start < 10
 
 
 def test_jpeg_of_too_many_scans() -> None:
