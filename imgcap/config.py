@@ -157,6 +157,11 @@ class TrainConfig:
         choices=("cross_entropy", "scst"),
     )
     scst_samples: int = setting(5, "Captions drawn for an image in self-critical training.", minimum=2)
+    scst_temperature: float = setting(
+        0.5, "Divisor of the logits in self-critical training; below 1 it improves the likely captions, those that a search "
+        "finds, instead of the unlikely ones.",
+        minimum=0.05, maximum=2.0,
+    )
     scst_baseline: str = setting(
         "mean", "What a sampled caption must beat: the mean of the image's other samples, or the greedy caption.",
         choices=("mean", "greedy"),

@@ -24,8 +24,8 @@ def self_critical_loss(
 ) -> TokenLoss:
     """What lowers as sampled captions get better than their baseline: -Σ (reward - baseline) · log p(word).
 
-    Captions are drawn without dropout, as they are when the model is used; the gradient is taken through it, or a few
-    thousand images would soon be learnt by heart.
+    The policy is the softmax of logits / temperature, without dropout: captions are drawn from the very distribution
+    whose gradient is taken.
 
     Args:
         captioner: draws the captions.
@@ -34,7 +34,7 @@ def self_critical_loss(
         reward: CIDEr-D.
         features: float [B, L, C].
         tokens: int32 [B, N, T], the references, start token first.
-        seed: int32 [2], of the samples and of dropout.
+        seed: int32 [2], of the samples.
 
     Returns:
         The sum over words, and the number of the references' words, by which cross-entropy is divided too.
@@ -52,24 +52,23 @@ def self_critical_loss(
     # Rows that only fill a batch up have no references, and nothing to learn from.
     real = tf.cast(tf.reduce_any(references != PAD, axis=[1, 2]), tf.float32)[:, tf.newaxis]
     advantage = tf.stop_gradient((rewards - baseline) * real)
-    disturbed = captioner.decoder.begin(tf.cast(features, tf.float32), seed)
-    log_probs = policy_log_probs(captioner, options, disturbed, sampled, seed)  # -> [B, S]
+    log_probs = policy_log_probs(captioner, config, options, start, sampled)  # -> [B, S]
     return TokenLoss(
         -tf.reduce_sum(advantage * log_probs), tf.math.count_nonzero(references, dtype=tf.float32)
     )
 
 
 def policy_log_probs(
-    captioner: Captioner, options: DecodeConfig, start: Start, sampled: tf.Tensor, seed: tf.Tensor | None = None
+    captioner: Captioner, config: TrainConfig, options: DecodeConfig, start: Start, sampled: tf.Tensor
 ) -> tf.Tensor:
     """How probable captions are to be drawn, with a gradient.
 
     Args:
         captioner: that drew them.
+        config: the temperature they were drawn at.
         options: what was never drawn; an end behind `max_length` words was forced and costs nothing.
         start: of B images.
         sampled: int32 [B, S, T].
-        seed: int32 [2], of dropout; None is no dropout.
 
     Returns:
         float32 [B, S], natural logarithm.
@@ -78,9 +77,9 @@ def policy_log_probs(
     start = tf.nest.map_structure(lambda part: tf.repeat(part, samples, axis=0), start)
     words = tf.reshape(sampled, [-1, sampled.shape[2]])
     read = tf.concat([tf.fill([tf.shape(words)[0], 1], START), words[:, :-1]], axis=1)
-    logits = captioner.decoder.teacher_forcing(read, start, seed).logits  # -> [B S, T, V]
+    logits = captioner.decoder.teacher_forcing(read, start).logits  # -> [B S, T, V]
     suppressed = tf.reduce_sum(tf.one_hot(options.suppress, logits.shape[-1]), axis=0)
-    log_probs = tf.nn.log_softmax(logits - 1e9 * suppressed)
+    log_probs = tf.nn.log_softmax(logits / config.scst_temperature - 1e9 * suppressed)
     chosen = tf.gather(log_probs, words, batch_dims=2)  # -> [B S, T]
     free = (words != PAD) & (tf.range(options.num_tokens) < options.max_length)
     return tf.reshape(tf.reduce_sum(tf.where(free, chosen, 0.0), axis=1), [-1, samples])
@@ -90,7 +89,12 @@ def _sample(
     captioner: Captioner, config: TrainConfig, options: DecodeConfig, start: Start, seed: tf.Tensor
 ) -> tf.Tensor:
     """Captions drawn from the model as it is: int32 [B, S, T]."""
-    drawing = DecodeConfig(max_length=options.max_length, num_samples=config.scst_samples, suppress=options.suppress)
+    drawing = DecodeConfig(
+        max_length=options.max_length,
+        num_samples=config.scst_samples,
+        suppress=options.suppress,
+        temperature=config.scst_temperature,
+    )
     images = tf.shape(start.state[0])[0]
     seeds = tf.random.stateless_uniform([images], seed, 0, 2**31 - 1, tf.int32, alg="philox")
     step = captioner.bind_step(start, config.scst_samples)

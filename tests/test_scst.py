@@ -20,7 +20,9 @@ from imgcap.vocabulary import END, PAD, START
 VOCABULARY = 6
 A, B = 4, 5
 OPTIONS = DecodeConfig(max_length=2)
-CONFIG = TrainConfig(data_dir="data", workdir="run", objective="scst", finetune_from="base", scst_samples=2)
+CONFIG = TrainConfig(
+    data_dir="data", workdir="run", objective="scst", finetune_from="base", scst_samples=2, scst_temperature=0.8
+)
 
 
 class Table:
@@ -29,7 +31,7 @@ class Table:
     def __init__(self) -> None:
         self.logits = tf.Variable(np.random.default_rng(0).normal(size=[VOCABULARY, VOCABULARY]), dtype=tf.float32)
 
-    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
+    def begin(self, features: tf.Tensor) -> Start:
         return Start((), (features[:, 0],))
 
     def step(self, tokens, memory, state):
@@ -57,7 +59,7 @@ def dense(tape: tf.GradientTape, cost: TokenLoss, captioner: Captioner) -> np.nd
 def softmax(logits: np.ndarray) -> np.ndarray:
     legal = [END, A, B]
     weights = np.zeros(VOCABULARY)
-    weights[legal] = np.exp(logits[legal])
+    weights[legal] = np.exp(logits[legal] / CONFIG.scst_temperature)
     return weights / weights.sum()
 
 
@@ -72,7 +74,7 @@ def slope(logits: np.ndarray, caption: list[int]) -> np.ndarray:
     total = np.zeros_like(logits)
     for place, (before, word) in enumerate(zip([START, *caption], caption, strict=False)):
         if word != PAD and place < 2:
-            total[before] += np.eye(VOCABULARY)[word] - softmax(logits[before])
+            total[before] += (np.eye(VOCABULARY)[word] - softmax(logits[before])) / CONFIG.scst_temperature
     return total
 
 
@@ -83,7 +85,7 @@ def probability(logits: np.ndarray, caption: list[int]) -> float:
 
 def test_all_captions_are_one_together(captioner: Captioner) -> None:
     start = Start((), (tf.zeros([1, 1]),))
-    log_probs = scst.policy_log_probs(captioner, OPTIONS, start, tf.constant([captions()]))
+    log_probs = scst.policy_log_probs(captioner, CONFIG, OPTIONS, start, tf.constant([captions()]))
     logits = captioner.decoder.logits.numpy()
     np.testing.assert_allclose(np.exp(log_probs[0]), [probability(logits, one) for one in captions()], rtol=1e-5)
     assert np.exp(log_probs).sum() == pytest.approx(1.0)
