@@ -158,7 +158,7 @@ class TrainConfig:
     )
     scst_samples: int = setting(5, "Captions drawn for an image in self-critical training.", minimum=2)
     scst_temperature: float = setting(
-        0.5, "Divisor of the logits in self-critical training; below 1 it improves the likely captions, those that a search "
+        0.5, "Divisor of the logits in self-critical training; below 1 it improves the likely captions, which a search "
         "finds, instead of the unlikely ones.",
         minimum=0.05, maximum=2.0,
     )
