@@ -1,9 +1,8 @@
 """`python -m export.benchmark`: what exports gain by their rewritten encoders and by searching in the graph, as ratios
-measured in one run. `measure` is what other benchmarks call."""
+measured in one run."""
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from imgcap import measurement_table
 from imgcap.cli import command
@@ -44,13 +43,7 @@ def measure(config: BenchmarkConfig) -> list[Row]:
 def run(config: BenchmarkConfig, arguments: list[str]) -> None:
     """Measures, prints and keeps the table."""
     del arguments
-    output = Path(config.output) if config.output else None
-    if output:
-        measurement_table.load_tables(output)
-    rows = measure(config)
-    print(measurement_table.format_table(rows))
-    if output:
-        measurement_table.write_table(output, TABLE, rows)
+    measurement_table.measure_and_keep(TABLE, config.output, lambda: measure(config))
 
 
 COMMAND = command.Command(

@@ -1,7 +1,7 @@
 """Ratios measured in one run, as a table for people and as a JSON file for programs."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,25 @@ def format_table(rows: Sequence[Row]) -> str:
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
     missed = [f"missed: {row.name}" for row in rows if not row.reached()]
     return "\n".join([*lines, *missed])
+
+
+def measure_and_keep(name: str, output: str, measure: Callable[[], Sequence[Row]]) -> None:
+    """Measures, prints the table and keeps it; an output that can't be written is refused before the measuring.
+
+    Args:
+        name: of the table.
+        output: a JSON file; empty keeps nothing.
+        measure: makes the rows.
+
+    Raises:
+        ConfigError: as `load_tables`.
+    """
+    if output:
+        load_tables(Path(output))
+    rows = measure()
+    print(format_table(rows))
+    if output:
+        write_table(Path(output), name, rows)
 
 
 def load_tables(path: Path) -> dict[str, Any]:

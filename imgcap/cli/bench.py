@@ -2,7 +2,6 @@
 in one run."""
 
 import sys
-from pathlib import Path
 
 from imgcap import measurement_table
 from imgcap.cli import command
@@ -14,15 +13,13 @@ TABLE = "training"
 def run(config: BenchConfig, arguments: list[str]) -> None:
     """Measures, prints and keeps the table."""
     del arguments
-    output = Path(config.output) if config.output else None
-    if output:
-        measurement_table.load_tables(output)
-    from imgcap.benchmarks import suite
 
-    rows = suite.measure(config)
-    print(measurement_table.format_table(rows))
-    if output:
-        measurement_table.write_table(output, TABLE, rows)
+    def measure() -> list[measurement_table.Row]:
+        from imgcap.benchmarks import suite
+
+        return suite.measure(config)
+
+    measurement_table.measure_and_keep(TABLE, config.output, measure)
 
 
 COMMAND = command.Command(
