@@ -16,18 +16,20 @@ Everything random is a function of (seed, epoch, position), never of time or of 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from imgcap import image
-from imgcap.records import ParsedRecord, decode_features, parse_example
+from imgcap.records import ParsedRecord, decode_features, parse_example, parse_examples
 
 # Files read at once: enough to hide one file's latency, few enough to keep the shuffle's memory in step.
 CYCLE_LENGTH = 8
 # Serialised images held for shuffling: 2,048 photos of 100 KB are 200 MB.
 SHUFFLED_IMAGES = 2048
+# Records parsed by one call, where they are not in batches yet.
+PARSED_AT_ONCE = 32
 # Captions held for shuffling; those of one image share its features' memory.
 SHUFFLED_CAPTIONS = 16384
 # Captions of one batch differ by less than this many tokens: little padding, and still short and long ones together.
@@ -36,8 +38,9 @@ LENGTH_STEP = 4
 # longest captions had the last word, and the model forgot how to end (dev CIDEr 11.7 instead of 18.9 after 2 epochs).
 SHUFFLED_BATCHES = 32
 
-
 OUT_OF_ORDER = "a data service has more than one worker, so its batches come twice or in any order"
+
+Number = TypeVar("Number", int, tf.Tensor)
 
 
 class Batch(NamedTuple):
@@ -173,15 +176,11 @@ def _whole_images(
 ) -> tf.data.Dataset:
     records = _read(paths, epoch_seed, skip_bad).shuffle(SHUFFLED_IMAGES, seed=epoch_seed)
 
-    def decode_row(number: tf.Tensor, serialized: tf.Tensor, real: tf.Tensor) -> Batch:
-        record = parse_example(serialized)
-        return Batch(decode(number, record), record.tokens * tf.cast(real, tf.int32))
+    def decode_row(number: tf.Tensor, record: ParsedRecord) -> Batch:
+        return Batch(decode(number, record), record.tokens)
 
     def part(index: int, count: int) -> tf.data.Dataset:
-        share = _whole_batches(records, images, start, rows, index, count)
-        # Rows are decoded one by one and batched again, so that a thread takes an image and not a batch.
-        decoded = share.unbatch().map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
-        return decoded.padded_batch(_each(images, rows))
+        return _decoded(_whole_batches(records, images, start, rows, index, count), decode_row, _each(images, rows))
 
     whole = _by_services(part, services, rows.count) if services else part(0, 1)
     return whole.prefetch(tf.data.AUTOTUNE)
@@ -219,27 +218,31 @@ def training_features(
     """
     epoch_seed = _epoch_seed(seed, epoch)
 
-    def each_caption(serialized: tf.Tensor) -> tf.data.Dataset:
-        record = parse_example(serialized)
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        record = parse_examples(serialized, max_length + 2)
         stored = decode_features(record.features, [views, *features_shape])
-        features = tf.gather(stored, _drawn_view(record.image_id, views, epoch_seed))
-        tokens = tf.data.Dataset.from_tensor_slices(record.tokens)
-        # `repeat` hands the same buffer on: five captions in the shuffle hold their features once.
-        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(features).repeat(), tokens)
+        return tf.gather(stored, _drawn_view(record.image_id, views, epoch_seed), batch_dims=1), record.tokens
 
-    rows_of_captions = _read(paths, epoch_seed, skip_bad).flat_map(each_caption)
-    # Padding of the record's longest caption is cut off, else every caption would land among the long ones.
-    trimmed = rows_of_captions.map(lambda features, tokens: (features, tokens[: _length(tokens)]))
-    shuffled = trimmed.shuffle(SHUFFLED_CAPTIONS, seed=epoch_seed)
-    boundaries = list(range(LENGTH_STEP + 1, max_length + 3, LENGTH_STEP))
-    batches = shuffled.bucket_by_sequence_length(
-        lambda features, tokens: tf.shape(tokens)[0], boundaries, [captions] * (len(boundaries) + 1)
+    def each_caption(features: tf.Tensor, tokens: tf.Tensor) -> tf.data.Dataset:
+        real = tf.data.Dataset.from_tensor_slices(tokens[: tf.math.count_nonzero(tokens[:, 0])])
+        # `repeat` hands the same buffer on: five captions in the shuffle hold their features once.
+        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(features).repeat(), real)
+
+    # Records are parsed many at a time: for one alone, starting the ops takes longer than they do.
+    images = _read(paths, epoch_seed, skip_bad).batch(PARSED_AT_ONCE).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    shuffled = images.unbatch().flat_map(each_caption).shuffle(SHUFFLED_CAPTIONS, seed=epoch_seed)
+    batches = shuffled.group_by_window(
+        lambda features, tokens: _bucket(tf.math.count_nonzero(tokens)),
+        lambda bucket, captions_of_bucket: captions_of_bucket.batch(captions),
+        window_size=captions,
     )
 
     def fill(features: tf.Tensor, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Rows of padding, so that the replicas' slices are of one size; they weigh nothing in the loss.
         missing = -tf.shape(tokens)[0] % rows.replicas
-        return tf.pad(features, [[0, missing], [0, 0], [0, 0]]), tf.pad(tokens, [[0, missing], [0, 0]])[:, tf.newaxis]
+        longest = tf.reduce_max(tf.math.count_nonzero(tokens, axis=1))
+        tokens = tf.pad(tokens[:, :longest], [[0, missing], [0, 0]])
+        return tf.pad(features, [[0, missing], [0, 0], [0, 0]]), tokens[:, tf.newaxis]
 
     mixed = batches.shuffle(SHUFFLED_BATCHES, seed=epoch_seed)
     share = mixed.skip(start).map(fill).flat_map(lambda *batch: _share(batch, rows))
@@ -258,9 +261,14 @@ def feature_steps(length_counts: Mapping[int, int], captions: int) -> int:
     """
     buckets: dict[int, int] = {}
     for length, count in length_counts.items():
-        bucket = max(0, (length - 1) // LENGTH_STEP)
+        bucket = _bucket(length)
         buckets[bucket] = buckets.get(bucket, 0) + count
     return sum(-(-count // captions) for count in buckets.values())
+
+
+def _bucket(tokens: Number) -> Number:
+    """Captions of so many tokens share batches with those of the same bucket; none is without start and end."""
+    return (tokens - 1) // LENGTH_STEP
 
 
 def evaluation_images(
@@ -278,13 +286,11 @@ def evaluation_images(
         A data set of `EvaluationBatch`, each for one replica.
     """
 
-    def decode_row(number: tf.Tensor, record: tf.Tensor, real: tf.Tensor) -> EvaluationBatch:
-        decoded = image.decode(parse_example(record).image_bytes, image_size)
-        return EvaluationBatch(tf.where(real, number, -1), decoded)
+    def decode_row(number: tf.Tensor, record: ParsedRecord) -> EvaluationBatch:
+        return EvaluationBatch(number, image.decode(record.image_bytes, image_size))
 
     share = _whole_batches(_read(paths), images, 0, rows)
-    decoded = share.unbatch().map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
-    return decoded.batch(_each(images, rows)).prefetch(tf.data.AUTOTUNE)
+    return _decoded(share, decode_row, _each(images, rows)).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_features(
@@ -302,13 +308,11 @@ def evaluation_features(
         A data set of `EvaluationBatch`, each for one replica.
     """
 
-    def parse_row(number: tf.Tensor, record: tf.Tensor, real: tf.Tensor) -> EvaluationBatch:
-        features = decode_features(parse_example(record).features, features_shape)
-        return EvaluationBatch(tf.where(real, number, -1), features)
+    def decode_row(number: tf.Tensor, record: ParsedRecord) -> EvaluationBatch:
+        return EvaluationBatch(number, decode_features(record.features, features_shape))
 
     share = _whole_batches(_read(paths), images, 0, rows)
-    parsed = share.unbatch().map(parse_row, num_parallel_calls=tf.data.AUTOTUNE)
-    return parsed.batch(_each(images, rows)).prefetch(tf.data.AUTOTUNE)
+    return _decoded(share, decode_row, _each(images, rows)).prefetch(tf.data.AUTOTUNE)
 
 
 class Reference(NamedTuple):
@@ -399,9 +403,8 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 
 
 def _drawn_view(image_id: tf.Tensor, views: int, epoch_seed: int) -> tf.Tensor:
-    # By the image's name: the draw does not hang on the order of the records.
-    name = tf.strings.to_hash_bucket_fast(image_id, 2**31 - 1)
-    return tf.random.stateless_uniform([], tf.stack([tf.cast(epoch_seed, tf.int64), name]), 0, views, tf.int32)
+    """int64 [...]: by the image's name, since the draw must not hang on the order of the records."""
+    return tf.strings.to_hash_bucket_fast(tf.strings.join([str(epoch_seed), image_id], " "), views)
 
 
 def _read(paths: Sequence[Path], epoch_seed: int | None = None, skip_bad: bool = False) -> tf.data.Dataset:
@@ -445,6 +448,25 @@ def _whole_batches(
     return filled.flat_map(lambda *batch: _share(batch, rows))
 
 
+def _decoded(
+    share: tf.data.Dataset, decode_row: Callable[[tf.Tensor, ParsedRecord], Batch | EvaluationBatch], rows: int
+) -> tf.data.Dataset:
+    """What `_whole_batches` delivers, decoded: in batches of so many rows again.
+
+    Records are parsed a batch at a time. Then a thread takes an image and not a batch. Behind it all rows of a batch
+    are of one shape, so that several threads put it together: `padded_batch`, which needs no shapes, has one, and took
+    a quarter of the whole time.
+    """
+
+    def parse(number: tf.Tensor, serialized: tf.Tensor, real: tf.Tensor) -> tuple[tf.Tensor, ParsedRecord]:
+        record = parse_examples(serialized)
+        tokens = record.tokens * tf.cast(real, tf.int32)[:, tf.newaxis, tf.newaxis]
+        return tf.where(real, number, -1), record._replace(tokens=tokens)
+
+    parsed = share.map(parse, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    return parsed.map(decode_row, num_parallel_calls=tf.data.AUTOTUNE).batch(rows, num_parallel_calls=tf.data.AUTOTUNE)
+
+
 def _by_services(
     part: Callable[[int, int], tf.data.Dataset], services: Sequence[str], elements_a_batch: int
 ) -> tf.data.Dataset:
@@ -479,7 +501,3 @@ def _share(batch: tuple[tf.Tensor, ...], rows: Rows) -> tf.data.Dataset:
     """Cuts one global batch, a multiple of the replicas, into the slices of this pipeline's replicas."""
     slices = tf.data.Dataset.range(rows.first, rows.first + rows.count)
     return slices.map(lambda replica: tuple(part[replica :: rows.replicas] for part in batch))
-
-
-def _length(tokens: tf.Tensor) -> tf.Tensor:
-    return tf.math.count_nonzero(tokens, dtype=tf.int32)

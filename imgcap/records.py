@@ -99,6 +99,17 @@ def with_features(serialized: bytes, features: np.ndarray) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
+_FIELDS = {
+    "image_id": tf.io.FixedLenFeature([], tf.string),
+    "image_bytes": tf.io.FixedLenFeature([], tf.string, default_value=""),
+    "captions": tf.io.RaggedFeature(tf.string),
+    "tokens": tf.io.RaggedFeature(
+        tf.int64, value_key="tokens", partitions=[tf.io.RaggedFeature.RowLengths("token_counts")]
+    ),
+    "features": tf.io.FixedLenFeature([], tf.string, default_value=""),
+}
+
+
 def parse_example(serialized: tf.Tensor) -> ParsedRecord:
     """The reverse of `to_example`, as a graph.
 
@@ -108,37 +119,37 @@ def parse_example(serialized: tf.Tensor) -> ParsedRecord:
     Returns:
         The record's tensors.
     """
-    counts = tf.io.RaggedFeature.RowLengths("token_counts")
-    fields = tf.io.parse_single_example(
-        serialized,
-        {
-            "image_id": tf.io.FixedLenFeature([], tf.string),
-            "image_bytes": tf.io.FixedLenFeature([], tf.string, default_value=""),
-            "captions": tf.io.RaggedFeature(tf.string),
-            "tokens": tf.io.RaggedFeature(tf.int64, value_key="tokens", partitions=[counts]),
-            "features": tf.io.FixedLenFeature([], tf.string, default_value=""),
-        },
-    )
-    return ParsedRecord(
-        image_id=fields["image_id"],
-        image_bytes=fields["image_bytes"],
-        features=fields["features"],
-        captions=fields["captions"],
-        tokens=tf.cast(fields["tokens"].to_tensor(), tf.int32),
-    )
+    fields = tf.io.parse_single_example(serialized, _FIELDS)
+    return ParsedRecord(**{**fields, "tokens": tf.cast(fields["tokens"].to_tensor(), tf.int32)})
+
+
+def parse_examples(serialized: tf.Tensor, max_tokens: int | None = None) -> ParsedRecord:
+    """As `parse_example`, for many records at once, which costs each of them a fifth.
+
+    Args:
+        serialized: string [B], tf.train.Examples.
+        max_tokens: T; None takes the longest caption's.
+
+    Returns:
+        The records' tensors; captions that a record lacks to N are all padding.
+    """
+    fields = tf.io.parse_example(serialized, _FIELDS)
+    tokens = tf.cast(fields["tokens"].to_tensor(shape=[None, None, max_tokens]), tf.int32)
+    return ParsedRecord(**{**fields, "tokens": tokens, "captions": fields["captions"].to_tensor()})
 
 
 def decode_features(features: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Stored features as numbers.
 
     Args:
-        features: string [], from `parse_example`.
+        features: string [...], from `parse_example`.
         shape: [L, C], what the encoder makes; with the number of views before it where there are several.
 
     Returns:
-        float16 of that shape.
+        float16 of that shape, behind [...].
     """
-    return tf.reshape(tf.io.decode_raw(features, tf.float16, little_endian=True), shape)
+    numbers = tf.io.decode_raw(features, tf.float16, little_endian=True)
+    return tf.reshape(numbers, tf.concat([tf.shape(features), shape], axis=0))
 
 
 def shard_path(folder: Path, split: str, index: int, count: int) -> Path:
