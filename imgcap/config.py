@@ -326,7 +326,7 @@ class BenchConfig:
     data_dir: str = setting("", "Folder that imgcap-prepare wrote, whose images to take; empty draws scenes.")
     images: int = setting(400, "Images to measure on.", minimum=20)
     captions: int = setting(
-        8000, "Captions of a measured epoch on stored features; shards are read again until there are so many.", minimum=1
+        20000, "Captions of a measured epoch on stored features; shards are read again until there are so many.", minimum=1
     )
     encoder: str = setting(
         "densenet201", "A keras.applications model in lower case, or a .keras file; its weights are random.", required=True
