@@ -760,7 +760,7 @@ def fuzz_sources() -> list[bytes]:
 
 def test_fuzz() -> None:
     """Damaged files between good ones: no crash, no neighbour changes, the same twice, memory stays."""
-    count = int(os.environ.get("IMGCAP_FUZZ", "300"))
+    count = int(os.environ.get("IMGCAP_FUZZ", "2000"))
     rng = np.random.default_rng(0)
     sources, good = fuzz_sources(), rows_of_all_kinds()
     reference = decoded_rows(good)[0]
