@@ -24,9 +24,11 @@ reproduce: .venv/.installed
 		$(BIN)/imgcap-evaluate --workdir=$(OUT)/$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
 	$(BIN)/imgcap-compare $(OUT)/attention $(OUT)/scst --split=dev+test
 
+# Preparing, training, exporting; with MODELS=models/imgcap serving, too.
 bench: .venv/.installed
 	$(BIN)/python -m imgcap.cli.bench --output=bench.json
 	$(BIN)/python -m export.benchmark --output=bench.json
+	$(if $(MODELS),$(BIN)/python -m serving.measurement --model_base_path=$(MODELS) --output=bench.json)
 
 lint: .venv/.installed
 	$(BIN)/python -m pip install --quiet ruff

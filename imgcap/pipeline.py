@@ -237,16 +237,18 @@ def training_features(
         window_size=captions,
     )
 
-    def fill(features: tf.Tensor, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Rows of padding, so that the replicas' slices are of one size; they weigh nothing in the loss.
-        missing = -tf.shape(tokens)[0] % rows.replicas
-        longest = tf.reduce_max(tf.math.count_nonzero(tokens, axis=1))
-        tokens = tf.pad(tokens[:, :longest], [[0, missing], [0, 0]])
-        return tf.pad(features, [[0, missing], [0, 0], [0, 0]]), tokens[:, tf.newaxis]
-
     mixed = batches.shuffle(SHUFFLED_BATCHES, seed=epoch_seed)
-    share = mixed.skip(start).map(fill).flat_map(lambda *batch: _share(batch, rows))
-    return share.map(Batch).prefetch(tf.data.AUTOTUNE)
+    filled = mixed.skip(start).map(lambda features, tokens: _filled(features, tokens, rows.replicas))
+    return filled.flat_map(lambda *batch: _share(batch, rows)).map(Batch).prefetch(tf.data.AUTOTUNE)
+
+
+def _filled(features: tf.Tensor, tokens: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """[B, L, C] and [B, T], with rows of padding, so that the replicas' slices are of one size; they weigh nothing in
+    the loss. Columns that are padding in every row go: tokens are [B, 1, T]."""
+    missing = -tf.shape(tokens)[0] % replicas
+    longest = tf.reduce_max(tf.math.count_nonzero(tokens, axis=1))
+    tokens = tf.pad(tokens[:, :longest], [[0, missing], [0, 0]])
+    return tf.pad(features, [[0, missing], [0, 0], [0, 0]]), tokens[:, tf.newaxis]
 
 
 def feature_steps(length_counts: Mapping[int, int], captions: int) -> int:
