@@ -11,10 +11,13 @@ class TokenLoss(NamedTuple):
     Attributes:
         total: float32 [], cross-entropy in nats, summed over real tokens.
         tokens: float32 [], the number of real tokens.
+        reward: float32 [], what sampled captions earn, CIDEr in 0..10, summed over the captions that they are compared
+            with; 0 where none are sampled.
     """
 
     total: tf.Tensor
     tokens: tf.Tensor
+    reward: tf.Tensor | float = 0.0
 
 
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float = 0.0) -> TokenLoss:

@@ -37,7 +37,8 @@ def self_critical_loss(
         seed: int32 [2], of the samples.
 
     Returns:
-        The sum over words, and the number of the references' words, by which cross-entropy is divided too.
+        The sum over words, the number of the references' words, by which cross-entropy is divided too, and the samples'
+        reward.
     """
     start = captioner.decoder.begin(tf.cast(features, tf.float32))
     references = tokens[:, :, 1:]
@@ -53,8 +54,11 @@ def self_critical_loss(
     real = tf.cast(tf.reduce_any(references != PAD, axis=[1, 2]), tf.float32)[:, tf.newaxis]
     advantage = tf.stop_gradient((rewards - baseline) * real)
     log_probs = policy_log_probs(captioner, config, options, start, sampled)  # -> [B, S]
+    captions = tf.math.count_nonzero(tokens[:, :, 0], axis=1, dtype=tf.float32)  # -> [B]
     return TokenLoss(
-        -tf.reduce_sum(advantage * log_probs), tf.math.count_nonzero(references, dtype=tf.float32)
+        -tf.reduce_sum(advantage * log_probs),
+        tf.math.count_nonzero(references, dtype=tf.float32),
+        tf.reduce_sum(tf.reduce_mean(rewards, axis=1) * captions),
     )
 
 

@@ -109,6 +109,7 @@ def _train_epoch(run: Run, start: Progression, profiler: StepProfiler) -> Progre
     log = TrainingLog(
         run.write, settings.log_every, run.workdir,
         last_step=run.last_step(), captions_per_image=run.data.captions_per_image(),
+        rewarded=settings.objective == "scst",
     )  # fmt: skip
     batches = examples.distribute(
         run.strategy, lambda rows: examples.training_dataset(run.config, run.data, start, rows)

@@ -21,12 +21,14 @@ class Totals(NamedTuple):
         tokens: float32 [], real tokens.
         captions: float32 [], real captions.
         skipped: float32 [], 1 if a gradient overflowed (float16) and the step changed nothing.
+        reward: float32 [], as in `TokenLoss`, summed over captions.
     """
 
     loss: tf.Tensor
     tokens: tf.Tensor
     captions: tf.Tensor
     skipped: tf.Tensor
+    reward: tf.Tensor | float = 0.0
 
 
 class Gradients(NamedTuple):
@@ -34,10 +36,12 @@ class Gradients(NamedTuple):
 
     Attributes:
         loss: float32 [], nats, summed over its tokens.
+        reward: float32 [], as in `TokenLoss`.
         gradients: of the scaled loss, one float tensor a trainable variable.
     """
 
     loss: tf.Tensor
+    reward: tf.Tensor
     gradients: list[tf.Tensor]
 
 
@@ -82,7 +86,8 @@ def make_train_step(
         skipped = 1.0 - tf.cast(_all_finite(summed), tf.float32) if config.precision == "mixed_float16" else 0.0
         optimizer.apply(summed, trainables)
         captions = tf.math.count_nonzero(batch.tokens[:, :, 0], dtype=tf.float32)
-        return Totals(found.loss, tokens, captions, tf.convert_to_tensor(skipped) / strategy.num_replicas_in_sync)
+        skipped = tf.convert_to_tensor(skipped) / strategy.num_replicas_in_sync
+        return Totals(found.loss, tokens, captions, skipped, found.reward)
 
     @tf.function(reduce_retracing=True)
     def train_step(batch: Batch, step: tf.Tensor) -> Totals:
@@ -109,7 +114,8 @@ class _GradientFunctions:
         find, count = self._compiled(), self._config.accumulate_steps
         if count == 1:
             return find
-        zeros = Gradients(tf.zeros([]), [tf.zeros(variable.shape, variable.dtype) for variable in self._trainables])
+        nothing = [tf.zeros(variable.shape, variable.dtype) for variable in self._trainables]
+        zeros = Gradients(tf.zeros([]), tf.zeros([]), nothing)
         return functools.partial(_accumulate, find, count, zeros)
 
     def _compiled(self) -> FindGradients:
@@ -128,12 +134,13 @@ class _GradientFunctions:
                 inputs = captioner.encoder(
                     inputs, update_statistics=config.batch_norm == "update", recompute=config.recompute
                 )
-            loss = self._objective(inputs, batch.tokens, seed, step).total
-            scaled = loss * scale
+            cost = self._objective(inputs, batch.tokens, seed, step)
+            scaled = cost.total * scale
         gradients = tape.gradient(scaled, [variable.value for variable in self._trainables])
         # Dense: the embedding's rows are too few for sparse updates to pay, and only dense gradients are clipped and
         # added up alike on every device.
-        return Gradients(loss, [tf.convert_to_tensor(gradient) for gradient in gradients])
+        found = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return Gradients(cost.total, tf.convert_to_tensor(cost.reward), found)
 
 
 def _accumulate(

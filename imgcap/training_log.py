@@ -17,8 +17,9 @@ class TrainingLog:
     """Adds up losses on the device and reads them every `every` steps: a read waits for the device."""
 
     def __init__(
-        self, write: Callable[..., None], every: int, workdir: Path, *, last_step: int, captions_per_image: float
-    ) -> None:
+        self, write: Callable[..., None], every: int, workdir: Path, *, last_step: int, captions_per_image: float,
+        rewarded: bool = False,
+    ) -> None:  # fmt: skip
         """Starts the clock.
 
         Args:
@@ -27,9 +28,10 @@ class TrainingLog:
             workdir: named in the error line.
             last_step: at which the run ends.
             captions_per_image: of the training images, to count images where a row is a caption.
+            rewarded: whether the objective is a reward, which is then told beside the loss.
         """
         self._write, self._every, self._workdir = write, every, workdir
-        self._last_step, self._captions_per_image = last_step, captions_per_image
+        self._last_step, self._captions_per_image, self._rewarded = last_step, captions_per_image, rewarded
         self.note = ""
         self._restart()
 
@@ -64,7 +66,7 @@ class TrainingLog:
             epoch: its number, from 1.
         """
         # Added on the device: a Python float here would wait for it at every step.
-        before = self._totals or Totals(0.0, 0.0, 0.0, 0.0)
+        before = self._totals or Totals(0.0, 0.0, 0.0, 0.0, 0.0)
         self._totals = Totals(*(a + b for a, b in zip(before, totals, strict=True)))
         self._steps += 1
         if step % self._every == 0:
@@ -92,11 +94,14 @@ class TrainingLog:
         tokens, images = totals.tokens / seconds, totals.captions / self._captions_per_image / seconds
         # Of the training steps alone: early stopping may end the run before, and dev images take time of their own.
         waiting, left = self._waited / seconds, (self._last_step - step) * seconds / self._steps
+        # The loss of self-critical training is a stand-in for the gradient: whether captions get better shows here alone.
+        reward = {"reward": totals.reward / max(totals.captions, 1.0)} if self._rewarded else {}
         self._write(
             step=step, epoch=epoch, loss=loss, tokens_per_second=tokens, images_per_second=images, waiting=waiting,
-            seconds_left=left, skipped_steps=totals.skipped,
+            seconds_left=left, skipped_steps=totals.skipped, **reward,
         )  # fmt: skip
+        named = "".join(f"{name} {value:.3f}  " for name, value in {"loss": loss, **reward}.items())
         self.note = (
-            f"loss {loss:.3f}  {tokens:.0f} tokens/s  {images:.1f} images/s  waiting {waiting:.0%}  run {clock(left)} left"
+            f"{named}{tokens:.0f} tokens/s  {images:.1f} images/s  waiting {waiting:.0%}  run {clock(left)} left"
         )
         self._restart()

@@ -14,7 +14,7 @@ LAYERS = [
     {"imgcap.cli.bench", "imgcap.cli.compare", "imgcap.cli.data_service", "imgcap.cli.demo", "imgcap.cli.evaluate",
      "imgcap.cli.prepare", "imgcap.cli.train", "export.cli", "serving.serve_cli", "serving.caption_cli",
      "serving.measurement"},
-    {"serving.benchmark", "export.benchmark"},
+    {"serving.benchmark", "export.benchmark", "export.agreement"},
     {"export.saved_model", "export.measurement", "serving.local_server", "serving.client", "serving.async_client"},
     {"serving.rest", "serving.services", "serving.predictor"},
     {"serving.models", "serving.versions", "serving.batching", "serving.connection_config"},

@@ -110,6 +110,7 @@ def test_gradient_by_hand(captioner: Captioner, baseline: str, monkeypatch: pyte
     wanted = -sum(gain * slope(logits, caption) for gain, caption in zip(advantages, drawn, strict=True))
     np.testing.assert_allclose(dense(tape, cost, captioner), wanted, atol=1e-5)
     assert cost.tokens == 3
+    assert cost.reward == (3 + 4) / 2  # for one caption
 
 
 def test_mean_gradient_is_that_of_the_expected_reward(captioner: Captioner) -> None:

@@ -49,6 +49,16 @@ def test_a_line_of_two_steps(clock: Clock, tmp_path: Path) -> None:
     assert log.note == "loss 1.500  10 tokens/s  0.4 images/s  waiting 25%  run 0:16 left"
 
 
+def test_what_samples_earn_stands_beside_the_loss(clock: Clock, tmp_path: Path) -> None:
+    log = TrainingLog(
+        Metrics(tmp_path, 0).write, 1, tmp_path, last_step=10, captions_per_image=5.0, rewarded=True
+    )
+    clock.now += 1
+    log.add(Totals(loss=-3.0, tokens=30.0, captions=4.0, skipped=0.0, reward=5.0), 1, 1)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["reward"] == 1.25
+    assert log.note.startswith("loss -0.100  reward 1.250  30 tokens/s")
+
+
 def test_no_line_before_it_is_due(clock: Clock, tmp_path: Path) -> None:
     log = make_log(tmp_path)
     log.flush(0, 1)
