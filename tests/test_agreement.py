@@ -25,10 +25,10 @@ def test_a_version_agrees_with_itself(
 ) -> None:
     for number in "12":
         shutil.copytree(models / "1", tmp_path / "models" / number)
-    flags = [f"--model_base_path={tmp_path / 'models'}", "--versions=1,2", f"--data_dir={data_dir}", "--images=7"]
+    flags = [f"--model_base_path={tmp_path / 'models'}", "--versions=1,2", f"--data_dir={data_dir}", "--images=3"]
     assert command.main(agreement.COMMAND, ["a", *flags, f"--output={tmp_path / 'rows.json'}"]) == 0
     rows = json.loads((tmp_path / "rows.json").read_text())["agreement"]["rows"]
-    assert [(row["ratio"], row["note"].split(" against")[0]) for row in rows][0] == (1.0, "7 of 7")
+    assert [(row["ratio"], row["note"].split(" against")[0]) for row in rows][0] == (1.0, "3 of 3")
     assert rows[1]["ratio"] == 0 and "version 2 (none) against 1 (none)" in capsys.readouterr().out
 
 
