@@ -26,6 +26,7 @@ reproduce: .venv/.installed
 
 # Preparing, training, exporting; with MODELS=models/imgcap serving, too.
 bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m imgcap.cli.bench --output=bench.json
 	$(BIN)/python -m export.benchmark --output=bench.json
 	$(if $(MODELS),$(BIN)/python -m serving.measurement --model_base_path=$(MODELS) --output=bench.json)
