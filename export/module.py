@@ -56,7 +56,8 @@ class CaptionModule(tf.Module):
             assets: copied into the model's folder.
         """
         super().__init__()
-        self._captioner, self._encoder = captioner, encoder
+        # Its function alone: TensorFlow would follow the whole tuple and write the variables a second time.
+        self._captioner, self._encode_images = captioner, encoder.encode
         self._image_size, self._max_pixels = image_size, max_pixels
         self._contract = contract.ATTENDING_SIGNATURES if captioner.attends else contract.SIGNATURES
         layers = [*encoder.variables, *captioner.decoder.variables]
@@ -115,7 +116,7 @@ class CaptionModule(tf.Module):
     def _encode(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Encoded image files, string [B] → features float32 [B, L, C], zeros where there is an error, string [B]."""
         images, error = image.decode_rows(image_bytes, self._image_size, self._max_pixels)
-        features = self._encoder.encode(images)
+        features = self._encode_images(images)
         return tf.where((error == "")[:, tf.newaxis, tf.newaxis], features, 0.0), error
 
     def _make_search(self, options: DecodeConfig) -> tf.types.experimental.GenericFunction:

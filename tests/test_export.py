@@ -63,6 +63,14 @@ def test_the_contract_says_twice_the_same() -> None:
         assert told[alias.upper()] == f"{dtype} [{', '.join(axes.split())}]"
 
 
+def test_every_weight_is_written_once(models: Path, workdir: Path) -> None:
+    captioner = load_captioner(workdir)[0]
+    written = tf.train.list_variables(str(models / "1" / "variables" / "variables"))
+    shapes = [tuple(shape) for name, shape in written if name.endswith("VARIABLE_VALUE")]
+    held = [tuple(variable.shape) for variable in (*captioner.encoder.variables, *captioner.decoder.variables)]
+    assert sorted(shapes) == sorted(held)
+
+
 def caption_split(served, name: str, data_dir: Path, split: str) -> dict[str, str]:
     """What a signature says to the images of a split, by image."""
     paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), split)
