@@ -149,7 +149,21 @@ def restore_best(workdir: Path, captioner: Captioner) -> None:
     Raises:
         RunError: there is no whole checkpoint, or it does not fit.
     """
-    step, settings = checkpoint.best_step(workdir), checkpoint.load_config(workdir).train
+    restore_step(workdir, captioner, checkpoint.best_step(workdir))
+
+
+def restore_step(workdir: Path, captioner: Captioner, step: int) -> None:
+    """Reads the weights of one checkpoint of a run, the moving average where there is one.
+
+    Args:
+        workdir: the run directory.
+        captioner: changed in place.
+        step: whose checkpoint.
+
+    Raises:
+        RunError: there is no such checkpoint, or it does not fit.
+    """
+    settings = checkpoint.load_config(workdir).train
     encoder = [variable.value for variable in captioner.encoder.variables]
     wanted = {"decoder": [variable.value for variable in captioner.decoder.variables]}
     if settings.finetune_blocks:

@@ -238,14 +238,15 @@ def save(workdir: Path, variables: Variables, progression: Progression, keep: in
 
 def _prune(workdir: Path, best_step: int, keep: int) -> None:
     folder = workdir / CHECKPOINTS
-    for step in _steps(workdir)[:-keep]:
+    for step in steps(workdir)[:-keep]:
         if step != best_step:
             shutil.rmtree(folder / str(step))
     for leftover in folder.glob(f"*{UNFINISHED}"):
         shutil.rmtree(leftover)
 
 
-def _steps(workdir: Path) -> list[int]:
+def steps(workdir: Path) -> list[int]:
+    """The steps whose checkpoints a run has, in order."""
     folder = workdir / CHECKPOINTS
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
 
@@ -256,10 +257,10 @@ def latest(workdir: Path) -> Progression | None:
     Raises:
         RunError: its state can't be read.
     """
-    steps = _steps(workdir)
-    if not steps:
+    found = steps(workdir)
+    if not found:
         return None
-    path = workdir / CHECKPOINTS / str(steps[-1]) / STATE
+    path = workdir / CHECKPOINTS / str(found[-1]) / STATE
     return Progression(**files.read_json(path, RunError, "remove that checkpoint; an earlier one is used"))
 
 

@@ -320,6 +320,16 @@ class CompareConfig:
 
 
 @dataclass(frozen=True)
+class AverageConfig:
+    """Several captioners as one."""
+
+    workdir: str = setting("", "Run directory to write; it must not exist.", required=True)
+    checkpoints: str = setting(
+        "best", "Of each run its best checkpoint, or all that it has kept (see keep_checkpoints).", choices=("best", "kept")
+    )
+
+
+@dataclass(frozen=True)
 class BenchConfig:
     """What training costs beside what it can't do without."""
 

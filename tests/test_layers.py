@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import those below it (further down in this list), never one above.
 LAYERS = [
     {"app"},
-    {"imgcap.cli.bench", "imgcap.cli.compare", "imgcap.cli.data_service", "imgcap.cli.demo", "imgcap.cli.evaluate",
-     "imgcap.cli.prepare", "imgcap.cli.train", "export.cli", "serving.serve_cli", "serving.caption_cli",
-     "serving.measurement"},
+    {"imgcap.cli.average", "imgcap.cli.bench", "imgcap.cli.compare", "imgcap.cli.data_service", "imgcap.cli.demo",
+     "imgcap.cli.evaluate", "imgcap.cli.prepare", "imgcap.cli.train", "export.cli", "serving.serve_cli",
+     "serving.caption_cli", "serving.measurement"},
     {"serving.benchmark", "export.benchmark", "export.agreement"},
     {"export.saved_model", "export.measurement", "serving.local_server", "serving.client", "serving.async_client"},
     {"serving.rest", "serving.services", "serving.predictor"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"imgcap.benchmarks.workload"},
     {"imgcap.benchmarks.drawing", "imgcap.benchmarks.notebook", "imgcap.benchmarks.turns", "imgcap.benchmarks.bare"},
     {"imgcap.sweep"},
-    {"imgcap.cli.command", "imgcap.train", "imgcap.prepare"},
+    {"imgcap.cli.command", "imgcap.average", "imgcap.train", "imgcap.prepare"},
     {"imgcap.run"},
     {"imgcap.evaluate"},
     {"imgcap.plan", "imgcap.training_log"},

@@ -1,0 +1,93 @@
+"""One captioner out of several: the mean of their weights (Izmailov et al. 2018; Wortsman et al. 2022), which costs
+nothing more to serve. It pays among checkpoints of one run, or runs that were tuned from one start; weights of runs that
+began apart have nothing to do with each other."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from imgcap import checkpoint, files
+from imgcap.captioner import Captioner, load_captioner, restore_step
+from imgcap.checkpoint import Progression
+from imgcap.config import Config, to_json
+from imgcap.errors import RunError
+
+BEST = "best"
+
+
+def average(runs: Sequence[Path], workdir: Path, checkpoints: str) -> int:
+    """Writes a run directory whose weights are the mean of others'.
+
+    Args:
+        runs: run directories of one model and vocabulary.
+        workdir: the new run directory.
+        checkpoints: 'best' takes each run's best one, 'kept' all that it has.
+
+    Returns:
+        How many checkpoints went into it.
+
+    Raises:
+        RunError: `workdir` exists, a run has no checkpoint, or the runs do not fit together.
+    """
+    if workdir.exists():
+        raise RunError(f"{workdir} exists: give a new --workdir")
+    captioner, config = load_captioner(runs[0])
+    _refuse_strangers(runs)
+    sums, count = [np.zeros(variable.shape, np.float64) for variable in _variables(captioner)], 0
+    for run in runs:
+        for step in [checkpoint.best_step(run)] if checkpoints == BEST else checkpoint.steps(run):
+            restore_step(run, captioner, step)
+            for total, variable in zip(sums, _variables(captioner), strict=True):
+                total += variable.numpy()
+            count += 1
+    for total, variable in zip(sums, _variables(captioner), strict=True):
+        variable.assign(total / count)
+    _write(runs[0], workdir, captioner, config)
+    return count
+
+
+def _variables(captioner: Captioner) -> list[tf.Variable]:
+    return [variable.value for variable in (*captioner.decoder.variables, *captioner.encoder.variables)]
+
+
+def _refuse_strangers(runs: Sequence[Path]) -> None:
+    first, vocabulary = checkpoint.load_run(runs[0])
+    for run in runs[1:]:
+        config, words = checkpoint.load_run(run)
+        if words.fingerprint != vocabulary.fingerprint:
+            raise RunError(
+                f"{run} has vocabulary {words.fingerprint}, {runs[0]} has {vocabulary.fingerprint}: average runs on one "
+                "data set"
+            )
+        here, there = (dataclasses.asdict(one.model) for one in (config, first))
+        # Each run has its own copy of the encoder's file, and dropout is of training alone.
+        ignored = {"encoder", "encoder_weights", "dropout", "variational_dropout", "recurrent_dropout"}
+        changed = [
+            f"--{name}={value} (not {there[name]})"
+            for name, value in here.items()
+            if value != there[name] and name not in ignored
+        ]
+        if changed:
+            raise RunError(f"{run} is another model than {runs[0]}, with {', '.join(changed)}: average runs of one model")
+
+
+def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) -> None:
+    workdir.mkdir(parents=True)
+    for name in (checkpoint.VOCABULARY, checkpoint.ENCODER_FILE, checkpoint.DECODE):
+        if (source / name).exists():
+            files.write_bytes(workdir / name, (source / name).read_bytes())
+    # A moving average of its own would be looked for among the weights, and is in them already.
+    train = dataclasses.replace(config.train, workdir=str(workdir), ema_momentum=0.0)
+    files.write_text(workdir / checkpoint.CONFIG, to_json(dataclasses.replace(config, train=train)))
+    saved = {"decoder": [variable.value for variable in captioner.decoder.variables]}
+    encoder = [variable.value for variable in captioner.encoder.variables]
+    if config.train.finetune_blocks:
+        saved["encoder"] = encoder
+    else:
+        checkpoint.save_encoder(workdir, encoder)
+    checkpoint.save(workdir, saved, Progression(step=checkpoint.best_step(source)), keep=1)
+    # Last: what makes the folder a run.
+    files.write_bytes(workdir / checkpoint.RUN, (source / checkpoint.RUN).read_bytes())

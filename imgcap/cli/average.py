@@ -1,0 +1,34 @@
+"""`imgcap-average`: one captioner whose weights are the mean of several."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgcap.cli import command
+from imgcap.config import AverageConfig
+from imgcap.errors import ConfigError
+
+
+def run(config: AverageConfig, arguments: list[str]) -> None:
+    """Writes the new run directory."""
+    if not arguments:
+        raise ConfigError("name run directories: imgcap-average RUN [RUN ...] --workdir=NEW")
+    from imgcap.average import average
+
+    count = average([Path(name) for name in arguments], Path(config.workdir), config.checkpoints)
+    print(f"wrote {config.workdir}, the mean of {count} checkpoints; next: imgcap-evaluate --workdir={config.workdir}")
+
+
+COMMAND = command.Command(
+    name="imgcap-average",
+    summary="Averages the weights of checkpoints of one run, or of runs that were tuned from one start, into a run "
+    "directory to evaluate, tune and export as any other.",
+    sections=(AverageConfig,),
+    run=run,
+    positional="RUN...",
+    tensorflow=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit status."""
+    return command.main(COMMAND, argv)
