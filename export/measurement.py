@@ -10,11 +10,9 @@ import importlib.util
 import itertools
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +26,7 @@ from export.notebook import NotebookCaptioner
 from export.timing import OPENVINO
 from imgcap import files
 from imgcap import signature as contract
+from imgcap.benchmarks.timer import timing_process
 from imgcap.captioner import Captioner, make_captioner
 from imgcap.config import MAX_PIXELS, Config, DecodeConfig, ModelConfig
 from imgcap.errors import ExportError
@@ -175,12 +174,14 @@ def _time_all(
     settings = {DEFAULT: (0, 0), RECOMMENDED: (1, _cores())}
     with contextlib.ExitStack() as stack:
         timers = {
-            name: stack.enter_context(_timer(threads, image_size, subjects)) for name, threads in settings.items()
+            name: stack.enter_context(timing_process(TIMER, *threads, image_size, *subjects))
+            for name, threads in settings.items()
         }
         # The first round is for graph optimisation and for primitives to be made.
         for measured in (False, *[True] * repetitions):
             for case in cases:
-                taken = _time_calls(timers[case.threads], subjects.index(_subject(case, folder)), case.batch_size)
+                subject = subjects.index(_subject(case, folder))
+                taken = timers[case.threads](subject, case.batch_size, CALLS_A_TURN)
                 seconds[case] += taken if measured else []
             start = time.perf_counter()
             notebook.caption(image_bytes)
@@ -195,25 +196,6 @@ def _picture(size: int) -> bytes:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _timer(threads: tuple[int, int], image_size: int, subjects: list[str]) -> Iterator[subprocess.Popen]:
-    arguments = [sys.executable, "-I", str(TIMER), *map(str, threads), str(image_size), *subjects]
-    with subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as timer:
-        yield timer
-        timer.stdin.close()
-
-
-def _time_calls(timer: subprocess.Popen, subject: int, batch_size: int) -> list[float]:
-    timer.stdin.write(f"{subject} {batch_size} {CALLS_A_TURN}\n")
-    timer.stdin.flush()
-    answer = timer.stdout.readline()
-    if not answer:
-        raise ExportError(f"{' '.join(timer.args)} ended before its answer: run it by hand to see why")
-    return [float(seconds) for seconds in answer.split()]
 
 
 def encoder_rows(medians: Mapping[Case, float]) -> list[Row]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgcap import measurement_table
+from imgcap.benchmarks.timer import timing_process
 from imgcap.cli import command
 from imgcap.config import setting
 from imgcap.errors import ServingError
@@ -109,16 +110,10 @@ def _latency_row(version: Path, target: str, image: bytes, repetitions: int) -> 
     with contextlib.ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.jpg"
         path.write_bytes(image)
-        arguments = [sys.executable, "-I", str(IN_PROCESS), str(version), str(threads), str(path)]
-        timer = stack.enter_context(
-            subprocess.Popen(
-                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-        )
-        stack.callback(timer.stdin.close)
+        ask_alone = stack.enter_context(timing_process(IN_PROCESS, version, threads, path))
         client = stack.enter_context(CaptionClient(target, timeout=PATIENCE, retries=0))
         for measured in (False, *[True] * repetitions):
-            turns = _time_client(client, image), _time_alone(timer)
+            turns = _time_client(client, image), ask_alone(CALLS_A_TURN + 1)
             for seconds, kept in zip(turns, (served, alone), strict=True):
                 # The first call of a turn finds the caches full of the other process.
                 kept += seconds[1:] if measured else []
@@ -134,15 +129,6 @@ def _time_client(client: CaptionClient, image: bytes) -> list[float]:
         client.caption(image)
         seconds.append(time.perf_counter() - started)
     return seconds
-
-
-def _time_alone(timer: subprocess.Popen) -> list[float]:
-    timer.stdin.write(f"{CALLS_A_TURN + 1}\n")
-    timer.stdin.flush()
-    answer = timer.stdout.readline()
-    if not answer:
-        raise ServingError(f"{' '.join(timer.args)} ended before its answer: run it by hand to see why")
-    return [float(seconds) for seconds in answer.split()]
 
 
 async def _measure_callers(target: str, images: list[bytes], seconds: float) -> tuple[Measurement, Measurement]:

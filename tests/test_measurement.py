@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from export import benchmark, measurement
 from export.measurement import DEFAULT, ENCODER, NOTEBOOK, RECOMMENDED, Case
+from imgcap.benchmarks.timer import timing_process
 from imgcap.cli import command
-from imgcap.errors import ExportError
+from imgcap.errors import RunError
 from imgcap.measurement_table import Row
 
 
@@ -79,9 +80,9 @@ def test_a_timer_answers_call_by_call(tmp_path: Path) -> None:
     signatures = {"encode": module.encode, "decode": module.decode}
     tf.saved_model.save(module, str(tmp_path), signatures=signatures)
     subjects = [f"images:encode:{tmp_path}", f"image_bytes:decode:{tmp_path}"]
-    with measurement._timer((1, 2), 4, subjects) as timer:
+    with timing_process(measurement.TIMER, 1, 2, 4, *subjects) as ask:
         for subject, batch_size in ((0, 1), (0, 16), (1, 2)):
-            seconds = measurement._time_calls(timer, subject, batch_size)
-            assert len(seconds) == measurement.CALLS_A_TURN and all(0 < call < 60 for call in seconds)
-        with pytest.raises(ExportError, match="timing.py .* ended before its answer"):
-            measurement._time_calls(timer, 7, 1)
+            seconds = ask(subject, batch_size, 3)
+            assert len(seconds) == 3 and all(0 < call < 60 for call in seconds)
+        with pytest.raises(RunError, match="timing.py .* ended before its answer"):
+            ask(7, 1, 3)
