@@ -27,6 +27,20 @@ def test_parse_is_the_reverse_of_to_example() -> None:
     assert parsed.features.numpy() == b""
 
 
+
+def test_many_are_parsed_as_one_is() -> None:
+    other = RECORD._replace(image_id="b.jpg", captions=("one",), tokens=((1, 9, 2),))
+    serialized = [records.to_example(record) for record in (RECORD, other)]
+    many = records.parse_examples(tf.constant(serialized), max_tokens=12)
+    assert many.tokens.shape == (2, len(RECORD.captions), 12)
+    for row, one in enumerate(map(records.parse_example, serialized)):
+        captions, length = one.tokens.shape
+        np.testing.assert_array_equal(many.tokens[row, :captions, :length], one.tokens)
+        assert tf.math.count_nonzero(many.tokens[row]) == tf.math.count_nonzero(one.tokens)
+        for name in ("image_id", "image_bytes", "features"):
+            assert getattr(many, name)[row] == getattr(one, name)
+
+
 def test_schema_by_the_official_message() -> None:
     fields = tf.train.Example.FromString(records.to_example(RECORD)).features.feature
     assert fields["height"].int64_list.value == [3]
