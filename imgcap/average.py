@@ -3,6 +3,7 @@ nothing more to serve. It pays among checkpoints of one run, or runs that were t
 began apart have nothing to do with each other."""
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,19 +76,21 @@ def _refuse_strangers(runs: Sequence[Path]) -> None:
 
 
 def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) -> None:
-    workdir.mkdir(parents=True)
-    for name in (checkpoint.VOCABULARY, checkpoint.ENCODER_FILE, checkpoint.DECODE):
+    """Beside its name, then renamed: a run directory that is there is whole."""
+    unfinished = workdir.with_name(f".{workdir.name}{checkpoint.UNFINISHED}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name in (checkpoint.RUN, checkpoint.VOCABULARY, checkpoint.ENCODER_FILE, checkpoint.DECODE):
         if (source / name).exists():
-            files.write_bytes(workdir / name, (source / name).read_bytes())
+            files.write_bytes(unfinished / name, (source / name).read_bytes())
     # A moving average of its own would be looked for among the weights, and is in them already.
     train = dataclasses.replace(config.train, workdir=str(workdir), ema_momentum=0.0)
-    files.write_text(workdir / checkpoint.CONFIG, to_json(dataclasses.replace(config, train=train)))
+    files.write_text(unfinished / checkpoint.CONFIG, to_json(dataclasses.replace(config, train=train)))
     saved = {"decoder": [variable.value for variable in captioner.decoder.variables]}
     encoder = [variable.value for variable in captioner.encoder.variables]
     if config.train.finetune_blocks:
         saved["encoder"] = encoder
     else:
-        checkpoint.save_encoder(workdir, encoder)
-    checkpoint.save(workdir, saved, Progression(step=checkpoint.best_step(source)), keep=1)
-    # Last: what makes the folder a run.
-    files.write_bytes(workdir / checkpoint.RUN, (source / checkpoint.RUN).read_bytes())
+        checkpoint.save_encoder(unfinished, encoder)
+    checkpoint.save(unfinished, saved, Progression(step=checkpoint.best_step(source)), keep=1)
+    unfinished.rename(workdir)
