@@ -456,8 +456,7 @@ def _decoded(
     """What `_whole_batches` delivers, decoded: in batches of so many rows again.
 
     Records are parsed a batch at a time. Then a thread takes an image and not a batch. Behind it all rows of a batch
-    are of one shape, so that several threads put it together: `padded_batch`, which needs no shapes, has one, and took
-    a quarter of the whole time.
+    are of one shape, so that several threads put it together: `padded_batch`, which needs no shapes, has one.
     """
 
     def parse(number: tf.Tensor, serialized: tf.Tensor, real: tf.Tensor) -> tuple[tf.Tensor, ParsedRecord]:

@@ -124,7 +124,7 @@ def parse_example(serialized: tf.Tensor) -> ParsedRecord:
 
 
 def parse_examples(serialized: tf.Tensor, max_tokens: int | None = None) -> ParsedRecord:
-    """As `parse_example`, for many records at once, which costs each of them a fifth.
+    """As `parse_example`, for many records at once.
 
     Args:
         serialized: string [B], tf.train.Examples.

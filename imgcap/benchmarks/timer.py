@@ -38,5 +38,3 @@ def timing_process(script: Path, *arguments: object) -> Iterator[Ask]:
             return [float(seconds) for seconds in answer.split()]
 
         yield ask
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
