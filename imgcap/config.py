@@ -317,6 +317,9 @@ class CompareConfig:
         "test", "Split that imgcap-evaluate has scored for each run.", choices=("train", "dev", "test", "dev+test")
     )
     seed: int = setting(0, "Seed of the bootstrap.", minimum=0)
+    table: str = setting(
+        "", "Markdown file whose table of scores gets a row a recipe (seeds together, as mean and standard deviation)."
+    )
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ LAYERS = [
      "imgcap.workers"},
     {"imgcap.reward", "imgcap.recompute", "imgcap.records", "imgcap.image", "imgcap.search", "imgcap.losses",
      "imgcap.manifest"},
-    {"imgcap.training_summary"},
+    {"imgcap.training_summary", "imgcap.score_table"},
     {"imgcap.image_header", "imgcap.contact_sheet", "imgcap.scores", "imgcap.datasets"},
     {"imgcap.vocabulary", "imgcap.progress", "imgcap.quiet", "imgcap.interruption", "imgcap.measurement_table"},
     {"imgcap.files", "imgcap.config", "imgcap.chart", "imgcap.cluster"},

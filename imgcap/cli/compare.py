@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from imgcap import score_table
 from imgcap.cli import command
 from imgcap.config import CompareConfig
 from imgcap.errors import ConfigError, DataError
@@ -24,6 +25,8 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
     read = {name: _read_captions(Path(name), config.split) for name in arguments}
     if len(read) < len(arguments):
         raise ConfigError("a run directory is named twice: name different ones")
+    # Before the draws, which take a while: what can't be a row is refused at once.
+    rows = score_table.make_rows([score_table.read_scored_run(Path(name), config.split) for name in read if config.table])
     base = arguments[0]
     for name in arguments[1:]:
         if read[name].references != read[base].references:
@@ -38,6 +41,9 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
         print(f"{score}:")
         for name in arguments:
             print(f"  {name:{width}s} {_row(found[name][score], name == base)}")
+    if config.table:
+        score_table.update_file(Path(config.table), rows)
+        print(f"updated the table in {config.table}")
 
 
 def _row(difference: Difference, is_base: bool) -> str:
