@@ -10,19 +10,27 @@ demo: .venv/.installed
 test: .venv/.installed
 	$(BIN)/python -m pytest
 
-# The best recipe, from raw photos to scores: make reproduce RAW=flickr8k [ENCODER=FILE.keras] [OUT=runs/reproduce]
+# The best recipe, from raw photos to scores and the rows of TABLE:
+#   make reproduce RAW=flickr8k [ENCODER=FILE.keras] [SEED=0] [OUT=runs/reproduce] [TABLE=README.md]
 RAW ?= flickr8k
 ENCODER ?= densenet201
+SEED ?= 0
 OUT ?= runs/reproduce
+TABLE ?= README.md
+RUNS = $(OUT)/attention $(OUT)/tuned $(OUT)/scst
 reproduce: .venv/.installed
 	$(BIN)/imgcap-prepare --raw_dir=$(RAW) --output_dir=$(OUT)/data
-	$(BIN)/imgcap-train --flagfile=configs/flickr8k_attention.cfg --encoder=$(ENCODER) --data_dir=$(OUT)/data \
-		--workdir=$(OUT)/attention
-	$(BIN)/imgcap-train --flagfile=configs/flickr8k_scst.cfg --finetune_from=$(OUT)/attention --data_dir=$(OUT)/data \
-		--workdir=$(OUT)/scst
-	for run in attention scst; do \
-		$(BIN)/imgcap-evaluate --workdir=$(OUT)/$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
-	$(BIN)/imgcap-compare $(OUT)/attention $(OUT)/scst --split=dev+test
+	$(BIN)/imgcap-train --flagfile=configs/flickr8k_attention.cfg --encoder=$(ENCODER) --seed=$(SEED) \
+		--data_dir=$(OUT)/data --workdir=$(OUT)/attention
+	$(BIN)/imgcap-train --flagfile=configs/flickr8k_finetune.cfg --finetune_from=$(OUT)/attention --seed=$(SEED) \
+		--data_dir=$(OUT)/data --workdir=$(OUT)/tuned
+	$(BIN)/imgcap-train --flagfile=configs/flickr8k_scst.cfg --finetune_from=$(OUT)/tuned --seed=$(SEED) \
+		--data_dir=$(OUT)/data --workdir=$(OUT)/scst
+	for run in $(RUNS); do $(BIN)/imgcap-evaluate --workdir=$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
+	$(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
+	$(BIN)/imgcap-evaluate --workdir=$(OUT)/scst --data_dir=$(OUT)/data --sweep
+	$(BIN)/imgcap-evaluate --workdir=$(OUT)/scst --data_dir=$(OUT)/data --split=dev+test
+	$(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
 
 # Preparing, training, exporting; with MODELS=models/imgcap serving, too.
 bench: .venv/.installed

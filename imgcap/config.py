@@ -93,9 +93,9 @@ class ModelConfig:
     image_size: int = setting(224, "Height and width, in pixels, that the encoder sees.", minimum=32)
     decoder: str = setting(
         "pre_inject",
-        "How the image enters the LSTM: once or beside each word (Tanti et al. 2018), by soft attention (Xu et al. 2015) "
-        "or adaptive attention (Lu et al. 2017).",
-        choices=("pre_inject", "par_inject", *ATTENDING),
+        "How the image enters the LSTM: before the words, beside each or at all places at once (Tanti et al. 2018), by "
+        "soft attention (Xu et al. 2015) or adaptive attention (Lu et al. 2017).",
+        choices=("pre_inject", "par_inject", "inject_and_merge", *ATTENDING),
     )
     embedding_dim: int = setting(512, "Width of the word embedding.", minimum=1)
     units: int = setting(512, "Width of the LSTM.", minimum=1)

@@ -11,7 +11,7 @@ from imgcap.decoders import Decoder, make_decoder
 from imgcap.decoders.base import WORDS as WORDS_PLACE
 
 VOCABULARY, CHANNELS, IMAGES, WORDS = 11, 6, 4, 5
-GRID = {"pre_inject": 1, "par_inject": 1, "attention": 9, "adaptive": 9}
+GRID = {"pre_inject": 1, "par_inject": 1, "inject_and_merge": 1, "attention": 9, "adaptive": 9}
 
 
 def make(name: str, **settings: object) -> Decoder:
@@ -76,7 +76,7 @@ class Naive:
         mean = grid.mean(axis=0)
         if self.name == "pre_inject":
             h, c = self.cell(self.gates(self.dense("image", mean)), h, c)
-        if self.name == "attention":
+        if self.name in ("attention", "inject_and_merge"):
             h, c = np.split(np.tanh(self.dense("first", mean)), 2)
         outputs, shares = [], []
         for token in tokens:
@@ -92,6 +92,10 @@ class Naive:
     def par_inject(self, word, grid, mean, h, c):
         h, c = self.cell(self.gates(np.concatenate([word, self.dense("image", mean)])), h, c)
         return h, [], h, c
+
+    def inject_and_merge(self, word, grid, mean, h, c):
+        output, share, h, c = self.par_inject(word, grid, mean, h, c)
+        return output + self.dense("show", self.dense("image", mean)), share, h, c
 
     def attention(self, word, grid, mean, h, c):
         values = [self.dense("values", position) for position in grid]

@@ -20,7 +20,8 @@ def write_run(
 ) -> Path:
     workdir.mkdir()
     model = ModelConfig(encoder=encoder, decoder="attention")
-    (workdir / "config.json").write_text(to_json(Config(model, TrainConfig(data_dir="data", workdir=str(workdir), **train))))
+    config = Config(model, TrainConfig(data_dir="data", workdir=str(workdir), **train))
+    (workdir / "config.json").write_text(to_json(config))
     decode = {"beam_width": beam, "length_normalisation": "wu", "length_penalty": 0.7, "block_ngrams": 0}
     scores = {"cider": cider, "bleu_4": cider / 2, "decode": decode}
     scores["intervals"] = {name: [scores[name] - 3, scores[name] + 3] for name in ("cider", "bleu_4")}

@@ -5,11 +5,12 @@ import tensorflow as tf
 from imgcap.config import ModelConfig
 from imgcap.decoders.attention import Adaptive, Attention
 from imgcap.decoders.base import Decoder, Forced, Start
-from imgcap.decoders.inject import ParInject, PreInject
+from imgcap.decoders.inject import InjectAndMerge, ParInject, PreInject
 
 DECODERS: dict[str, type[Decoder]] = {
     "pre_inject": PreInject,
     "par_inject": ParInject,
+    "inject_and_merge": InjectAndMerge,
     "attention": Attention,
     "adaptive": Adaptive,
 }

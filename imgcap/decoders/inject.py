@@ -5,7 +5,8 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import ModelConfig
-from imgcap.decoders.base import IMAGE, Decoder, Start
+from imgcap.decoders.base import IMAGE, Decoder, Start, Step
+from imgcap.decoders.lstm import State
 
 
 class PreInject(Decoder):
@@ -32,5 +33,40 @@ class ParInject(Decoder):
         return Start((beside,), self.lstm.zeros(tf.shape(beside)[0]))
 
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        beside = tf.repeat(memory[0][:, tf.newaxis], tf.shape(words)[1], axis=1)
-        return self.lstm.project(tf.concat([words, tf.cast(beside, words.dtype)], axis=-1))
+        return self.lstm.project(_beside(words, memory[0]))
+
+
+class InjectAndMerge(Decoder):
+    """The image enters at all three places at once: it sets the first state (init-inject), stands beside every word
+    (par-inject), and is added to the LSTM's output before the logits (merge).
+
+    Dropout meets the features themselves: on what is made of them it would leave the decoder all that tells one training
+    image from the others.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
+        super().__init__(config, vocabulary_size, positions)
+        self.first = keras.layers.Dense(2 * config.units, activation="tanh", name="first")
+        self.image = keras.layers.Dense(config.embedding_dim, name="image")
+        self.show = keras.layers.Dense(config.units, use_bias=False, name="show")
+
+    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
+        features = self._dropout(features[:, 0], seed, IMAGE)
+        state = tf.cast(self.first(features), tf.float32)
+        image = self.image(features)  # -> [B, D]
+        return Start((image, tf.cast(self.show(image), tf.float32)), tuple(tf.split(state, 2, axis=-1)))
+
+    def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        return self.lstm.project(_beside(words, memory[0]))
+
+    def _advance(
+        self, projected: tf.Tensor, memory: tuple[tf.Tensor, ...], state: State, mask: tf.Tensor | None
+    ) -> Step:
+        step = super()._advance(projected, memory, state, mask)
+        return step._replace(output=step.output + memory[1])
+
+
+def _beside(words: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Words [B, T, D] with the image [B, E] beside each: [B, T, D + E]."""
+    beside = tf.repeat(image[:, tf.newaxis], tf.shape(words)[1], axis=1)
+    return tf.concat([words, tf.cast(beside, words.dtype)], axis=-1)
