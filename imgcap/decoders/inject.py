@@ -46,8 +46,8 @@ class InjectAndMerge(Decoder):
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
         super().__init__(config, vocabulary_size, positions)
-        self.first = keras.layers.Dense(2 * config.units, activation="tanh", name="first")
         self.image = keras.layers.Dense(config.embedding_dim, name="image")
+        self.first = keras.layers.Dense(2 * config.units, activation="tanh", name="first")
         self.show = keras.layers.Dense(config.units, use_bias=False, name="show")
 
     def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
