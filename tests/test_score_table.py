@@ -140,3 +140,11 @@ def test_heads_match_the_rows(tmp_path: Path) -> None:
     assert {field.name for field in dataclasses.fields(TrainConfig)} >= set(score_table._NO_PART_OF_A_RECIPE) - {
         "encoder", "encoder_weights"
     }  # fmt: skip
+
+
+def test_the_readme_holds_such_a_table(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    before = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme.write_text(before, encoding="utf-8")
+    score_table.update_file(readme, [])
+    assert readme.read_text(encoding="utf-8") == before
