@@ -24,8 +24,10 @@ def self_critical_loss(
 ) -> TokenLoss:
     """What lowers as sampled captions get better than their baseline: -Σ (reward - baseline) · log p(word).
 
-    The policy is the softmax of logits / temperature, without dropout: captions are drawn from the very distribution
-    whose gradient is taken.
+    The policy is the softmax of logits / temperature, without dropout on words: captions are drawn from the very
+    distribution whose gradient is taken. Dropout on the image is noise on what the policy sees, so it stays: captions are
+    drawn, compared and made likelier under one mask. Without it the decoder knows its training images by heart, and
+    earns there what it can't earn elsewhere.
 
     Args:
         captioner: draws the captions.
@@ -34,13 +36,13 @@ def self_critical_loss(
         reward: CIDEr-D.
         features: float [B, L, C].
         tokens: int32 [B, N, T], the references, start token first.
-        seed: int32 [2], of the samples.
+        seed: int32 [2], of the image's dropout and the samples.
 
     Returns:
         The sum over words, the number of the references' words, by which cross-entropy is divided too, and the samples'
         reward.
     """
-    start = captioner.decoder.begin(tf.cast(features, tf.float32))
+    start = captioner.decoder.begin(tf.cast(features, tf.float32), seed)
     references = tokens[:, :, 1:]
     sampled = _sample(captioner, config, options, start, seed)  # -> [B, S, T]
     rewards = reward(sampled, references)  # -> [B, S]

@@ -31,7 +31,7 @@ class Table:
     def __init__(self) -> None:
         self.logits = tf.Variable(np.random.default_rng(0).normal(size=[VOCABULARY, VOCABULARY]), dtype=tf.float32)
 
-    def begin(self, features: tf.Tensor) -> Start:
+    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
         return Start((), (features[:, 0],))
 
     def step(self, tokens, memory, state):
@@ -146,3 +146,29 @@ def test_what_it_needs(settings: dict, message: str) -> None:
     validate(CONFIG)
     with pytest.raises(ConfigError, match=message):
         validate(dataclasses.replace(CONFIG, **settings))
+
+
+def test_one_mask_of_the_image_for_drawing_and_for_the_gradient(
+    captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captions drawn from what one mask shows would not be samples of what another shows."""
+    begun, used = [], []
+
+    def begin(features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
+        begun.append((seed, Start((), (features[:, 0],))))
+        return begun[-1][1]
+
+    def note(*arguments: object) -> tf.Tensor:
+        used.append(next(one for one in arguments if isinstance(one, Start)))
+        return tf.constant([[[A, END, PAD], [B, A, END]]])
+
+    log_probs = scst.policy_log_probs
+    monkeypatch.setattr(captioner.decoder, "begin", begin, raising=False)
+    monkeypatch.setattr(scst, "_sample", note)
+    monkeypatch.setattr(scst, "policy_log_probs", lambda *arguments: (note(*arguments), log_probs(*arguments))[1])
+    seed = tf.constant([3, 4])
+    scst.self_critical_loss(
+        captioner, CONFIG, OPTIONS, worth, tf.zeros([1, 1, 1]), tf.constant([[[START, A, B, END]]]), seed
+    )
+    assert len(begun) == 1 and begun[0][0] is seed
+    assert used == [begun[0][1]] * 2
