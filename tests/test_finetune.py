@@ -63,7 +63,8 @@ def moved(before: Captioner, after: Captioner) -> dict[str, float]:
     return {**found, "decoder": max(float(np.abs(a - b).max()) for a, b in decoders)}
 
 
-@pytest.mark.parametrize("more", [[], ["--recompute", "--accumulate_steps=2"]], ids=["plain", "saving"])
+@pytest.mark.parametrize("more", [[], ["--recompute", "--accumulate_steps=2"], ["--objective=scst"]],
+                         ids=["plain", "saving", "self-critical"])  # fmt: skip
 def test_the_last_block_learns_at_its_own_rate(
     frozen: Path, train_flags: list[str], tmp_path: Path, more: list[str]
 ) -> None:
