@@ -126,12 +126,12 @@ def _lineage(workdir: Path) -> tuple[Config, ...]:
 
 
 def _describe_step(train: TrainConfig) -> str:
-    step = "CIDEr (SCST)" if train.objective == "scst" else "cross-entropy"
-    if train.finetune_blocks == 1:
-        return f"{step}, the encoder's last block too"
-    if train.finetune_blocks:
-        return f"{step}, {'the whole encoder' if train.finetune_blocks < 0 else f'{train.finetune_blocks} blocks'} too"
-    return step
+    step = "SCST" if train.objective == "scst" else "cross-entropy"
+    if not train.finetune_blocks:
+        return step
+    if train.finetune_blocks < 0:
+        return f"{step} + encoder"
+    return f"{step} + last block" if train.finetune_blocks == 1 else f"{step} + last {train.finetune_blocks} blocks"
 
 
 def _key(run: ScoredRun) -> tuple[str, ...]:
@@ -143,9 +143,9 @@ def _key(run: ScoredRun) -> tuple[str, ...]:
         search += f", no {options['block_ngrams']}-gram twice"
     # A run that was tuned names the copy of its encoder. What a path holds is data: a bar would end the cell.
     encoder = Path(run.lineage[0].model.encoder).stem.replace("|", "/")
-    training = "; then ".join(_describe_step(config.train) for config in run.lineage)
+    training = " → ".join(_describe_step(config.train) for config in run.lineage)
     if run.lineage[0].train.finetune_from:
-        training = f"…; then {training}"
+        training = f"… → {training}"
     return encoder, run.lineage[-1].model.decoder, training, search
 
 

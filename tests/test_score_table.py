@@ -54,11 +54,11 @@ def test_a_tuned_run_tells_what_came_before(tmp_path: Path) -> None:
     )
     (row,) = rows_of(last)
     assert row[0] == "net"
-    assert row[2] == "cross-entropy; then cross-entropy, the encoder's last block too; then CIDEr (SCST)"
+    assert row[2] == "cross-entropy → cross-entropy + last block → SCST"
     assert row[3] == "beam 5, α 0.7"
     (first / "config.json").unlink()
     (row,) = rows_of(last)
-    assert row[2] == "…; then cross-entropy, the encoder's last block too; then CIDEr (SCST)"
+    assert row[2] == "… → cross-entropy + last block → SCST"
 
 
 def test_unlike_runs_do_not_share_a_row(tmp_path: Path) -> None:
