@@ -17,14 +17,12 @@ ENCODER ?= densenet201
 SEED ?= 0
 OUT ?= runs/reproduce
 TABLE ?= README.md
-RUNS = $(OUT)/attention $(OUT)/tuned $(OUT)/scst
+RUNS = $(OUT)/attention $(OUT)/scst
 reproduce: .venv/.installed
 	$(BIN)/imgcap-prepare --raw_dir=$(RAW) --output_dir=$(OUT)/data
 	$(BIN)/imgcap-train --flagfile=configs/flickr8k_attention.cfg --encoder=$(ENCODER) --seed=$(SEED) \
 		--data_dir=$(OUT)/data --workdir=$(OUT)/attention
-	$(BIN)/imgcap-train --flagfile=configs/flickr8k_finetune.cfg --finetune_from=$(OUT)/attention --seed=$(SEED) \
-		--data_dir=$(OUT)/data --workdir=$(OUT)/tuned
-	$(BIN)/imgcap-train --flagfile=configs/flickr8k_scst.cfg --finetune_from=$(OUT)/tuned --seed=$(SEED) \
+	$(BIN)/imgcap-train --flagfile=configs/flickr8k_scst.cfg --finetune_from=$(OUT)/attention --seed=$(SEED) \
 		--data_dir=$(OUT)/data --workdir=$(OUT)/scst
 	for run in $(RUNS); do $(BIN)/imgcap-evaluate --workdir=$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
 	$(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
