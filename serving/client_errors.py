@@ -52,7 +52,9 @@ class RequestRefused(ServingError):
     """The server objects to the request for another reason; the message is the server's."""
 
 
-def translate(code: grpc.StatusCode, details: str, target: str, timeout: float) -> ServingError:
+def translate(
+    code: grpc.StatusCode, details: str, target: str, timeout: float, *, secure: bool = False
+) -> ServingError:
     """The error that a gRPC status means to a caller.
 
     Args:
@@ -60,10 +62,11 @@ def translate(code: grpc.StatusCode, details: str, target: str, timeout: float) 
         details: the server's text.
         target: whom we asked.
         timeout: how long we waited, in seconds.
+        secure: whether we asked over TLS.
     """
     first_line = details.split("\n")[0]
     if code is grpc.StatusCode.UNAVAILABLE:
-        return ServerUnavailable(_unavailable(first_line, target))
+        return ServerUnavailable(_unavailable(first_line, target, secure))
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(
             f"{target} did not answer within {timeout:g} s: allow more time, or give it less work"
@@ -81,10 +84,13 @@ def translate(code: grpc.StatusCode, details: str, target: str, timeout: float) 
     return RequestRefused(f"{target} refused the request: {first_line} ({code.name})")
 
 
-def _unavailable(details: str, target: str) -> str:
+def _unavailable(details: str, target: str, secure: bool) -> str:
     """Away, or there and not to be talked to: a handshake that fails has the same status."""
     if any(word in details for word in ("SSL", "TLS", "CERTIFICATE", "Handshake", "handshake")):
         return f"{target} can't be talked to securely ({details}): check --tls and the certificates of both"
+    if secure:
+        # A name of several addresses: gRPC tells what befell the last it tried, and that may be one where nobody listens.
+        return f"no model server answers at {target} over TLS ({details}): check that it runs, --tls and the certificates"
     return f"no model server answers at {target}: start one with imgcap-serve --model_base_path=MODELS/imgcap"
 
 

@@ -84,6 +84,7 @@ class Connection:
             raise ConfigError(f"retries {retries} is not in 0 to {MAX_RETRIES}, what gRPC repeats at most")
         self.target, self.model, self.version, self.label = target, model, version, label
         self.signature, self.timeout, self.max_side = signature, timeout, max_side
+        self._secure = tls is not None
         self._channel = self._open(target, channel_options(retries), tls.credentials() if tls else None)
         self._stub = wire.Stub(self._channel)
 
@@ -116,7 +117,7 @@ class Connection:
         return wire.messages.GetModelStatusRequest(model_spec=spec)
 
     def _translated(self, error: grpc.RpcError) -> ServingError:
-        return translate(error.code(), error.details() or "", self.target, self.timeout)
+        return translate(error.code(), error.details() or "", self.target, self.timeout, secure=self._secure)
 
 
 def channel_options(retries: int) -> list[tuple[str, Any]]:
