@@ -26,8 +26,7 @@ def self_critical_loss(
 
     The policy is the softmax of logits / temperature, without dropout on words: captions are drawn from the very
     distribution whose gradient is taken. Dropout on the image is noise on what the policy sees, so it stays: captions are
-    drawn, compared and made likelier under one mask. Without it the decoder knows its training images by heart, and
-    earns there what it can't earn elsewhere.
+    drawn, compared and made likelier under one mask.
 
     Args:
         captioner: draws the captions.
