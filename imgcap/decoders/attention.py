@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import ModelConfig
-from imgcap.decoders.base import IMAGE, Decoder, Start, Step
+from imgcap.decoders.base import IMAGE, Decoder, Start, Step, beside
 from imgcap.decoders.lstm import State
 
 
@@ -99,8 +99,7 @@ class Adaptive(Decoder):
         return Start((values, self.keys(values), whole), self.lstm.zeros(tf.shape(features)[0]))
 
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        whole = tf.repeat(memory[2][:, tf.newaxis], tf.shape(words)[1], axis=1)
-        inputs = tf.concat([words, tf.cast(whole, words.dtype)], axis=-1)
+        inputs = beside(words, memory[2])
         return tf.concat([self.lstm.project(inputs), self.sentinel_inputs(inputs)], axis=-1)  # -> [B, T, 5 D]
 
     def _advance(

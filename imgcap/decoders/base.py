@@ -58,6 +58,12 @@ class Forced(NamedTuple):
     attention: tf.Tensor
 
 
+def beside(words: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Words [B, T, D] with one vector of the image [B, E] beside each: [B, T, D + E]."""
+    image = tf.repeat(image[:, tf.newaxis], tf.shape(words)[1], axis=1)
+    return tf.concat([words, tf.cast(image, words.dtype)], axis=-1)
+
+
 class Decoder(keras.layers.Layer):
     """Word embedding, one LSTM, logits in float32."""
 

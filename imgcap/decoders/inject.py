@@ -5,7 +5,7 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import ModelConfig
-from imgcap.decoders.base import IMAGE, Decoder, Start, Step
+from imgcap.decoders.base import IMAGE, Decoder, Start, Step, beside
 from imgcap.decoders.lstm import State
 
 
@@ -29,19 +29,18 @@ class ParInject(Decoder):
         self.image = keras.layers.Dense(config.embedding_dim, name="image")
 
     def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
-        beside = self._dropout(self.image(features[:, 0]), seed, IMAGE)  # -> [B, D]
-        return Start((beside,), self.lstm.zeros(tf.shape(beside)[0]))
+        image = self._dropout(self.image(features[:, 0]), seed, IMAGE)  # -> [B, D]
+        return Start((image,), self.lstm.zeros(tf.shape(image)[0]))
 
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        return self.lstm.project(_beside(words, memory[0]))
+        return self.lstm.project(beside(words, memory[0]))
 
 
 class InjectAndMerge(Decoder):
     """The image enters at all three places at once: it sets the first state (init-inject), stands beside every word
     (par-inject), and is added to the LSTM's output before the logits (merge).
 
-    Dropout meets the features themselves: on what is made of them it would leave the decoder all that tells one training
-    image from the others.
+    Dropout meets the features themselves, once for all three.
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
@@ -57,16 +56,10 @@ class InjectAndMerge(Decoder):
         return Start((image, tf.cast(self.show(image), tf.float32)), tuple(tf.split(state, 2, axis=-1)))
 
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        return self.lstm.project(_beside(words, memory[0]))
+        return self.lstm.project(beside(words, memory[0]))
 
     def _advance(
         self, projected: tf.Tensor, memory: tuple[tf.Tensor, ...], state: State, mask: tf.Tensor | None
     ) -> Step:
         step = super()._advance(projected, memory, state, mask)
         return step._replace(output=step.output + memory[1])
-
-
-def _beside(words: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Words [B, T, D] with the image [B, E] beside each: [B, T, D + E]."""
-    beside = tf.repeat(image[:, tf.newaxis], tf.shape(words)[1], axis=1)
-    return tf.concat([words, tf.cast(beside, words.dtype)], axis=-1)
