@@ -85,12 +85,13 @@ def translate(
 
 
 def _unavailable(details: str, target: str, secure: bool) -> str:
-    """Away, or there and not to be talked to: a handshake that fails has the same status."""
-    if any(word in details for word in ("SSL", "TLS", "CERTIFICATE", "Handshake", "handshake")):
-        return f"{target} can't be talked to securely ({details}): check --tls and the certificates of both"
-    if secure:
-        # A name of several addresses: gRPC tells what befell the last it tried, and that may be one where nobody listens.
-        return f"no model server answers at {target} over TLS ({details}): check that it runs, --tls and the certificates"
+    """Away, or there and not to be talked to: a handshake that fails has the same status. Over TLS the details don't tell
+    the two apart: of a name with several addresses gRPC may report one where nobody listens."""
+    if secure or any(word in details for word in ("SSL", "TLS", "CERTIFICATE", "Handshake", "handshake")):
+        return (
+            f"{target} can't be talked to securely ({details}): check --tls and the certificates of both, and that a "
+            "server answers there over TLS"
+        )
     return f"no model server answers at {target}: start one with imgcap-serve --model_base_path=MODELS/imgcap"
 
 
