@@ -14,7 +14,7 @@ import tensorflow as tf
 import imgcap
 from imgcap import checkpoint, files, manifest
 from imgcap import signature as contract
-from imgcap.config import Config, DecodeConfig
+from imgcap.config import MOVABLE, Config, DecodeConfig
 from imgcap.errors import DataError, ExportError, RunError
 from imgcap.scores import NAMES
 from imgcap.vocabulary import Vocabulary
@@ -92,7 +92,7 @@ def _without_folders(settings: Facts) -> Facts:
     return {
         name: Path(value).name if isinstance(value, str) and os.sep in value else value
         for name, value in settings.items()
-        if name not in checkpoint.MOVABLE
+        if name not in MOVABLE
     }
 
 

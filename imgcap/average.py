@@ -13,7 +13,7 @@ import tensorflow as tf
 from imgcap import checkpoint, files
 from imgcap.captioner import Captioner, load_captioner, restore_step
 from imgcap.checkpoint import Progression
-from imgcap.config import Config, to_json
+from imgcap.config import CONFIG_NAME, Config, to_json
 from imgcap.errors import RunError
 
 BEST = "best"
@@ -85,7 +85,7 @@ def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) ->
             files.write_bytes(unfinished / name, (source / name).read_bytes())
     # A moving average of its own would be looked for among the weights, and is in them already.
     train = dataclasses.replace(config.train, workdir=str(workdir), ema_momentum=0.0)
-    files.write_text(unfinished / checkpoint.CONFIG, to_json(dataclasses.replace(config, train=train)))
+    files.write_text(unfinished / CONFIG_NAME, to_json(dataclasses.replace(config, train=train)))
     saved = {"decoder": [variable.value for variable in captioner.decoder.variables]}
     encoder = [variable.value for variable in captioner.encoder.variables]
     if config.train.finetune_blocks:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from imgcap import checkpoint, search
-from imgcap.config import Config, DecodeConfig
+from imgcap.config import Config, DecodeConfig, load_config
 from imgcap.decoders import DECODERS, Decoder, Start, make_decoder
 from imgcap.encoder import Encoder, make_encoder
 from imgcap.vocabulary import END, GLUE_PATTERN, GLUE_REWRITE, PAD, START, Vocabulary
@@ -163,7 +163,7 @@ def restore_step(workdir: Path, captioner: Captioner, step: int) -> None:
     Raises:
         RunError: there is no such checkpoint, or it does not fit.
     """
-    settings = checkpoint.load_config(workdir).train
+    settings = load_config(workdir).train
     encoder = [variable.value for variable in captioner.encoder.variables]
     wanted = {"decoder": [variable.value for variable in captioner.decoder.variables]}
     if settings.finetune_blocks:

@@ -31,16 +31,10 @@ from imgcap.errors import ConfigError, RunError
 from imgcap.manifest import Manifest
 from imgcap.vocabulary import Vocabulary
 
-CONFIG, RUN, VOCABULARY, DECODE = "config.json", "run.json", "vocab.txt", "decode.json"
+RUN, VOCABULARY, DECODE = "run.json", "vocab.txt", "decode.json"
 ENCODER_FILE, ENCODER_WEIGHTS = "encoder.keras", "encoder"
 CHECKPOINTS, METRICS, STATE, WEIGHTS = "checkpoints", "metrics.jsonl", "state.json", "weights"
 UNFINISHED = ".unfinished"
-
-# Settings that say where and how a run is computed, not what it computes: they may change when it is resumed.
-MOVABLE = {
-    "data_dir", "workdir", "cache_dir", "strategy", "num_logical_cpus", "log_every", "keep_checkpoints",
-    "checkpoint_every", "patience", "accumulate_steps", "recompute", "skip_bad_records", "data_service",
-}
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,7 @@ def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Voca
         if config.model.encoder.endswith(".keras"):
             files.write_bytes(workdir / ENCODER_FILE, Path(config.model.encoder).read_bytes())
         vocabulary.save(workdir / VOCABULARY)
-        files.write_text(workdir / CONFIG, configs.to_json(config))
+        files.write_text(workdir / configs.CONFIG_NAME, configs.to_json(config))
         files.write_json(workdir / RUN, identity)
     return _with_own_encoder(workdir, config)
 
@@ -131,34 +125,22 @@ def _refuse_other_run(workdir: Path, config: Config, identity: dict[str, str]) -
                 f"{workdir / RUN}: the run's {key} has fingerprint {found.get(key)}, --data_dir has {identity[key]}: "
                 f"{remedy}, or give a new --workdir"
             )
-    before, now = _flat(load_config(workdir)), _flat(config)
+    before, now = _flat(configs.load_config(workdir)), _flat(config)
     changed = [f"--{name}={before[name]} (now {now[name]})" for name in now if before[name] != now[name]]
     if changed:
-        raise RunError(f"{workdir / CONFIG} was trained with {', '.join(changed)}: give these, or a new --workdir")
+        path = workdir / configs.CONFIG_NAME
+        raise RunError(f"{path} was trained with {', '.join(changed)}: give these, or a new --workdir")
 
 
 def _flat(config: Config) -> dict[str, Any]:
     sections = dataclasses.asdict(config).values()
-    return {name: value for section in sections for name, value in section.items() if name not in MOVABLE}
+    return {name: value for section in sections for name, value in section.items() if name not in configs.MOVABLE}
 
 
 def _with_own_encoder(workdir: Path, config: Config) -> Config:
     if not (workdir / ENCODER_FILE).exists():
         return config
     return dataclasses.replace(config, model=dataclasses.replace(config.model, encoder=str(workdir / ENCODER_FILE)))
-
-
-def load_config(workdir: Path) -> Config:
-    """Reads the settings of a run.
-
-    Raises:
-        RunError: `workdir` is no run directory.
-        ConfigError: it is one of another version of imgcap.
-    """
-    path = workdir / CONFIG
-    if not path.is_file():
-        raise RunError(f"{path} is missing: give --workdir a directory that imgcap-train wrote")
-    return configs.config_from_json(path.read_text(encoding="utf-8"), path)
 
 
 def load_run(workdir: Path) -> tuple[Config, Vocabulary]:
@@ -173,7 +155,7 @@ def load_run(workdir: Path) -> tuple[Config, Vocabulary]:
     Raises:
         RunError: `workdir` is no run directory, or its vocabulary was changed.
     """
-    config = load_config(workdir)
+    config = configs.load_config(workdir)
     vocabulary = Vocabulary.load(workdir / VOCABULARY)
     identity = files.read_json(workdir / RUN, RunError, "give --workdir a directory that imgcap-train wrote")
     if vocabulary.fingerprint != identity["vocabulary"]:

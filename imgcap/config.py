@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imgcap.errors import ConfigError
+from imgcap.errors import ConfigError, RunError
 
 Section = TypeVar("Section")
+
+CONFIG_NAME = "config.json"
+"""The settings' file in a run directory."""
+
+# Settings that say where and how a run is computed, not what it computes: they may change when it is resumed.
+MOVABLE = {
+    "data_dir", "workdir", "cache_dir", "strategy", "num_logical_cpus", "log_every", "keep_checkpoints",
+    "checkpoint_every", "patience", "accumulate_steps", "recompute", "skip_bad_records", "data_service",
+}
 
 ATTENDING = ("attention", "adaptive")
 """The decoders that look at the grid."""
@@ -499,3 +508,20 @@ def config_from_json(text: str, path: Path) -> Config:
         return Config(ModelConfig(**tree["model"]), TrainConfig(**tree["train"]), DecodeConfig(**decode))
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{path} is not a config of this version of imgcap ({error}): train into a new workdir") from None
+
+
+def load_config(workdir: Path, remedy: str = "give --workdir a directory that imgcap-train wrote") -> Config:
+    """Reads the settings of a run.
+
+    Args:
+        workdir: the run directory.
+        remedy: what the user should do if it is none.
+
+    Raises:
+        RunError: `workdir` is no run directory.
+        ConfigError: it is one of another version of imgcap.
+    """
+    path = workdir / CONFIG_NAME
+    if not path.is_file():
+        raise RunError(f"{path} is missing: {remedy}")
+    return config_from_json(path.read_text(encoding="utf-8"), path)

@@ -1,13 +1,14 @@
 """The scores of runs as a table in a Markdown file: one row a recipe, seeds together, other rows left as they are."""
 
 import dataclasses
+import html
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgcap import files
-from imgcap.config import Config, TrainConfig, config_from_json
+from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig, load_config
 from imgcap.errors import ConfigError, DataError, RunError
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
@@ -15,8 +16,8 @@ HEADS = ("encoder", "decoder", "training", "search", "seeds", "CIDEr", "BLEU-4")
 KEY = HEADS.index("seeds")
 """Cells that say which row it is."""
 
-# Where things are, and the seed; an encoder's name is part of the row.
-_NO_PART_OF_A_RECIPE = ("encoder", "encoder_weights", "data_dir", "workdir", "cache_dir", "finetune_from", "seed")
+# Beside where and how a run was computed: the seed, and what the row itself tells.
+_NO_PART_OF_A_RECIPE = MOVABLE | {"encoder", "encoder_weights", "finetune_from", "seed"}
 
 
 class ScoredRun(NamedTuple):
@@ -89,7 +90,7 @@ def update_file(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
             is added at the end.
 
     Raises:
-        ConfigError: the file can't be read or has no such place.
+        ConfigError: the file can't be read, has no such place, or holds something else there.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -99,8 +100,12 @@ def update_file(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
     inside, end, after = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"--table={path} has no lines {BEGIN} and {END}: put them where the table is to stand")
-    kept = {row[:KEY]: row for row in map(_cells, inside.strip().splitlines()[2:]) if len(row) == len(HEADS)}
-    kept |= {row[:KEY]: row for row in rows}
+    there = [_cells(line) for line in inside.strip().splitlines()]
+    if there and (there[0] != HEADS or any(len(row) != len(HEADS) for row in there)):
+        raise ConfigError(
+            f"--table={path} holds another table between {BEGIN} and {END}: give its rows the cells {', '.join(HEADS)}"
+        )
+    kept = {row[:KEY]: row for row in (*there[2:], *rows)}
     lines = [HEADS, ("---",) * len(HEADS), *kept.values()]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     files.write_text(path, f"{before}{BEGIN}\n{table}\n{END}{after}")
@@ -112,11 +117,7 @@ def _cells(line: str) -> tuple[str, ...]:
 
 def _lineage(workdir: Path) -> tuple[Config, ...]:
     """The settings of a run and of those it came from, oldest first; it ends early where an older run is gone."""
-    path = workdir / "config.json"
-    try:
-        config = config_from_json(path.read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise RunError(f"{path} can't be read ({error.strerror}): name a run directory of imgcap-train") from None
+    config = load_config(workdir, "name a run directory of imgcap-train")
     if not config.train.finetune_from:
         return (config,)
     try:
@@ -139,14 +140,26 @@ def _key(run: ScoredRun) -> tuple[str, ...]:
     search = f"beam {options['beam_width']}"
     if options["length_normalisation"] == "wu":
         search += f", α {options['length_penalty']:g}"
+    else:
+        search += f", length normalisation {options['length_normalisation']}"
+    if options["min_length"]:
+        search += f", at least {options['min_length']} words"
     if options["block_ngrams"]:
         search += f", no {options['block_ngrams']}-gram twice"
-    # A run that was tuned names the copy of its encoder. What a path holds is data: a bar would end the cell.
-    encoder = Path(run.lineage[0].model.encoder).stem.replace("|", "/")
     training = " → ".join(_describe_step(config.train) for config in run.lineage)
     if run.lineage[0].train.finetune_from:
         training = f"… → {training}"
-    return encoder, run.lineage[-1].model.decoder, training, search
+    # A run that was tuned names the copy of its encoder; the first names the encoder.
+    return _describe_encoder(run.lineage[0].model), run.lineage[-1].model.decoder, training, search
+
+
+def _describe_encoder(model: ModelConfig) -> str:
+    path, weights = Path(model.encoder), Path(model.encoder_weights).name
+    name = path.stem
+    if path.suffix != ".keras" and weights != "imagenet":
+        name = f"{name}, weights {weights}"
+    # What a path holds is data: a bar would end the cell, a line end the row, a tag be one.
+    return html.escape(" ".join(name.split())).replace("|", "/")
 
 
 def _refuse_unlike(one: ScoredRun, other: ScoredRun) -> None:

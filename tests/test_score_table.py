@@ -22,7 +22,7 @@ def write_run(
     model = ModelConfig(encoder=encoder, decoder="attention")
     config = Config(model, TrainConfig(data_dir="data", workdir=str(workdir), **train))
     (workdir / "config.json").write_text(to_json(config))
-    decode = {"beam_width": beam, "length_normalisation": "wu", "length_penalty": 0.7, "block_ngrams": 0}
+    decode = {"beam_width": beam, "length_normalisation": "wu", "length_penalty": 0.7, "min_length": 0, "block_ngrams": 0}
     scores = {"cider": cider, "bleu_4": cider / 2, "decode": decode}
     scores["intervals"] = {name: [scores[name] - 3, scores[name] + 3] for name in ("cider", "bleu_4")}
     (workdir / f"scores_{SPLIT}.json").write_text(json.dumps(scores))
@@ -78,6 +78,21 @@ def test_unlike_runs_do_not_share_a_row(tmp_path: Path) -> None:
 def test_a_name_can_not_break_the_table(tmp_path: Path) -> None:
     (row,) = rows_of(write_run(tmp_path / "run", encoder="a|b.keras"))
     assert row[0] == "a/b"
+    (row,) = rows_of(write_run(tmp_path / "tag", encoder="<b>\nc.keras"))
+    assert row[0] == "&lt;b&gt; c"
+
+
+def test_random_and_trained_encoders_have_rows_of_their_own(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / weights, encoder="densenet201") for weights in ("imagenet", "none")]
+    tree = json.loads((runs[1] / "config.json").read_text())
+    tree["model"]["encoder_weights"] = "none"
+    (runs[1] / "config.json").write_text(json.dumps(tree))
+    assert [row[0] for row in rows_of(*runs)] == ["densenet201", "densenet201, weights none"]
+
+
+def test_how_a_run_was_computed_is_no_part_of_its_recipe(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / "one"), write_run(tmp_path / "two", seed=1, log_every=7, strategy="mirrored")]
+    assert len(rows_of(*runs)) == 1
 
 
 def table_file(tmp_path: Path, *lines: str) -> Path:
@@ -106,6 +121,14 @@ def test_rows_are_replaced_or_added_and_others_stay(tmp_path: Path) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (tmp_path / "plain.md").write_text("no table\n")
+    other = f"{score_table.BEGIN}\n| a | b |\n|---|---|\n| 1 | 2 |\n{score_table.END}\n"
+    (tmp_path / "other.md").write_text(other)
+    with pytest.raises(ConfigError, match="other.md holds another table"):
+        score_table.update_file(tmp_path / "other.md", rows_of(run))
+    torn = table_file(tmp_path, "| only one cell |")
+    with pytest.raises(ConfigError, match="holds another table"):
+        score_table.update_file(torn, rows_of(run))
+    assert "only one cell" in torn.read_text(encoding="utf-8") and (tmp_path / "other.md").read_text() == other
     for table in (tmp_path / "none.md", tmp_path / "plain.md"):
         with pytest.raises(ConfigError, match=str(table)):
             score_table.update_file(table, [])

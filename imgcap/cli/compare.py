@@ -25,12 +25,15 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
     read = {name: _read_captions(Path(name), config.split) for name in arguments}
     if len(read) < len(arguments):
         raise ConfigError("a run directory is named twice: name different ones")
-    # Before the draws, which take a while: what can't be a row is refused at once.
-    rows = score_table.make_rows([score_table.read_scored_run(Path(name), config.split) for name in read if config.table])
     base = arguments[0]
     for name in arguments[1:]:
         if read[name].references != read[base].references:
             raise DataError(f"{name} was scored on other images or references than {base}: evaluate both on one data set")
+    if config.table:
+        # Before the draws, which take a while: what can't be a row is refused at once.
+        rows = score_table.make_rows([score_table.read_scored_run(Path(name), config.split) for name in arguments])
+        score_table.update_file(Path(config.table), rows)
+        print(f"updated the table in {config.table}")
     found = compare({name: one.candidates for name, one in read.items()}, read[base].references, seed=config.seed)
     print(
         f"{config.split}: {len(read[base].references)} images, x 100; change from {base} with its middle 95 % of "
@@ -41,10 +44,6 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
         print(f"{score}:")
         for name in arguments:
             print(f"  {name:{width}s} {_row(found[name][score], name == base)}")
-    if config.table:
-        score_table.update_file(Path(config.table), rows)
-        print(f"updated the table in {config.table}")
-
 
 def _row(difference: Difference, is_base: bool) -> str:
     if is_base:
