@@ -27,7 +27,6 @@ def test_parse_is_the_reverse_of_to_example() -> None:
     assert parsed.features.numpy() == b""
 
 
-
 def test_many_are_parsed_as_one_is() -> None:
     other = RECORD._replace(image_id="b.jpg", captions=("one",), tokens=((1, 9, 2),))
     serialized = [records.to_example(record) for record in (RECORD, other)]
