@@ -12,7 +12,7 @@ from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig, load_config
 from imgcap.errors import ConfigError, DataError, RunError
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
-HEADS = ("encoder", "decoder", "training", "search", "seeds", "CIDEr", "BLEU-4")
+HEADS = ("encoder", "decoder", "training", "search", "split", "seeds", "CIDEr", "BLEU-4")
 KEY = HEADS.index("seeds")
 """Cells that say which row it is."""
 
@@ -26,11 +26,13 @@ class ScoredRun(NamedTuple):
     Attributes:
         workdir: the run directory.
         lineage: the settings of the run that it began as, of each that it was then tuned in, and its own.
+        split: that was scored.
         scores: what `imgcap-evaluate` wrote.
     """
 
     workdir: Path
     lineage: tuple[Config, ...]
+    split: str
     scores: dict[str, Any]
 
 
@@ -54,7 +56,7 @@ def read_scored_run(workdir: Path, split: str) -> ScoredRun:
     scores = files.read_json(path, DataError, remedy)
     if not (isinstance(scores, dict) and {"cider", "bleu_4", "intervals", "decode"} <= scores.keys()):
         raise DataError(f"{path} is damaged: {remedy} again")
-    return ScoredRun(workdir, lineage, scores)
+    return ScoredRun(workdir, lineage, split, scores)
 
 
 def make_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
@@ -86,8 +88,8 @@ def update_file(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
 
     Args:
         path: the file.
-        rows: from `make_rows`; each takes the place of the row with the same encoder, decoder, training and search, or
-            is added at the end.
+        rows: from `make_rows`; each takes the place of the row with the same encoder, decoder, training, search and
+            split, or is added at the end.
 
     Raises:
         ConfigError: the file can't be read, has no such place, or holds something else there.
@@ -150,7 +152,7 @@ def _key(run: ScoredRun) -> tuple[str, ...]:
     if run.lineage[0].train.finetune_from:
         training = f"… → {training}"
     # A run that was tuned names the copy of its encoder; the first names the encoder.
-    return _describe_encoder(run.lineage[0].model), run.lineage[-1].model.decoder, training, search
+    return _describe_encoder(run.lineage[0].model), run.lineage[-1].model.decoder, training, search, run.split
 
 
 def _describe_encoder(model: ModelConfig) -> str:

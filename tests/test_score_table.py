@@ -35,7 +35,7 @@ def rows_of(*workdirs: Path) -> list[tuple[str, ...]]:
 
 def test_one_seed_stands_with_its_interval(tmp_path: Path) -> None:
     assert rows_of(write_run(tmp_path / "run")) == [
-        ("net", "attention", "cross-entropy", "beam 3, α 0.7", "0", "50.0 [47.0, 53.0]", "25.0 [22.0, 28.0]")
+        ("net", "attention", "cross-entropy", "beam 3, α 0.7", SPLIT, "0", "50.0 [47.0, 53.0]", "25.0 [22.0, 28.0]")
     ]
 
 
@@ -97,22 +97,23 @@ def test_how_a_run_was_computed_is_no_part_of_its_recipe(tmp_path: Path) -> None
 
 def table_file(tmp_path: Path, *lines: str) -> Path:
     path = tmp_path / "README.md"
-    head = [f"| {' | '.join(score_table.HEADS)} |", "|---|---|---|---|---|---|---|"]
+    head = [f"| {' | '.join(score_table.HEADS)} |", "|" + "---|" * len(score_table.HEADS)]
     inside = "\n".join([score_table.BEGIN, *head, *lines, score_table.END])
     path.write_text(f"# Title\n\n{inside}\n\nafter\n", encoding="utf-8")
     return path
 
 
 def test_rows_are_replaced_or_added_and_others_stay(tmp_path: Path) -> None:
-    open_row = "| DenseNet201 | any | | | | not run | – |"
-    old = "| net | attention | cross-entropy | beam 3, α 0.7 | 0 | 1.0 | 2.0 |"
-    path = table_file(tmp_path, open_row, old)
+    open_row = "| DenseNet201 | any | | | | | not run | – |"
+    old = "| net | attention | cross-entropy | beam 3, α 0.7 | dev+test | 0 | 1.0 | 2.0 |"
+    other_split = "| net | attention | cross-entropy | beam 3, α 0.7 | test | 0 | 3.0 | 4.0 |"
+    path = table_file(tmp_path, open_row, old, other_split)
     update = rows_of(write_run(tmp_path / "run"), write_run(tmp_path / "wide", beam=5))
     score_table.update_file(path, update)
     text = path.read_text(encoding="utf-8")
     lines = text.split(score_table.BEGIN)[1].split(score_table.END)[0].strip().splitlines()
-    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == ["DenseNet201", "net", "net"]
-    assert "50.0 [47.0, 53.0]" in lines[3] and "beam 5" in lines[4]
+    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == ["DenseNet201", "net", "net", "net"]
+    assert "50.0 [47.0, 53.0]" in lines[3] and lines[4] == other_split and "beam 5" in lines[5]
     assert text.startswith("# Title\n\n<!--") and text.endswith("-->\n\nafter\n")
     score_table.update_file(path, update)
     assert path.read_text(encoding="utf-8") == text
