@@ -1,11 +1,15 @@
 """Runs side by side: known differences are found, chance is not taken for one."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imgcap.cli import command
 from imgcap.cli import compare as cli
 from imgcap.errors import DataError
 from imgcap.scores import NAMES, score_captions
@@ -85,6 +89,15 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["imgcap-compare", good, bad]) == 0
     printed = capsys.readouterr().out
     assert "80 images" in printed and printed.count(bad) == len(NAMES) and "p 0.00" in printed
+
+
+def test_a_reader_that_has_enough_ends_it_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = "import sys; from imgcap.cli.compare import main; sys.exit(main(['imgcap-compare', '--help']))"
+    done = subprocess.run([sys.executable, "-c", program], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (command.PIPE_STATUS, "")
 
 
 def test_error_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,8 @@ from imgcap import quiet
 from imgcap.config import flag_fields, validate
 from imgcap.errors import ConfigError, ImgcapError
 
-USAGE_STATUS = 2
+# What a shell shows of a program that SIGPIPE ended.
+PIPE_STATUS = 141
 
 
 class Command(NamedTuple):
@@ -48,25 +49,36 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
         argv: the command line with the program's name first; `sys.argv` by default.
 
     Returns:
-        The exit status: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted.
+        The exit status: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted, 141 when nobody reads the
+        output any more.
     """
     # Warnings and notes of TensorFlow's C++ side are for its developers; errors still come through.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        values, arguments = _parse(command, list(sys.argv if argv is None else argv))
-        if values["help"].value:
-            print(_help_text(command, values))
-            return 0
-        sections = _read_sections(command, values)
-        if command.tensorflow:
-            quiet.import_tensorflow()
-        return command.run(*sections, arguments) or 0
+        status = _run(command, list(sys.argv if argv is None else argv))
+        sys.stdout.flush()
+        return status
     except ImgcapError as error:
         print(f"{command.name}: error: {_one_line(error)}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has enough; what is left must not be flushed into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_STATUS
     except KeyboardInterrupt:
         print(f"{command.name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(command: Command, argv: list[str]) -> int:
+    values, arguments = _parse(command, argv)
+    if values["help"].value:
+        print(_help_text(command, values))
+        return 0
+    sections = _read_sections(command, values)
+    if command.tensorflow:
+        quiet.import_tensorflow()
+    return command.run(*sections, arguments) or 0
 
 
 def _parse(command: Command, argv: list[str]) -> tuple[flags.FlagValues, list[str]]:
