@@ -17,6 +17,8 @@ from imgcap.config import CONFIG_NAME, Config, to_json
 from imgcap.errors import RunError
 
 BEST = "best"
+# The remedy where a run directory is none.
+_NAME_RUNS = "name run directories of imgcap-train"
 
 
 def average(runs: Sequence[Path], workdir: Path, checkpoints: str) -> int:
@@ -35,8 +37,8 @@ def average(runs: Sequence[Path], workdir: Path, checkpoints: str) -> int:
     """
     if workdir.exists():
         raise RunError(f"{workdir} exists: give a new --workdir")
-    captioner, config = load_captioner(runs[0])
     _refuse_strangers(runs)
+    captioner, config = load_captioner(runs[0])
     sums, count = [np.zeros(variable.shape, np.float64) for variable in _variables(captioner)], 0
     for run in runs:
         for step in [checkpoint.best_step(run)] if checkpoints == BEST else checkpoint.steps(run):
@@ -55,9 +57,9 @@ def _variables(captioner: Captioner) -> list[tf.Variable]:
 
 
 def _refuse_strangers(runs: Sequence[Path]) -> None:
-    first, vocabulary = checkpoint.load_run(runs[0])
+    first, vocabulary = checkpoint.load_run(runs[0], _NAME_RUNS)
     for run in runs[1:]:
-        config, words = checkpoint.load_run(run)
+        config, words = checkpoint.load_run(run, _NAME_RUNS)
         if words.fingerprint != vocabulary.fingerprint:
             raise RunError(
                 f"{run} has vocabulary {words.fingerprint}, {runs[0]} has {vocabulary.fingerprint}: average runs on one "

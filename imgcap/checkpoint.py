@@ -143,11 +143,12 @@ def _with_own_encoder(workdir: Path, config: Config) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, encoder=str(workdir / ENCODER_FILE)))
 
 
-def load_run(workdir: Path) -> tuple[Config, Vocabulary]:
+def load_run(workdir: Path, remedy: str = configs.NAME_A_RUN) -> tuple[Config, Vocabulary]:
     """Reads what a run was made of, for evaluation and export.
 
     Args:
         workdir: the run directory.
+        remedy: what the user should do if it is none.
 
     Returns:
         Its config, the encoder file (if any) being the run's own copy, and its vocabulary.
@@ -155,9 +156,9 @@ def load_run(workdir: Path) -> tuple[Config, Vocabulary]:
     Raises:
         RunError: `workdir` is no run directory, or its vocabulary was changed.
     """
-    config = configs.load_config(workdir)
+    config = configs.load_config(workdir, remedy)
     vocabulary = Vocabulary.load(workdir / VOCABULARY)
-    identity = files.read_json(workdir / RUN, RunError, "give --workdir a directory that imgcap-train wrote")
+    identity = files.read_json(workdir / RUN, RunError, remedy)
     if vocabulary.fingerprint != identity["vocabulary"]:
         raise RunError(
             f"{workdir / VOCABULARY} has fingerprint {vocabulary.fingerprint}, the run was trained with "

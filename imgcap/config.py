@@ -24,6 +24,9 @@ MOVABLE = {
     "checkpoint_every", "patience", "accumulate_steps", "recompute", "skip_bad_records", "data_service",
 }
 
+NAME_A_RUN = "give --workdir a directory that imgcap-train wrote"
+"""The remedy where a run directory is none."""
+
 ATTENDING = ("attention", "adaptive")
 """The decoders that look at the grid."""
 
@@ -510,7 +513,7 @@ def config_from_json(text: str, path: Path) -> Config:
         raise ConfigError(f"{path} is not a config of this version of imgcap ({error}): train into a new workdir") from None
 
 
-def load_config(workdir: Path, remedy: str = "give --workdir a directory that imgcap-train wrote") -> Config:
+def load_config(workdir: Path, remedy: str = NAME_A_RUN) -> Config:
     """Reads the settings of a run.
 
     Args:

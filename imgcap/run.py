@@ -200,7 +200,7 @@ def _load_vocabulary(data_dir: Path, prepared: Manifest) -> Vocabulary:
 
 
 def _with_model_of(base: Path, config: Config, vocabulary: Vocabulary) -> Config:
-    found, base_vocabulary = checkpoint.load_run(base)
+    found, base_vocabulary = checkpoint.load_run(base, "give --finetune_from a directory that imgcap-train wrote")
     if base_vocabulary.fingerprint != vocabulary.fingerprint:
         raise DataError(
             f"--finetune_from={base} has vocabulary {base_vocabulary.fingerprint}, --data_dir "

@@ -43,6 +43,8 @@ def test_what_does_not_belong_together(workdir: Path, tmp_path: Path, capsys: py
     assert "--tie_weights=True (not False): average runs of one model" in capsys.readouterr().err
     assert average.main(["a", str(workdir), f"--workdir={other}"]) == 1
     assert f"{other} exists: give a new --workdir" in capsys.readouterr().err
+    assert average.main(["a", str(tmp_path), f"--workdir={tmp_path / 'new'}"]) == 1
+    assert "config.json is missing: name run directories" in capsys.readouterr().err
     assert average.main(["a", f"--workdir={tmp_path / 'new'}"]) == 2
     assert "name run directories" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -256,7 +256,7 @@ def test_tuning_starts_from_the_best_of_another_run(
         np.testing.assert_allclose(a, b, atol=1e-9)
     capsys.readouterr()
     assert train(tmp_path / "none", [*train_flags, f"--finetune_from={tmp_path / 'nowhere'}"]) == 1
-    assert "nowhere/config.json is missing" in capsys.readouterr().err
+    assert "nowhere/config.json is missing: give --finetune_from a directory" in capsys.readouterr().err
 
 
 def test_the_average_of_the_weights_captions(train_flags: list[str], tmp_path: Path) -> None:
