@@ -211,6 +211,11 @@ class TrainConfig:
     augment: bool = setting(
         True, "Random horizontal flip of the training images; with cached features, see cached_views."
     )
+    random_crop: float = setting(
+        1.0, "Least share of a training image's area that a random crop keeps, scaled back to the whole; 1 crops "
+        "nothing.",
+        minimum=0.1, maximum=1.0,
+    )
     strategy: str = setting(
         "default", "tf.distribute strategy.", choices=("default", "one_device", "mirrored", "multi_worker", "auto")
     )
@@ -451,6 +456,8 @@ def _validate_training(train: TrainConfig) -> None:
             f"--cached_views={train.cached_views} is about stored features: give --cache_features too, or --augment to "
             "mirror images as they are read"
         )
+    if train.random_crop < 1 and train.cache_features:
+        raise ConfigError(f"--random_crop={train.random_crop} needs the images at every epoch: drop --cache_features")
     if train.objective == "scst" and not train.finetune_from:
         raise ConfigError("--objective=scst only improves a captioner: give its run as --finetune_from")
     if train.objective == "scst" and train.jit:

@@ -91,6 +91,7 @@ def training_images(
     images: int,
     image_size: int,
     augment: bool,
+    random_crop: float = 1.0,
     seed: int,
     epoch: int,
     start: int = 0,
@@ -105,6 +106,7 @@ def training_images(
         images: images in a global batch.
         image_size: pixels, height and width.
         augment: whether each image is mirrored half of the time.
+        random_crop: share of each image's area that a random crop keeps at least; 1 crops nothing.
         seed: of the run.
         epoch: counted from 0; another order in each.
         start: global batches to skip, those that were trained before an interruption.
@@ -119,9 +121,10 @@ def training_images(
 
     def decode(number: tf.Tensor, record: ParsedRecord) -> tf.Tensor:
         decoded = image.decode(record.image_bytes, image_size)
-        if not augment:
-            return decoded
-        return image.random_flip(decoded, tf.stack([epoch_seed, tf.cast(number, tf.int32)]))
+        draw = tf.stack([epoch_seed, tf.cast(number, tf.int32)])
+        if random_crop < 1:
+            decoded = image.random_crop(decoded, draw, random_crop)
+        return image.random_flip(decoded, draw) if augment else decoded
 
     return _whole_images(paths, decode, images, epoch_seed, start, rows, skip_bad, services)
 

@@ -199,6 +199,7 @@ def training_dataset(
         images=data.images_per_batch,
         image_size=config.model.image_size,
         augment=settings.augment,
+        random_crop=settings.random_crop,
         services=settings.data_service.split(",") if settings.data_service else (),
         **position,
     )

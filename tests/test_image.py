@@ -702,6 +702,24 @@ def test_random_flip() -> None:
         np.testing.assert_array_equal(flip(tf.constant(number)), flipped[number])
 
 
+def test_random_crop() -> None:
+    """A picture of its own coordinates shows which part was kept."""
+    size = 64
+    rows, columns = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+    pixels = tf.constant(np.stack([rows, columns, 0 * rows], axis=-1), tf.float32)
+    shares, corners = [], set()
+    for number in range(200):
+        cropped = image.random_crop(pixels, tf.constant([3, number]), 0.5).numpy()
+        assert cropped.shape == (size, size, 3)
+        # Scaling back moves the outermost pixels by up to half a pixel inward.
+        heights, widths = np.ptp(cropped[..., 0]) + 1, np.ptp(cropped[..., 1]) + 1
+        assert np.ptp(cropped[0, :, 0]) == 0 and np.ptp(cropped[:, 0, 1]) == 0
+        shares.append(heights * widths / size**2)
+        corners.add((round(float(cropped[0, 0, 0])), round(float(cropped[0, 0, 1]))))
+        np.testing.assert_array_equal(cropped, image.random_crop(pixels, tf.constant([3, number]), 0.5))
+    assert 0.46 < min(shares) < 0.55 and 0.9 < max(shares) <= 1 and len(corners) > 100
+
+
 # Real photos.
 
 

@@ -131,6 +131,17 @@ def test_flip_is_half_of_the_time_and_new_each_epoch(paths: list[Path]) -> None:
     assert 40 < sum(map(len, mirrored)) < 88
 
 
+def test_crops_are_new_in_each_epoch_and_the_same_after_a_restart(paths: list[Path]) -> None:
+    epochs = [images(paths, random_crop=0.5, epoch=epoch) for epoch in (0, 1)]
+    rows = [
+        {row.tobytes() for batch in epoch for row, tokens in zip(*batch, strict=True) if tokens.any()}
+        for epoch in epochs
+    ]
+    assert [len(epoch) for epoch in rows] == [32, 32] and len(rows[0] & rows[1]) < 4
+    for whole, rest in zip(epochs[1][2:], images(paths, random_crop=0.5, epoch=1, start=2), strict=True):
+        np.testing.assert_array_equal(whole.inputs, rest.inputs)
+
+
 def views_drawn(batches: list[pipeline.Batch]) -> dict[int, bool]:
     """Image number to whether its second view was drawn; all captions of an image must have drawn the same."""
     drawn = {float(row[0, 0]) for batch in batches for row, tokens in zip(*batch, strict=True) if tokens.any()}

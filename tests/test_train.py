@@ -187,6 +187,7 @@ def test_a_shard_that_goes_bad_mid_epoch(
         (["--precision=half"], "value should be one of <float32|mixed_float16|mixed_bfloat16>"),
         (["--batch_size=0"], "--batch_size=0 is below the least value, 1"),
         (["--finetune_blocks=1"], "--finetune_blocks=1 trains the encoder, so its features can't be stored"),
+        (["--cache_features", "--random_crop=0.5"], "--random_crop=0.5 needs the images at every epoch: drop"),
         (["--nocache_features", "--cached_views=2"], "--cached_views=2 is about stored features: give --cache_features"),
         (["--accumulate_steps=9"], "--accumulate_steps=9 cuts --batch_size=8 into less than one caption each"),
         (["--recompute"], "--recompute saves memory where the encoder trains: give --finetune_blocks too"),
