@@ -199,7 +199,9 @@ class TrainConfig:
     )
     cache_features: bool = setting(False, "Run the frozen encoder once and train on its stored features.")
     cached_views: int = setting(
-        1, "Stored features of a training image: 2 adds its mirror image, and each epoch draws one.", minimum=1, maximum=2
+        1, "Stored features of a training image, of which each epoch draws one: 2 adds its mirror image, each one more a "
+        "random crop (see random_crop).",
+        minimum=1, maximum=16,
     )
     cache_dir: str = setting("", "Folder of the stored features; empty takes data_dir/features.")
     skip_bad_records: bool = setting(
@@ -456,8 +458,15 @@ def _validate_training(train: TrainConfig) -> None:
             f"--cached_views={train.cached_views} is about stored features: give --cache_features too, or --augment to "
             "mirror images as they are read"
         )
-    if train.random_crop < 1 and train.cache_features:
-        raise ConfigError(f"--random_crop={train.random_crop} needs the images at every epoch: drop --cache_features")
+    if train.cached_views > 2 and train.random_crop == 1:
+        raise ConfigError(
+            f"--cached_views={train.cached_views} stores random crops: give --random_crop too, such as 0.5"
+        )
+    if train.random_crop < 1 and train.cache_features and train.cached_views <= 2:
+        raise ConfigError(
+            f"--random_crop={train.random_crop} of stored features needs views for the crops: give --cached_views above 2, "
+            "or drop --cache_features"
+        )
     if train.objective == "scst" and not train.finetune_from:
         raise ConfigError("--objective=scst only improves a captioner: give its run as --finetune_from")
     if train.objective == "scst" and train.jit:

@@ -24,13 +24,26 @@ AUGMENTED_SPLIT = "train"
 Encode = Callable[[tf.Tensor], tf.Tensor]
 
 
+class Views(NamedTuple):
+    """Which features of a training image are stored.
+
+    Attributes:
+        count: 1 is the image itself, 2 adds its mirror image, and each one more a random crop, mirrored in half of all
+            cases.
+        random_crop: share of the area that a crop keeps at least.
+    """
+
+    count: int = 1
+    random_crop: float = 1.0
+
+
 class StoredFeatures(NamedTuple):
     """Feature shards of some splits.
 
     Attributes:
         folder: where they are.
         shape: [L, C], of one view.
-        views: of a training image: itself, then its mirror image; other splits hold the image alone.
+        views: of a training image, as in `Views`; other splits hold the image alone.
     """
 
     folder: Path
@@ -50,7 +63,7 @@ def store_features(
     *,
     image_size: int,
     splits: tuple[str, ...],
-    views: int = 1,
+    views: Views,
     skipping: tuple[str, ...] = (),
 ) -> StoredFeatures:
     """Makes the feature shards that are not there yet.
@@ -62,7 +75,7 @@ def store_features(
         cache_dir: holds one folder a triple of encoder, data and views.
         image_size: pixels, height and width.
         splits: what to encode.
-        views: of a training image, 1 or 2.
+        views: of a training image.
         skipping: splits in which to go on without records that can't be read.
 
     Returns:
@@ -81,41 +94,47 @@ def store_features(
             if (folder / name).exists():
                 progress.skip(images // len(shards))
                 continue
-            encode_views = _views(encode, views if split == AUGMENTED_SPLIT else 1)
-            _store_shard(encode_views, data_dir / name, folder / name, image_size, progress, split in skipping)
+            seen = views if split == AUGMENTED_SPLIT else Views()
+            _store_shard(encode, data_dir / name, folder / name, image_size, seen, progress, split in skipping)
     if not (folder / NAME).exists():
         description = {
-            "data": prepared.fingerprint, "shape": encoder.features_shape, "views": views, "dtype": "float16"
+            "data": prepared.fingerprint, "shape": encoder.features_shape, "views": views.count, "dtype": "float16"
         }  # fmt: skip
         files.write_json(folder / NAME, description)
-    return StoredFeatures(folder, encoder.features_shape, views)
+    return StoredFeatures(folder, encoder.features_shape, views.count)
 
 
-def _key(encoder: Encoder, prepared: Manifest, views: int) -> str:
-    parts = [encoder.fingerprint(), prepared.fingerprint, *([f"{views} views"] if views > 1 else [])]
+def _key(encoder: Encoder, prepared: Manifest, views: Views) -> str:
+    parts = [encoder.fingerprint(), prepared.fingerprint]
+    if views.count > 1:
+        parts.append(f"{views.count} views")
+    if views.count > 2:
+        parts.append(f"crops of {views.random_crop}")
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
-def _views(encode: Encode, views: int) -> Callable[[tf.Tensor], np.ndarray]:
-    """images [B, H, W, 3] → features [B, views, L, C]: of the images, then of their mirror images."""
-
-    def encode_views(images: tf.Tensor) -> np.ndarray:
-        seen = [images, tf.image.flip_left_right(images)][:views]
-        return np.stack([encode(view).numpy() for view in seen], axis=1)
-
-    return encode_views
+def _all_views(pixels: tf.Tensor, image_id: tf.Tensor, views: Views) -> tf.Tensor:
+    """[H, W, 3] → [views, H, W, 3]. Crops are drawn by the image's name: one store serves the runs of all seeds."""
+    seen = [pixels, tf.image.flip_left_right(pixels)][: views.count]
+    name = tf.cast(tf.strings.to_hash_bucket_fast(image_id, 2**31 - 1), tf.int32)
+    for number in range(len(seen), views.count):
+        seed = tf.stack([name, number])
+        seen.append(image.random_flip(image.random_crop(pixels, seed, views.random_crop), seed))
+    return tf.stack(seen)
 
 
 def _store_shard(
-    encode: Callable[[tf.Tensor], np.ndarray],
+    encode: Encode,
     source: Path,
     target: Path,
     image_size: int,
+    views: Views,
     progress: Progress,
     skip_bad: bool,
 ) -> None:
     def decode_row(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return serialized, image.decode(records.parse_example(serialized).image_bytes, image_size)
+        record = records.parse_example(serialized)
+        return serialized, _all_views(image.decode(record.image_bytes, image_size), record.image_id, views)
 
     whole = tf.data.TFRecordDataset(str(source))
     decoded = (whole.ignore_errors() if skip_bad else whole).map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
@@ -123,7 +142,8 @@ def _store_shard(
 
     def examples() -> Iterator[bytes]:
         for serialized, images in batches:
-            features = encode(images)
+            # A view at a time: all of a batch's would take a deep encoder that much more memory.
+            features = np.stack([encode(view).numpy() for view in tf.unstack(images, views.count, axis=1)], axis=1)
             progress.advance(len(features))
             yield from map(records.with_features, serialized.numpy(), features)
 

@@ -85,7 +85,8 @@ def make_training_data(config: Config, encoder: Encoder, workers: Workers, prepa
         skipping = ("train",) if settings.skip_bad_records else ()
         return features.store_features(
             encoder, data_dir, prepared, cache_dir,
-            image_size=config.model.image_size, splits=("train", DEV), views=settings.cached_views, skipping=skipping,
+            image_size=config.model.image_size, splits=("train", DEV), skipping=skipping,
+            views=features.Views(settings.cached_views, settings.random_crop),
         )  # fmt: skip
 
     stored = _chief_first(workers, store) if settings.cache_features else None

@@ -25,9 +25,11 @@ def encoder(encoder_file: Path) -> Encoder:
     return make_encoder(ModelConfig(encoder=str(encoder_file), image_size=SIZE), pooled=False)
 
 
-def store(encoder: Encoder, data_dir: Path, prepared: Manifest, folder: Path, views: int) -> features.StoredFeatures:
+def store(
+    encoder: Encoder, data_dir: Path, prepared: Manifest, folder: Path, views: int, crop: float = 1.0
+) -> features.StoredFeatures:
     return features.store_features(
-        encoder, data_dir, prepared, folder, image_size=SIZE, splits=("train", "dev"), views=views
+        encoder, data_dir, prepared, folder, image_size=SIZE, splits=("train", "dev"), views=features.Views(views, crop)
     )
 
 
@@ -49,6 +51,20 @@ def test_views_are_the_image_and_its_mirror_image(
             decoded = records.decode_features(row.features, [views, *stored.shape]).numpy()
             np.testing.assert_allclose(decoded, expected, rtol=2e-3, atol=1e-3)
             assert views == 1 or np.abs(decoded[0] - decoded[1]).max() > 1e-2
+
+
+def test_further_views_are_crops(encoder: Encoder, data_dir: Path, prepared: Manifest, tmp_path: Path) -> None:
+    stored = store(encoder, data_dir, prepared, tmp_path, views=4, crop=0.3)
+    plain = store(encoder, data_dir, prepared, tmp_path, views=2)
+    milder = store(encoder, data_dir, prepared, tmp_path, views=4, crop=0.9)
+    assert len({stored.folder, plain.folder, milder.folder}) == 3
+    different, pairs = 0, zip(rows(stored.paths(prepared, "train")), rows(plain.paths(prepared, "train")), strict=True)
+    for row, two in pairs:
+        views = records.decode_features(row.features, [4, *stored.shape]).numpy()
+        np.testing.assert_array_equal(views[:2], records.decode_features(two.features, [2, *stored.shape]))
+        different += len(np.unique(views, axis=0)) == 4
+    # A crop of a picture of one colour is that picture.
+    assert different > 0.9 * prepared.images["train"]
 
 
 def test_one_and_two_views_have_folders_of_their_own(
