@@ -37,6 +37,9 @@ class Views(NamedTuple):
     random_crop: float = 1.0
 
 
+THE_IMAGE_ALONE = Views()
+
+
 class StoredFeatures(NamedTuple):
     """Feature shards of some splits.
 
@@ -63,7 +66,7 @@ def store_features(
     *,
     image_size: int,
     splits: tuple[str, ...],
-    views: Views,
+    views: Views = THE_IMAGE_ALONE,
     skipping: tuple[str, ...] = (),
 ) -> StoredFeatures:
     """Makes the feature shards that are not there yet.
@@ -94,7 +97,7 @@ def store_features(
             if (folder / name).exists():
                 progress.skip(images // len(shards))
                 continue
-            seen = views if split == AUGMENTED_SPLIT else Views()
+            seen = views if split == AUGMENTED_SPLIT else THE_IMAGE_ALONE
             _store_shard(encode, data_dir / name, folder / name, image_size, seen, progress, split in skipping)
     if not (folder / NAME).exists():
         description = {
