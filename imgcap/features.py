@@ -46,7 +46,7 @@ class StoredFeatures(NamedTuple):
     Attributes:
         folder: where they are.
         shape: [L, C], of one view.
-        views: of a training image, as in `Views`; other splits hold the image alone.
+        views: how many of a training image, in the order of `Views`; other splits hold the image alone.
     """
 
     folder: Path

@@ -26,6 +26,9 @@ MAX_SCANS = 32
 # Rows decoded at a time in one batch: more would wait for cores anyway, and each may hold MAX_PIXELS.
 PARALLEL_ROWS = 8
 
+# Folded into the seed of a crop.
+CROP = 1
+
 NOT_AN_IMAGE = "not an image: JPEG, PNG, GIF, BMP or WebP is required"
 DAMAGED = "the image data is cut off or damaged: send the whole file"
 TOO_MANY_SCANS = "a progressive JPEG of far too many scans: save it anew"
@@ -118,11 +121,13 @@ def random_crop(image: tf.Tensor, seed: tf.Tensor, least: float) -> tf.Tensor:
     Args:
         image: float32 [H, W, 3], its size known.
         seed: int32 [2].
-        least: share of the area that at least stays, in (0, 1]; width / height changes by 3/4 to 4/3.
+        least: share of the area that at least stays, in (0, 1]; width / height of the part is 3/4 to 4/3.
 
     Returns:
         float32 [H, W, 3].
     """
+    # A stream of its own: drawn from the numbers that decide a mirror image, tall crops would be the mirrored ones.
+    seed = tf.random.experimental.stateless_fold_in(seed, CROP)
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.shape(image), tf.zeros([1, 0, 4]), seed, area_range=(least, 1.0), aspect_ratio_range=(3 / 4, 4 / 3),
         use_image_if_no_bounding_boxes=True,

@@ -720,6 +720,19 @@ def test_random_crop() -> None:
     assert 0.46 < min(shares) < 0.55 and 0.9 < max(shares) <= 1 and len(corners) > 100
 
 
+def test_mirroring_does_not_hang_on_the_crop() -> None:
+    pixels = tf.constant(np.broadcast_to(np.arange(SIZE, dtype=np.float32)[:, np.newaxis, np.newaxis], (SIZE, SIZE, 3)))
+    columns = tf.transpose(pixels, [1, 0, 2])
+    mirrored, parts = [], []
+    for number in range(600):
+        seed = tf.constant([3, number])
+        mirrored.append(bool(image.random_flip(columns, seed)[0, 0, 0] > 0))
+        cropped = [image.random_crop(axis, seed, 0.5).numpy() for axis in (pixels, columns)]
+        parts.append([value for axis in cropped for value in (np.ptp(axis), axis[0, 0, 0])])
+    # 600 draws without a connection correlate by 0.04 (one standard deviation).
+    assert np.abs(np.corrcoef(np.c_[mirrored, parts], rowvar=False)[0, 1:]).max() < 0.15
+
+
 # Real photos.
 
 
