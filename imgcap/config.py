@@ -455,8 +455,8 @@ def _validate_training(train: TrainConfig) -> None:
         )
     if train.cached_views > 1 and not train.cache_features:
         raise ConfigError(
-            f"--cached_views={train.cached_views} is about stored features: give --cache_features too, or --augment to "
-            "mirror images as they are read"
+            f"--cached_views={train.cached_views} is about stored features: give --cache_features too, or have "
+            "images mirrored (--augment) and cropped (--random_crop) as they are read"
         )
     if train.cached_views > 2 and train.random_crop == 1:
         raise ConfigError(
