@@ -100,6 +100,15 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
     assert (done.returncode, done.stderr) == (command.PIPE_STATUS, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_without_room_is_one_line() -> None:
+    program = "import sys; from imgcap.cli.compare import main; sys.exit(main(['imgcap-compare', '--help']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "imgcap-compare: error: can't write (No space left on device); free space, then run again\n"
+
+
 def test_error_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = references(8)
     run = write_run(tmp_path / "run", captions(truth, 0, 1), truth)

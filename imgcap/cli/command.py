@@ -1,6 +1,7 @@
 """From a config section to absl flags, and from a command line to one call: the only place that reads flags."""
 
 import dataclasses
+import errno
 import os
 import sys
 import textwrap
@@ -15,6 +16,9 @@ from imgcap.errors import ConfigError, ImgcapError
 
 # What a shell shows of a program that SIGPIPE ended.
 PIPE_STATUS = 141
+
+# What a full disk, a quota, `ulimit -f` and a failing disk give any write.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Command(NamedTuple):
@@ -62,12 +66,24 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
         print(f"{command.name}: error: {_one_line(error)}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
-        # Whoever read the output, such as `head`, has enough; what is left must not be flushed into the pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output, such as `head`, has enough.
+        _drop_output()
         return PIPE_STATUS
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _drop_output()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{command.name}: error: {where}can't write ({error.strerror}); free space, then run again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"{command.name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _drop_output() -> None:
+    """Has what is still buffered for an output that takes no more go nowhere, so that the flush at exit can't fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(command: Command, argv: list[str]) -> int:
