@@ -44,6 +44,8 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
         print(f"{score}:")
         for name in arguments:
             print(f"  {name:{width}s} {_row(found[name][score], name == base)}")
+    print("p is about the draw of the images alone: training again with another --seed may move a score as far")
+
 
 def _row(difference: Difference, is_base: bool) -> str:
     if is_base:
