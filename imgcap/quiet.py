@@ -1,8 +1,10 @@
 """TensorFlow without its opening lines."""
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 def import_tensorflow(devices: bool = True) -> None:
@@ -14,15 +16,34 @@ def import_tensorflow(devices: bool = True) -> None:
     Args:
         devices: whether to look for devices too, which also prints; not in a process that will fork.
     """
+    with _swallowed():
+        import tensorflow as tf
+
+        if devices:
+            tf.config.list_physical_devices()
+
+
+def hear_float16_note() -> None:
+    """Has oneDNN say now, unheard, what it says once a process: that this CPU has no float16 arithmetic.
+
+    It comes as an error line with the first float16 tensor, which stored features are; nothing is computed in it. To be
+    called when devices are set up, since a tensor settles them.
+    """
+    import tensorflow as tf
+
+    with _swallowed():
+        tf.zeros([1], tf.float16)
+
+
+@contextlib.contextmanager
+def _swallowed() -> Iterator[None]:
+    """Nothing reaches file descriptor 2, unless what is done meanwhile fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as swallowed:
         os.dup2(swallowed.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            if devices:
-                tf.config.list_physical_devices()
+            yield
         except BaseException:
             swallowed.seek(0)
             os.write(kept, swallowed.read())

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from imgcap import quiet
 from imgcap.cluster import VARIABLE, load_cluster
 from imgcap.config import TrainConfig
 from imgcap.errors import ConfigError
@@ -42,6 +43,7 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
             f"--batch_size={config.batch_size} can't be split evenly over {strategy.num_replicas_in_sync} replicas: "
             "choose a multiple"
         )
+    quiet.hear_float16_note()
     return strategy
 
 

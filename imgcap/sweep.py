@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from imgcap import captioner as captioners
-from imgcap import checkpoint, evaluate, files, manifest, pipeline
+from imgcap import checkpoint, evaluate, files, manifest, pipeline, quiet
 from imgcap.captioner import Captioner
 from imgcap.config import DecodeConfig
 from imgcap.progress import Progress
@@ -40,6 +40,7 @@ def sweep(workdir: Path, data_dir: Path) -> list[dict[str, Any]]:
         DataError: the data is missing, damaged or of another vocabulary.
     """
     captioner, config = captioners.load_captioner(workdir)
+    quiet.hear_float16_note()
     prepared = manifest.load_manifest(data_dir)
     evaluate.refuse_other_vocabulary(captioner, data_dir, prepared)
     paths = manifest.shard_paths(data_dir, prepared, SPLIT)
