@@ -51,7 +51,7 @@ def collect_facts(
         config: of the run.
         vocabulary: of the run.
         options: the search that the signatures carry.
-        more: what the export adds: limits, and what was done to the encoder.
+        more: what the export adds: limits, what was done to the encoder, and what both parts compute in.
 
     Returns:
         The facts, without the number of the version, which is None until the version is published.
@@ -72,7 +72,6 @@ def collect_facts(
         "run": workdir.resolve().name,
         "step": step,
         "model": _without_folders(dataclasses.asdict(config.model)),
-        "numerics": config.train.precision,
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocabulary_size": len(vocabulary),
         "decode": dataclasses.asdict(options),
@@ -171,7 +170,7 @@ def format_card(facts: Facts) -> str:
         "encoder as exported": facts["encoder_description"],
         "CPU features it needs": ", ".join(facts["cpu_features"]) or "none",
         "decoder": f"{model['decoder']}: LSTM of {model['units']} units, word embedding of {model['embedding_dim']}",
-        "numerics": facts["numerics"],
+        "numerics": f"encoder {facts['encoder_numerics']}, decoder {facts['decoder_numerics']}",
         "vocabulary": f"{facts['vocabulary_size']} words, fingerprint {facts['vocabulary_fingerprint']}",
         "run": f"{facts['run']}, step {facts['step']}",
         "made with": f"imgcap {facts['imgcap_version']}, TensorFlow {facts['tensorflow_version']}, "

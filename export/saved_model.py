@@ -98,6 +98,7 @@ def _make_encoder(
         "optimize": config.optimize,
         "encoder_description": encoder.description,
         "encoder_numerics": encoder.numerics,
+        "decoder_numerics": captioner.decoder.compute_dtype,
         "cpu_features": list(encoder.cpu_features),
         "intra_op_threads": encoder.intra_op_threads,
     }

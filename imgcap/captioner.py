@@ -115,13 +115,15 @@ def make_captioner(config: Config, vocabulary: Vocabulary, *, weights: str | Non
     Raises:
         ConfigError: an encoder or its weights can't be had.
     """
-    encoder = make_encoder(config.model, pooled=DECODERS[config.model.decoder].pooled, weights=weights)
-    decoder = make_decoder(config.model, len(vocabulary), encoder.features_shape)
-    return Captioner(encoder, decoder, vocabulary)
+    return _join(_make_encoder(config, weights), config, vocabulary)
 
 
 def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
     """Reads the captioner of a run at its best checkpoint; no training flag is asked for again.
+
+    The encoder computes in the run's precision, the decoder in float32: a search follows the rounding of bfloat16 where
+    two words are about as likely, and the caption of an image would hang on the batch and the machine that it was
+    encoded on. For a search's small products float32 is no slower.
 
     Args:
         workdir: the run directory.
@@ -134,9 +136,19 @@ def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
     """
     config, vocabulary = checkpoint.load_run(workdir)
     keras.config.set_dtype_policy(config.train.precision)
-    captioner = make_captioner(config, vocabulary, weights="none")
+    encoder = _make_encoder(config, "none")
+    keras.config.set_dtype_policy("float32")
+    captioner = _join(encoder, config, vocabulary)
     restore_best(workdir, captioner)
     return captioner, config
+
+
+def _make_encoder(config: Config, weights: str | None) -> Encoder:
+    return make_encoder(config.model, pooled=DECODERS[config.model.decoder].pooled, weights=weights)
+
+
+def _join(encoder: Encoder, config: Config, vocabulary: Vocabulary) -> Captioner:
+    return Captioner(encoder, make_decoder(config.model, len(vocabulary), encoder.features_shape), vocabulary)
 
 
 def restore_best(workdir: Path, captioner: Captioner) -> None:

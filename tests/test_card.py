@@ -12,7 +12,10 @@ from imgcap import checkpoint, manifest, scores
 from imgcap.captioner import load_captioner
 from imgcap.errors import ExportError
 
-ENCODER = {"max_pixels": 1000, "encoder_description": "as Keras runs it", "cpu_features": ["avx512_bf16"]}
+ENCODER = {
+    "max_pixels": 1000, "encoder_description": "as Keras runs it", "cpu_features": ["avx512_bf16"],
+    "encoder_numerics": "bfloat16", "decoder_numerics": "float32",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -215,7 +215,12 @@ def test_numerics_are_declared(precision: str, workdir: Path, data_dir: Path, tm
     finally:
         keras.config.set_dtype_policy("float32")
     facts = card.read_manifest(tmp_path / "m" / "1")
-    assert facts["numerics"] == precision and facts["encoder_numerics"] == precision.removeprefix("mixed_")
+    assert facts["encoder_numerics"] == precision.removeprefix("mixed_") and facts["decoder_numerics"] == "float32"
+    # The search does not follow the rounding of the training's precision.
+    (high, config), (low, _) = (load_captioner(one) for one in (workdir, run))
+    features = np.random.default_rng(0).normal(size=[8, *high.encoder.features_shape]).astype(np.float32)
+    found = [one.caption_features(tf.constant(features), config.decode).scores for one in (high, low)]
+    np.testing.assert_array_equal(*found)
     rows = [json.loads(line) for line in (run / "captions_dev.jsonl").read_text().splitlines()]
     served = tf.saved_model.load(str(tmp_path / "m" / "1"))
     assert caption_split(served, contract.DECODE, data_dir, "dev") == {row["image"]: row["caption"] for row in rows}
@@ -226,7 +231,7 @@ def test_what_is_inside(models: Path, workdir: Path) -> None:
 
     assert (models / "1" / "assets" / "vocab.txt").read_bytes() == (workdir / "vocab.txt").read_bytes()
     made = json.loads((models / "1" / "manifest.json").read_text())
-    assert made["numerics"] == "float32" and made["decode"]["beam_width"] == 3
+    assert made["decoder_numerics"] == "float32" and made["decode"]["beam_width"] == 3
     warmup = tf.data.TFRecordDataset(str(models / "1" / "assets.extra" / "tf_serving_warmup_requests"))
     requests = [prediction_log_pb2.PredictionLog.FromString(row).predict_log.request for row in warmup.as_numpy_iterator()]
     found = [
