@@ -42,7 +42,8 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     options = dataclasses.replace(run_config.decode, **overrides)
     images = parity.sample_images(run_config)
     encoder, encoder_facts = _make_encoder(captioner, run_config, config, images)
-    facts = card.collect_facts(workdir, run_config, captioner.vocabulary, options, encoder_facts)
+    more = {**encoder_facts, "decoder_numerics": captioner.decoder.compute_dtype}
+    facts = card.collect_facts(workdir, run_config, captioner.vocabulary, options, more)
     unfinished = versions.unfinished_folder(base)
     try:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
@@ -98,7 +99,6 @@ def _make_encoder(
         "optimize": config.optimize,
         "encoder_description": encoder.description,
         "encoder_numerics": encoder.numerics,
-        "decoder_numerics": captioner.decoder.compute_dtype,
         "cpu_features": list(encoder.cpu_features),
         "intra_op_threads": encoder.intra_op_threads,
     }

@@ -12,7 +12,7 @@ from imgcap import checkpoint, manifest, scores
 from imgcap.captioner import load_captioner
 from imgcap.errors import ExportError
 
-ENCODER = {
+ADDED = {
     "max_pixels": 1000, "encoder_description": "as Keras runs it", "cpu_features": ["avx512_bf16"],
     "encoder_numerics": "bfloat16", "decoder_numerics": "float32",
 }  # fmt: skip
@@ -27,7 +27,7 @@ def run(workdir: Path, tmp_path: Path) -> Path:
 
 def facts_of(run: Path) -> card.Facts:
     captioner, config = load_captioner(run)
-    return card.collect_facts(run, config, captioner.vocabulary, config.decode, ENCODER)
+    return card.collect_facts(run, config, captioner.vocabulary, config.decode, ADDED)
 
 
 def write_scores(run: Path, split: str, step: int, **changes) -> None:
