@@ -23,11 +23,11 @@ def import_tensorflow(devices: bool = True) -> None:
             tf.config.list_physical_devices()
 
 
-def hear_float16_note() -> None:
-    """Has oneDNN say now, unheard, what it says once a process: that this CPU has no float16 arithmetic.
+def hear_onednn_note() -> None:
+    """Has oneDNN say now, unheard, what it says once a process, of the first type that it can't compute in on this CPU.
 
-    It comes as an error line with the first float16 tensor, which stored features are; nothing is computed in it. To be
-    called when devices are set up, since a tensor settles them.
+    It is an error line, though nothing is wrong: stored features are float16, but nothing is computed in it. To be called
+    when devices are set up, since a tensor settles them.
     """
     import tensorflow as tf
 

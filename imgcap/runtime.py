@@ -43,7 +43,7 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
             f"--batch_size={config.batch_size} can't be split evenly over {strategy.num_replicas_in_sync} replicas: "
             "choose a multiple"
         )
-    quiet.hear_float16_note()
+    quiet.hear_onednn_note()
     return strategy
 
 

@@ -40,7 +40,7 @@ def sweep(workdir: Path, data_dir: Path) -> list[dict[str, Any]]:
         DataError: the data is missing, damaged or of another vocabulary.
     """
     captioner, config = captioners.load_captioner(workdir)
-    quiet.hear_float16_note()
+    quiet.hear_onednn_note()
     prepared = manifest.load_manifest(data_dir)
     evaluate.refuse_other_vocabulary(captioner, data_dir, prepared)
     paths = manifest.shard_paths(data_dir, prepared, SPLIT)
