@@ -121,9 +121,9 @@ def make_captioner(config: Config, vocabulary: Vocabulary, *, weights: str | Non
 def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
     """Reads the captioner of a run at its best checkpoint; no training flag is asked for again.
 
-    The encoder computes in the run's precision, the decoder in float32: a search follows the rounding of bfloat16 where
-    two words are about as likely, and the caption of an image would hang on the batch and the machine that it was
-    encoded on. For a search's small products float32 is no slower.
+    The encoder computes in the run's precision (a .keras file's layers in their own), the decoder in float32: a search
+    follows the rounding of bfloat16 where two words are about as likely, and the caption of an image would hang on the
+    batch and the machine that it was encoded on. For a search's small products float32 is no slower.
 
     Args:
         workdir: the run directory.
