@@ -1,8 +1,8 @@
 """The page: photographs in, captions out. `streamlit run app.py`.
 
-It asks a model server and never loads a model, so the process stays small. What a visitor uploads is held in
-memory, for the visit, and goes nowhere but to that server. File names and captions come from strangers: all
-of them pass `html.escape` or a text element on their way to the screen.
+It asks a model server and never loads a model, so the process stays small. What a visitor uploads
+is held in memory, for the visit, and goes nowhere but to that server. File names and captions come
+from strangers: all of them pass `html.escape` or a text element on their way to the screen.
 """
 
 import csv
@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from imgcap import signature as contract
-from imgcap.datasets.sample import draw_scene
+from imgcap.data.raw.drawn import draw_scene
 from imgcap.errors import ServingError
-from serving.answers import Caption
-from serving.client import CaptionClient
-from serving.client_errors import (
+from serving.client.answers import Caption
+from serving.client.blocking import CaptionClient
+from serving.client.connection import DEFAULT_TARGET, Tls
+from serving.client.errors import (
     BadImage,
     DeadlineExceeded,
     ModelNotFound,
@@ -31,9 +32,8 @@ from serving.client_errors import (
     ServerUnavailable,
     SignatureNotFound,
 )
-from serving.connection import DEFAULT_TARGET, Tls
-from serving.heatmap import shade
-from serving.images import SUFFIXES, open_image, read_image, shrink
+from serving.client.heatmap import shade
+from serving.client.images import SUFFIXES, open_image, read_image, shrink
 
 MAX_PHOTOS = 50
 MAX_UPLOAD_MB = 20
@@ -46,13 +46,15 @@ SAMPLES = 4
 STYLE = """<style>
 .imgcap-name { font-size: .8rem; opacity: .65; margin: .35rem 0 0; overflow-wrap: anywhere; }
 .imgcap-caption {
-  font-size: 1.45rem; line-height: 1.5; font-weight: 500; margin: 0 0 .35rem; overflow-wrap: anywhere;
+  font-size: 1.45rem; line-height: 1.5; font-weight: 500; margin: 0 0 .35rem;
+  overflow-wrap: anywhere;
 }
 .imgcap-caption span { border-radius: .25rem; padding: .05rem .15rem; }
 .imgcap-facts { font-size: .85rem; opacity: .7; margin: 0 0 1.2rem; }
 ul.imgcap-beams { list-style: none; padding: 0 !important; margin: 0 0 1rem; font-size: .92rem; }
 ul.imgcap-beams li { margin: 0 0 .5rem !important; padding: 0 !important; }
-ul.imgcap-beams .bar { height: .3rem; border-radius: .15rem; background: #4a8fe7; margin-top: .15rem; }
+ul.imgcap-beams .bar { height: .3rem; border-radius: .15rem; background: #4a8fe7;
+  margin-top: .15rem; }
 .imgcap-label { font-size: .8rem; opacity: .65; margin: .6rem 0 .3rem; }
 .imgcap-note {
   border-left: .25rem solid #e0a030; background: rgba(224, 160, 48, .12); padding: .7rem 1rem;
@@ -60,7 +62,8 @@ ul.imgcap-beams .bar { height: .3rem; border-radius: .15rem; background: #4a8fe7
 }
 .imgcap-ready { font-size: .9rem; opacity: .8; margin: 0; }
 .imgcap-ready::before {
-  content: ""; display: inline-block; width: .6rem; height: .6rem; border-radius: 50%; background: #3aa66f;
+  content: ""; display: inline-block; width: .6rem; height: .6rem; border-radius: 50%;
+  background: #3aa66f;
   margin-right: .45rem;
 }
 .imgcap-away::before { background: #c9473d; }
@@ -101,7 +104,8 @@ class Result(NamedTuple):
 
     Attributes:
         name: of its file.
-        thumbnail: a small JPEG of it, or the file itself where it is small; empty where it is no image.
+        thumbnail: a small JPEG of it, or the file itself where it is small; empty where it is no
+            image.
         caption: the answer, or None.
         error: a plain sentence where there is none; else empty.
     """
@@ -114,7 +118,9 @@ class Result(NamedTuple):
 
 def main() -> None:
     """Draws the page; Streamlit calls this again at every click."""
-    st.set_page_config(page_title="imgcap · captions for photographs", page_icon="🏞️", layout="centered")
+    st.set_page_config(
+        page_title="imgcap · captions for photographs", page_icon="🏞️", layout="centered"
+    )
     st.html(STYLE)
     settings = choose_settings()
     st.title("What is in the picture?")
@@ -131,13 +137,19 @@ def choose_settings() -> Settings:
     """The sidebar."""
     with st.sidebar:
         st.subheader("Settings")
-        target = st.text_input("Model server", os.environ.get("IMGCAP_SERVER", DEFAULT_TARGET), key="server")
+        target = st.text_input(
+            "Model server", os.environ.get("IMGCAP_SERVER", DEFAULT_TARGET), key="server"
+        )
         model = st.text_input("Model", contract.MODEL_NAME, key="model")
         version = st.text_input("Version or label", "", key="version", placeholder="newest")
         search = st.radio(
-            "Search", ["Beam", "Greedy"], key="search", horizontal=True,
-            help="Beam search weighs several captions; greedy takes the likeliest word and is faster.",
-        )  # fmt: skip
+            "Search",
+            ["Beam", "Greedy"],
+            key="search",
+            horizontal=True,
+            help="Beam search weighs several captions; greedy takes the likeliest word and is "
+            "faster.",
+        )
     signature = contract.DECODE if search == "Beam" else contract.GREEDY
     return Settings(target.strip(), model.strip(), version.strip(), signature)
 
@@ -214,14 +226,21 @@ def start_command(settings: Settings) -> str:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def connect(settings: Settings, timeout: float) -> CaptionClient:
-    """A client that all visits share: a channel is safe between threads and finds a restarted server."""
+    """A client that all visits share: a channel is safe between threads and finds a restarted
+    server.
+    """
     number = int(settings.version) if settings.version.isdecimal() else None
     label = settings.version if settings.version and number is None else None
     authority = os.environ.get("IMGCAP_TLS_CA")
     return CaptionClient(
-        settings.target, settings.model, number, label, settings.signature, timeout=timeout,
+        settings.target,
+        settings.model,
+        number,
+        label,
+        settings.signature,
+        timeout=timeout,
         tls=Tls(ca=authority) if authority else None,
-    )  # fmt: skip
+    )
 
 
 def show_results(photos: list[Photo], settings: Settings, version: int) -> None:
@@ -261,7 +280,9 @@ def caption_photos(photos: list[Photo], settings: Settings) -> Iterator[tuple[Re
         In order, what became of each, and whether asking again would give the same.
     """
     thumbnails = [make_thumbnail(photo.image_bytes) for photo in photos]
-    good = [photo.image_bytes for photo, (_, error) in zip(photos, thumbnails, strict=True) if not error]
+    good = [
+        photo.image_bytes for photo, (_, error) in zip(photos, thumbnails, strict=True) if not error
+    ]
     client = connect(settings, timeout=20.0)
     outcomes = client.caption_many(good, CONCURRENCY)
     for photo, (thumbnail, error) in zip(photos, thumbnails, strict=True):
@@ -281,7 +302,10 @@ def make_thumbnail(image_bytes: bytes) -> tuple[bytes, str]:
     """A photo for the screen, or a plain sentence why it is none."""
     megabytes = len(image_bytes) / 2**20
     if megabytes > MAX_UPLOAD_MB:
-        return b"", f"This file is too large: {megabytes:.0f} MB, and the limit is {MAX_UPLOAD_MB} MB."
+        return (
+            b"",
+            f"This file is too large: {megabytes:.0f} MB, and the limit is {MAX_UPLOAD_MB} MB.",
+        )
     if not image_bytes:
         return b"", "This file is empty."
     try:
@@ -291,7 +315,9 @@ def make_thumbnail(image_bytes: bytes) -> tuple[bytes, str]:
 
 
 def results() -> dict[tuple, Result]:
-    """All results of this visit, oldest first: an image that was captioned once is not sent again."""
+    """All results of this visit, oldest first: an image that was captioned once is not sent
+    again.
+    """
     return st.session_state.setdefault("results", {})
 
 
@@ -305,7 +331,9 @@ def show_card(result: Result) -> None:
             return
         left, right = st.columns([5, 6])
         with left:
-            st.image(result.thumbnail, alt=caption.text if caption else result.name, width="stretch")
+            st.image(
+                result.thumbnail, alt=caption.text if caption else result.name, width="stretch"
+            )
             st.html(name)
             if caption is not None and caption.attention:
                 show_attention(result.thumbnail, caption)
@@ -319,7 +347,8 @@ def show_card(result: Result) -> None:
 
 @st.fragment
 def show_attention(thumbnail: bytes, caption: Caption) -> None:
-    """Where the model looked for each word; only this part of the page is drawn again for another word.
+    """Where the model looked for each word; only this part of the page is drawn again for another
+    word.
 
     Args:
         thumbnail: the photo.
@@ -327,7 +356,9 @@ def show_attention(thumbnail: bytes, caption: Caption) -> None:
     """
     numbered = [f"{number}. {word}" for number, (word, _) in enumerate(caption.attended, start=1)]
     key = hashlib.sha256(thumbnail).hexdigest()
-    chosen = st.select_slider("Where the model looks for the word", numbered, key=f"attention {key}")
+    chosen = st.select_slider(
+        "Where the model looks for the word", numbered, key=f"attention {key}"
+    )
     word, weights = caption.attended[numbered.index(chosen)]
     alt = f"The photograph, bright where the model looks for “{word}”"
     st.image(draw_attention(thumbnail, weights), alt=alt, width="stretch")
@@ -344,7 +375,8 @@ def show_waiting(photo: Photo) -> None:
         with right:
             st.html(
                 '<p class="imgcap-facts" role="status">Looking at the picture … '
-                '<span class="imgcap-slow">It takes longer than usual; the server may be busy.</span></p>'
+                '<span class="imgcap-slow">It takes longer than usual; the server may be '
+                "busy.</span></p>"
             )
 
 
@@ -362,7 +394,11 @@ def show_downloads() -> None:
 def show_history(photos: list[Photo]) -> None:
     """What was captioned earlier in this visit and is not on the page now."""
     here = {photo.digest for photo in photos}
-    earlier = [result for (digest, *_), result in results().items() if digest not in here and result.caption]
+    earlier = [
+        result
+        for (digest, *_), result in results().items()
+        if digest not in here and result.caption
+    ]
     if not earlier:
         return
     with st.expander(f"Earlier in this visit ({len(earlier)})"):
@@ -387,7 +423,9 @@ def to_row(result: Result) -> dict[str, Any]:
 
 
 def to_csv(rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as CSV. A text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    """Rows as CSV. A text that a spreadsheet would take for a formula gets an apostrophe in
+    front.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, ["image", "caption", "score", "model_version", "seconds"])
     writer.writeheader()
@@ -419,18 +457,26 @@ def tinted(caption: Caption) -> str:
         probability = min(1.0, math.exp(log_prob))
         colour = f"rgba(224, 160, 48, {0.55 * (1 - probability):.2f})"
         spans.append(
-            f'<span style="background: {colour}" title="{probability:.0%} sure">{html.escape(word)}</span>'
+            f'<span style="background: {colour}" title="{probability:.0%} '
+            f'sure">{html.escape(word)}</span>'
         )
     return " ".join(spans) or "(no words)"
 
 
 def describe(caption: Caption) -> str:
     """All there is to say of a caption, as HTML."""
-    facts = f"score {caption.score:.2f} · {1000 * caption.seconds:.0f} ms · model version {caption.version}"
-    others = f'<p class="imgcap-label">Also considered</p>{bars(caption)}' if caption.alternatives[1:] else ""
+    facts = (
+        f"score {caption.score:.2f} · {1000 * caption.seconds:.0f} ms · model version "
+        f"{caption.version}"
+    )
+    others = (
+        f'<p class="imgcap-label">Also considered</p>{bars(caption)}'
+        if caption.alternatives[1:]
+        else ""
+    )
     return (
-        f'<p class="imgcap-caption">{tinted(caption)}</p><p class="imgcap-facts">{facts}</p>{others}'
-        '<p class="imgcap-label">Ready-made alt text</p>'
+        f'<p class="imgcap-caption">{tinted(caption)}</p><p '
+        f'class="imgcap-facts">{facts}</p>{others}<p class="imgcap-label">Ready-made alt text</p>'
     )
 
 
@@ -440,15 +486,17 @@ def bars(caption: Caption) -> str:
     for other in caption.alternatives[1:]:
         share = min(1.0, math.exp(other.score - caption.alternatives[0].score))
         items.append(
-            f'<li title="score {other.score:.2f}">{html.escape(other.text)}'
-            f'<div class="bar" style="width: {share:.0%}"></div></li>'
+            f'<li title="score {other.score:.2f}">{html.escape(other.text)}<div class="bar" '
+            f'style="width: {share:.0%}"></div></li>'
         )
     return f'<ul class="imgcap-beams">{"".join(items)}</ul>'
 
 
 @st.cache_data(max_entries=500, show_spinner=False)
 def draw_attention(thumbnail: bytes, weights: tuple[float, ...]) -> bytes:
-    """A photo that is dark except where the weights are high, as `serving.heatmap.shade` draws it: a JPEG."""
+    """A photo that is dark except where the weights are high, as `serving.client.heatmap.shade`
+    draws it: a JPEG.
+    """
     buffer = io.BytesIO()
     shade(open_image(thumbnail).convert("RGB"), weights).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
@@ -475,7 +523,9 @@ def sentence(error: ServingError) -> str:
 def draw_samples() -> dict[str, bytes]:
     """A few drawn scenes by name, so that the page can be tried without a photograph."""
     rng = random.Random(3)
-    scenes = {scene.colour: scene for scene in (draw_scene(rng) for _ in range(50))}  # one of each colour
+    scenes = {
+        scene.colour: scene for scene in (draw_scene(rng) for _ in range(50))
+    }  # one of each colour
     chosen = list(scenes.values())[:SAMPLES]
     return {f"{scene.colour} {scene.shape}": read_image(scene.picture) for scene in chosen}
 

@@ -1,5 +1,7 @@
-"""What an exported version says of itself: one tree of facts, written as `manifest.json` for programs, as the card that
-the `describe` signature answers, and as `MODEL_CARD.md` for people. What is not known is None there, and "unknown"."""
+"""What an exported version says of itself: one tree of facts, written as `manifest.json` for
+programs, as the card that the `describe` signature answers, and as `MODEL_CARD.md` for people. What
+is not known is None there, and "unknown".
+"""
 
 import dataclasses
 import json
@@ -12,12 +14,13 @@ import keras
 import tensorflow as tf
 
 import imgcap
-from imgcap import checkpoint, files, manifest
-from imgcap import signature as contract
+from imgcap import files, signature
 from imgcap.config import MOVABLE, Config, DecodeConfig
+from imgcap.data import manifest
+from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError, ExportError, RunError
-from imgcap.scores import NAMES
-from imgcap.vocabulary import Vocabulary
+from imgcap.evaluation.scores import NAMES
+from imgcap.run import checkpoints, directory
 
 MANIFEST = "manifest.json"
 CARD = "card.json"
@@ -29,13 +32,13 @@ Facts = dict[str, Any]
 
 NOT_SCORED = "Not scored: run imgcap-evaluate, then export again."
 INTENDED_USE = """\
-Describing a photograph in one sentence, as a draft for a person who can see it too: alternative texts, search, sorting.
-It is not meant to identify people, nor for decisions about them, nor where a wrong sentence does harm, such as guiding
-someone who can't see."""
+Describing a photograph in one sentence, as a draft for a person who can see it too: alternative
+texts, search, sorting. It is not meant to identify people, nor for decisions about them, nor where
+a wrong sentence does harm, such as guiding someone who can't see."""
 LIMITS = """\
-* It knows the words of its vocabulary and no other, and sees the world as its training photographs and their writers did:
-  whatever is rare or absent there is named wrongly and with confidence, and what the writers assumed of people (sex, age,
-  occupation) it assumes too.
+* It knows the words of its vocabulary and no other, and sees the world as its training photographs
+  and their writers did: whatever is rare or absent there is named wrongly and with confidence, and
+  what the writers assumed of people (sex, age, occupation) it assumes too.
 * It was scored on photographs like those it was trained on, if at all; on others expect less.
 * A score says how likely the words are to the model, not that they are true.
 * It reads JPEG, PNG, GIF, BMP and WebP (the first frame); text in a picture it does not read."""
@@ -51,7 +54,8 @@ def collect_facts(
         config: of the run.
         vocabulary: of the run.
         options: the search that the signatures carry.
-        more: what the export adds: limits, what was done to the encoder, and what both parts compute in.
+        more: what the export adds: limits, what was done to the encoder, and what both parts
+            compute in.
 
     Returns:
         The facts, without the number of the version, which is None until the version is published.
@@ -60,11 +64,11 @@ def collect_facts(
         RunError: the run has no checkpoint.
         ExportError: a file of scores is broken.
     """
-    progression = checkpoint.latest(workdir)
-    step = checkpoint.best_step(workdir)
+    progression = checkpoints.latest(workdir)
+    step = checkpoints.best_step(workdir)
     known = progression is not None and progression.best_step == step
     facts = {
-        "name": contract.MODEL_NAME,
+        "name": signature.MODEL_NAME,
         "version": None,
         "imgcap_version": imgcap.__version__,
         "tensorflow_version": tf.__version__,
@@ -86,8 +90,9 @@ def collect_facts(
 
 
 def _without_folders(settings: Facts) -> Facts:
-    """Settings without those that say where something was computed, and of paths only the last part: a card goes to
-    whoever asks the server."""
+    """Settings without those that say where something was computed, and of paths only the last
+    part: a card goes to whoever asks the server.
+    """
     return {
         name: Path(value).name if isinstance(value, str) and os.sep in value else value
         for name, value in settings.items()
@@ -96,7 +101,9 @@ def _without_folders(settings: Facts) -> Facts:
 
 
 def _data_facts(workdir: Path, config: Config) -> Facts:
-    run = files.read_json(workdir / checkpoint.RUN, RunError, "give --workdir a directory that imgcap-train wrote")
+    run = files.read_json(
+        workdir / directory.RUN, RunError, "give --workdir a directory that imgcap-train wrote"
+    )
     facts: Facts = dict.fromkeys(("dataset", "split_source", "images", "captions", "text"))
     try:
         prepared = manifest.load_manifest(Path(config.train.data_dir))
@@ -117,7 +124,9 @@ def _scores(workdir: Path, step: int) -> Facts:
                 kept = ("images", "decode", "intervals", *NAMES)
                 found[tree["split"]] = {name: tree[name] for name in kept}
         except (KeyError, TypeError) as error:
-            raise ExportError(f"{path} holds no scores ({error}): run imgcap-evaluate again, or remove it") from None
+            raise ExportError(
+                f"{path} holds no scores ({error}): run imgcap-evaluate again, or remove it"
+            ) from None
     return found
 
 
@@ -169,9 +178,11 @@ def format_card(facts: Facts) -> str:
         "encoder": f"{model['encoder']}, images of {model['image_size']} × {model['image_size']}",
         "encoder as exported": facts["encoder_description"],
         "CPU features it needs": ", ".join(facts["cpu_features"]) or "none",
-        "decoder": f"{model['decoder']}: LSTM of {model['units']} units, word embedding of {model['embedding_dim']}",
+        "decoder": f"{model['decoder']}: LSTM of {model['units']} units, word embedding of "
+        f"{model['embedding_dim']}",
         "numerics": f"encoder {facts['encoder_numerics']}, decoder {facts['decoder_numerics']}",
-        "vocabulary": f"{facts['vocabulary_size']} words, fingerprint {facts['vocabulary_fingerprint']}",
+        "vocabulary": f"{facts['vocabulary_size']} words, fingerprint "
+        f"{facts['vocabulary_fingerprint']}",
         "run": f"{facts['run']}, step {facts['step']}",
         "made with": f"imgcap {facts['imgcap_version']}, TensorFlow {facts['tensorflow_version']}, "
         f"Keras {facts['keras_version']}",
@@ -184,14 +195,16 @@ def format_card(facts: Facts) -> str:
         f"Model card: {facts['name']}, version {_known(facts['version'])}": _table(about),
         "Intended use": INTENDED_USE,
         "Data": _format_data(facts["data"]),
-        "Training": f"Best CIDEr on dev: {_known(facts['dev_cider'])}.\n\n{_table(facts['training'])}",
+        "Training": "Best CIDEr on dev: "
+        f"{_known(facts['dev_cider'])}.\n\n{_table(facts['training'])}",
         "Scores": _format_scores(facts["scores"], decode),
         "Decoding": _table(decode),
         "Limits": f"{LIMITS}\n{limits}",
     }
     titles = ["# ", *["## "] * (len(sections) - 1)]
     return "\n".join(
-        f"{mark}{title}\n\n{text}\n" for mark, (title, text) in zip(titles, sections.items(), strict=True)
+        f"{mark}{title}\n\n{text}\n"
+        for mark, (title, text) in zip(titles, sections.items(), strict=True)
     )
 
 
@@ -212,13 +225,24 @@ def _format_data(data: Facts) -> str:
 def _format_scores(scores: Facts, decode: Facts) -> str:
     if not scores:
         return NOT_SCORED
-    lines = [f"| split | images | {' | '.join(NAMES)} | decoding |", f"|{'---|' * (len(NAMES) + 3)}"]
+    lines = [
+        f"| split | images | {' | '.join(NAMES)} | decoding |",
+        f"|{'---|' * (len(NAMES) + 3)}",
+    ]
     for split, found in scores.items():
         cells = [
-            f"{found[name]:.1f} [{', '.join(f'{limit:.1f}' for limit in found['intervals'][name])}]" for name in NAMES
+            f"{found[name]:.1f} [{', '.join(f'{limit:.1f}' for limit in found['intervals'][name])}]"
+            for name in NAMES
         ]
-        differing = [f"{name}={value}" for name, value in found["decode"].items() if decode.get(name) != value]
-        lines.append(f"| {split} | {found['images']} | {' | '.join(cells)} | {', '.join(differing) or 'as exported'} |")
+        differing = [
+            f"{name}={value}"
+            for name, value in found["decode"].items()
+            if decode.get(name) != value
+        ]
+        lines.append(
+            f"| {split} | {found['images']} | {' | '.join(cells)} | "
+            f"{', '.join(differing) or 'as exported'} |"
+        )
     return "\n".join(["× 100, with intervals of 95 % (bootstrap over images).", "", *lines])
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from export.config import ExportConfig
 from imgcap.cli import command
-from imgcap.config import DecodeConfig, ExportConfig
+from imgcap.config import DecodeConfig
 
 
 def run(config: ExportConfig, decode: dict[str, Any], arguments: list[str]) -> None:
@@ -19,8 +20,9 @@ def run(config: ExportConfig, decode: dict[str, Any], arguments: list[str]) -> N
 
 COMMAND = command.Command(
     name="imgcap-export",
-    summary="Writes the run's best checkpoint as the next version of a SavedModel that TensorFlow Serving can serve: "
-    "image bytes in, captions out. It is checked in a fresh process before it gets its number.",
+    summary="Writes the run's best checkpoint as the next version of a SavedModel that TensorFlow "
+    "Serving can serve: image bytes in, captions out. It is checked in a fresh process before it "
+    "gets its number.",
     sections=(ExportConfig,),
     run=run,
     tensorflow=True,

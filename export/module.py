@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from export.optimize import FastEncoder
-from imgcap import image, search
-from imgcap import signature as contract
-from imgcap.captioner import Captioner
+from export.cpu.optimize import FastEncoder
+from imgcap import signature
 from imgcap.config import DecodeConfig
+from imgcap.data import image
+from imgcap.model import search
+from imgcap.model.captioner import Captioner
 
 Outputs = dict[str, tf.Tensor]
 """Tensors by their names in `imgcap.signature`."""
@@ -22,7 +23,8 @@ class Assets(NamedTuple):
 
     Attributes:
         vocabulary: a word a line.
-        card: the model's card as JSON in one line; what the file says when the model is loaded is what is served.
+        card: the model's card as JSON in one line; what the file says when the model is loaded is
+            what is served.
     """
 
     vocabulary: Path
@@ -30,10 +32,11 @@ class Assets(NamedTuple):
 
 
 class CaptionModule(tf.Module):
-    """Holds the captioner's variables and its assets, and no Keras object: what loads it needs TensorFlow alone.
+    """Holds the captioner's variables and its assets, and no Keras object: what loads it needs
+    TensorFlow alone.
 
-    Encoder and search are functions of their own that the signatures call, so that a graph of thousands of operations
-    is traced and written once and not for each signature.
+    Encoder and search are functions of their own that the signatures call, so that a graph of
+    thousands of operations is traced and written once and not for each signature.
     """
 
     def __init__(
@@ -56,10 +59,13 @@ class CaptionModule(tf.Module):
             assets: copied into the model's folder.
         """
         super().__init__()
-        # Its function alone: TensorFlow would follow the whole tuple and write the variables a second time.
+        # Its function alone: TensorFlow would follow the whole tuple and write the variables a
+        # second time.
         self._captioner, self._encode_images = captioner, encoder.encode
         self._image_size, self._max_pixels = image_size, max_pixels
-        self._contract = contract.ATTENDING_SIGNATURES if captioner.attends else contract.SIGNATURES
+        self._contract = (
+            signature.ATTENDING_SIGNATURES if captioner.attends else signature.SIGNATURES
+        )
         layers = [*encoder.variables, *captioner.decoder.variables]
         self.weights = [variable.value for variable in layers]
         self.vocabulary_file = tf.saved_model.Asset(str(assets.vocabulary))
@@ -71,24 +77,38 @@ class CaptionModule(tf.Module):
         encode = tf.function(self._encode)
         widths = {"K": options.beam_width, "T": options.num_tokens}
         beam = self._make_search(options)
-        self.decode = self._serve(contract.DECODE, lambda rows: beam(*encode(rows)), widths)
+        self.decode = self._serve(signature.DECODE, lambda rows: beam(*encode(rows)), widths)
         self.decode_features = self._serve(
-            contract.DECODE_FEATURES, lambda rows: beam(rows, tf.zeros_like(rows[:, 0, 0], tf.string)), widths
+            signature.DECODE_FEATURES,
+            lambda rows: beam(rows, tf.zeros_like(rows[:, 0, 0], tf.string)),
+            widths,
         )
         first = self._make_search(dataclasses.replace(options, beam_width=1))
-        self.greedy = self._serve(contract.GREEDY, lambda rows: first(*encode(rows)), {**widths, "K": 1})
+        self.greedy = self._serve(
+            signature.GREEDY, lambda rows: first(*encode(rows)), {**widths, "K": 1}
+        )
         self.encode = self._serve(
-            contract.ENCODE, lambda rows: dict(zip((contract.FEATURES, contract.ERROR), encode(rows), strict=True)), {}
+            signature.ENCODE,
+            lambda rows: dict(
+                zip((signature.FEATURES, signature.ERROR), encode(rows), strict=True)
+            ),
+            {},
         )
         first_line = tf.constant(0, tf.int64)
         self.describe = self._serve(
-            contract.DESCRIBE, lambda rows: {contract.CARD: tf.fill(tf.shape(rows), self._card.lookup(first_line))}, {}
+            signature.DESCRIBE,
+            lambda rows: {signature.CARD: tf.fill(tf.shape(rows), self._card.lookup(first_line))},
+            {},
         )
 
     def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
         """What is served, by name."""
-        functions = {name: getattr(self, name) for name in contract.SIGNATURES if name != contract.SERVING_DEFAULT}
-        return {contract.SERVING_DEFAULT: self.decode, **functions}
+        functions = {
+            name: getattr(self, name)
+            for name in signature.SIGNATURES
+            if name != signature.SERVING_DEFAULT
+        }
+        return {signature.SERVING_DEFAULT: self.decode, **functions}
 
     def _serve(
         self, name: str, answer: Callable[[tf.Tensor], Outputs], sizes: dict[str, int]
@@ -106,22 +126,29 @@ class CaptionModule(tf.Module):
 
         def serve(rows: tf.Tensor) -> Outputs:
             count = tf.shape(rows)[0]
-            # Fused operations fail on no rows at all: an empty batch is one blank row that is cut off again.
+            # Fused operations fail on no rows at all: an empty batch is one blank row that is cut
+            # off again.
             blank = tf.zeros([tf.cast(count == 0, tf.int32), *rows.shape[1:]], rows.dtype)
             outputs = answer(tf.concat([rows, blank], axis=0))
-            return {alias: tf.ensure_shape(outputs[alias][:count], _spec(alias, sizes).shape) for alias in returned}
+            return {
+                alias: tf.ensure_shape(outputs[alias][:count], _spec(alias, sizes).shape)
+                for alias in returned
+            }
 
         return tf.function(serve, input_signature=[_spec(given, sizes)])
 
     def _encode(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Encoded image files, string [B] → features float32 [B, L, C], zeros where there is an error, string [B]."""
+        """Encoded image files, string [B] → features float32 [B, L, C], zeros where there is an
+        error, string [B].
+        """
         images, error = image.decode_rows(image_bytes, self._image_size, self._max_pixels)
         features = self._encode_images(images)
         return tf.where((error == "")[:, tf.newaxis, tf.newaxis], features, 0.0), error
 
     def _make_search(self, options: DecodeConfig) -> tf.types.experimental.GenericFunction:
-        """A function of features float32 [B, L, C] and errors string [B] to captions; a row with an error has empty
-        captions and zeros, and changes no other row."""
+        """A function of features float32 [B, L, C] and errors string [B] to captions; a row with an
+        error has empty captions and zeros, and changes no other row.
+        """
 
         @tf.function
         def find(features: tf.Tensor, error: tf.Tensor) -> Outputs:
@@ -129,7 +156,9 @@ class CaptionModule(tf.Module):
             outputs = self._answer(captions, error)
             if self._captioner.attends:
                 attention = self._captioner.attention(features, captions.tokens)
-                outputs[contract.ATTENTION] = tf.where((error == "")[:, None, None, None], attention, 0.0)
+                outputs[signature.ATTENTION] = tf.where(
+                    (error == "")[:, None, None, None], attention, 0.0
+                )
             return outputs
 
         return find
@@ -139,27 +168,32 @@ class CaptionModule(tf.Module):
         texts = tf.where(good, self._captioner.to_text(captions.tokens), "")  # -> [B, K]
         scores = tf.where(good, captions.scores, 0.0)
         return {
-            contract.CAPTION: texts[:, 0],
-            contract.SCORE: scores[:, 0],
-            contract.CAPTIONS: texts,
-            contract.SCORES: scores,
-            contract.TOKENS: tf.where(good[..., tf.newaxis], captions.tokens, 0),
-            contract.TOKEN_LOG_PROBS: tf.where(good[..., tf.newaxis], captions.token_log_probs, 0.0),
-            contract.ERROR: error,
+            signature.CAPTION: texts[:, 0],
+            signature.SCORE: scores[:, 0],
+            signature.CAPTIONS: texts,
+            signature.SCORES: scores,
+            signature.TOKENS: tf.where(good[..., tf.newaxis], captions.tokens, 0),
+            signature.TOKEN_LOG_PROBS: tf.where(
+                good[..., tf.newaxis], captions.token_log_probs, 0.0
+            ),
+            signature.ERROR: error,
         }
 
 
 def _spec(alias: str, sizes: dict[str, int]) -> tf.TensorSpec:
-    dtype, axes = contract.TENSORS[alias]
+    dtype, axes = signature.TENSORS[alias]
     return tf.TensorSpec([sizes.get(axis) for axis in axes.split()], tf.as_dtype(dtype), name=alias)
 
 
 def _read_when_loaded(file: tf.saved_model.Asset) -> tf.lookup.StaticHashTable:
     """The lines of an asset by their numbers.
 
-    A table and not a constant: the number of a version is known when it is published, long after its graph is written.
-    And not `tf.io.read_file`: a model server knows where the assets lie only while it initialises tables.
+    A table and not a constant: the number of a version is known when it is published, long after
+    its graph is written. And not `tf.io.read_file`: a model server knows where the assets lie only
+    while it initialises tables.
     """
     index = tf.lookup.TextFileIndex
-    lines = tf.lookup.TextFileInitializer(file, tf.int64, index.LINE_NUMBER, tf.string, index.WHOLE_LINE)
+    lines = tf.lookup.TextFileInitializer(
+        file, tf.int64, index.LINE_NUMBER, tf.string, index.WHOLE_LINE
+    )
     return tf.lookup.StaticHashTable(lines, default_value="{}")

@@ -1,4 +1,6 @@
-"""A run → `<output_dir>/<N>/`: written beside, checked, and only then renamed to the next version number."""
+"""A run → `<output_dir>/<N>/`: written beside, checked, and only then renamed to the next version
+number.
+"""
 
 import dataclasses
 import math
@@ -12,14 +14,19 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export import card, optimize, parity, versions, warmup
+from export import card, versions, warmup
 from export.card import Facts
+from export.check import parity
+from export.config import ExportConfig
+from export.cpu import optimize
 from export.module import Assets, CaptionModule
-from imgcap import checkpoint, files, image
-from imgcap import signature as contract
-from imgcap.captioner import Captioner, load_captioner
-from imgcap.config import Config, ExportConfig
+from imgcap import files, signature
+from imgcap.config import Config
+from imgcap.data import image
 from imgcap.errors import ExportError
+from imgcap.model.captioner import Captioner
+from imgcap.run import directory
+from imgcap.run.restore import load_captioner
 
 
 def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
@@ -34,8 +41,8 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
 
     Raises:
         RunError: the run is missing, unfinished or broken.
-        ExportError: the rewritten encoder's features or the reloaded model's answers are not those of the live
-            one, the disk can't be written, or an old version can't be removed.
+        ExportError: the rewritten encoder's features or the reloaded model's answers are not those
+            of the live one, the disk can't be written, or an old version can't be removed.
     """
     workdir, base = Path(config.workdir), Path(config.output_dir)
     captioner, run_config = load_captioner(workdir)
@@ -47,7 +54,7 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     unfinished = versions.unfinished_folder(base)
     try:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
-            assets = Assets(workdir / checkpoint.VOCABULARY, Path(folder, card.CARD))
+            assets = Assets(workdir / directory.VOCABULARY, Path(folder, card.CARD))
             card.write_line(assets.card, facts)
             module = CaptionModule(
                 captioner, encoder, options, run_config.model.image_size, config.max_pixels, assets
@@ -61,7 +68,9 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
             parity.check(unfinished, module, facts, images)
         with _writing(unfinished):
             published = versions.publish(
-                unfinished, base, lambda number: card.write_card(unfinished, {**facts, "version": number})
+                unfinished,
+                base,
+                lambda number: card.write_card(unfinished, {**facts, "version": number}),
             )
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -70,12 +79,14 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
 
 
 def _join_default(written: Path) -> None:
-    """Makes `serving_default` the very nodes of `decode`, of which TensorFlow has made copies: a server optimises and
-    keeps a graph, constants and all, for each set of nodes that it is asked for."""
+    """Makes `serving_default` the very nodes of `decode`, of which TensorFlow has made copies: a
+    server optimises and keeps a graph, constants and all, for each set of nodes that it is asked
+    for.
+    """
     path = written / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     definitions = saved.meta_graphs[0].signature_def
-    definitions[contract.SERVING_DEFAULT].CopyFrom(definitions[contract.DECODE])
+    definitions[signature.SERVING_DEFAULT].CopyFrom(definitions[signature.DECODE])
     files.write_bytes(path, saved.SerializeToString(deterministic=True))
 
 
@@ -86,7 +97,9 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except (OSError, tf.errors.OpError) as error:
         why = getattr(error, "strerror", None) or str(error).splitlines()[0][:160]
-        raise ExportError(f"{folder} can't be written ({why}): free the disk or mend the folder") from None
+        raise ExportError(
+            f"{folder} can't be written ({why}): free the disk or mend the folder"
+        ) from None
 
 
 def _make_encoder(
@@ -104,8 +117,12 @@ def _make_encoder(
     }
     if config.optimize == optimize.NONE:
         return encoder, facts
-    images = image.decode_rows(tf.constant(list(image_bytes)), run.model.image_size, config.max_pixels).images
+    images = image.decode_rows(
+        tf.constant(list(image_bytes)), run.model.image_size, config.max_pixels
+    ).images
     check = optimize.check_features(captioner.encoder, encoder, images)
     # A cosine of nothing is no number, which JSON has no word for.
-    found = {name: value if math.isfinite(value) else None for name, value in check._asdict().items()}
+    found = {
+        name: value if math.isfinite(value) else None for name, value in check._asdict().items()
+    }
     return encoder, {**facts, "encoder_check": found}

@@ -1,4 +1,6 @@
-"""The numbered versions in a model's folder: published by rename, never overwritten, the oldest removed on demand."""
+"""The numbered versions in a model's folder: published by rename, never overwritten, the oldest
+removed on demand.
+"""
 
 import os
 import shutil
@@ -20,7 +22,11 @@ def find_versions(base: Path) -> dict[int, Path]:
     Returns:
         Folders by their numbers, rising.
     """
-    found = [path for path in base.iterdir() if path.name.isdecimal() and path.is_dir()] if base.is_dir() else []
+    found = (
+        [path for path in base.iterdir() if path.name.isdecimal() and path.is_dir()]
+        if base.is_dir()
+        else []
+    )
     return {int(path.name): path for path in sorted(found, key=lambda path: int(path.name))}
 
 
@@ -41,12 +47,14 @@ def make_empty(folder: Path) -> None:
 
 
 def publish(unfinished: Path, base: Path, number_it: Callable[[int], None]) -> Path:
-    """Renames to the first free number: a server that watches the folder sees a whole version or none.
+    """Renames to the first free number: a server that watches the folder sees a whole version or
+    none.
 
     Args:
         unfinished: the whole version; gone afterwards.
         base: the model's folder.
-        number_it: writes the version's number into `unfinished`; called again if another export took it.
+        number_it: writes the version's number into `unfinished`; called again if another export
+            took it.
 
     Returns:
         The version's folder.
@@ -55,7 +63,8 @@ def publish(unfinished: Path, base: Path, number_it: Callable[[int], None]) -> P
     while True:
         number_it(number)
         try:
-            # Renaming onto a folder that another export has just published fails, since it is not empty.
+            # Renaming onto a folder that another export has just published fails, since it is not
+            # empty.
             return unfinished.rename(base / str(number))
         except OSError:
             if not (base / str(number)).exists():
@@ -67,7 +76,8 @@ def prune(published: Path, keep: int) -> list[int]:
     """Removes old versions.
 
     Args:
-        published: a version; it stays, and so does all that is newer: another export may have just published that.
+        published: a version; it stays, and so does all that is newer: another export may have just
+            published that.
         keep: how many versions stay of this one and older ones; 0 is all.
 
     Returns:
@@ -76,7 +86,11 @@ def prune(published: Path, keep: int) -> list[int]:
     Raises:
         ExportError: a version can't be removed.
     """
-    older = {number: path for number, path in find_versions(published.parent).items() if number < int(published.name)}
+    older = {
+        number: path
+        for number, path in find_versions(published.parent).items()
+        if number < int(published.name)
+    }
     removed = list(older)[: max(0, len(older) + 1 - keep)] if keep else []
     for number in removed:
         try:
@@ -85,6 +99,7 @@ def prune(published: Path, keep: int) -> list[int]:
             hidden.unlink() if hidden.is_symlink() else shutil.rmtree(hidden)
         except OSError as error:
             raise ExportError(
-                f"{published} is published, but {older[number]} can't be removed ({error.strerror}): remove it by hand"
+                f"{published} is published, but {older[number]} can't be removed "
+                f"({error.strerror}): remove it by hand"
             ) from None
     return removed

@@ -1,5 +1,6 @@
-"""The warm-up file that TensorFlow Serving replays before a version is AVAILABLE, so that no user waits for the first
-request's graph optimisation."""
+"""The warm-up file that TensorFlow Serving replays before a version is AVAILABLE, so that no user
+waits for the first request's graph optimisation.
+"""
 
 import io
 from collections.abc import Iterator
@@ -29,7 +30,9 @@ def write_warmup(written: Path, features_shape: tuple[int, int]) -> None:
     (written / FILE.parent).mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(written / FILE)) as writer:
         for request in _requests(rows):
-            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
             writer.write(log.SerializeToString())
 
 

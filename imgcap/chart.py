@@ -1,4 +1,6 @@
-"""Line charts drawn with Pillow: enough for latency against load and curves of training, and no plotting library."""
+"""Line charts drawn with Pillow: enough for latency against load and curves of training, and no
+plotting library.
+"""
 
 import math
 from collections.abc import Sequence
@@ -57,7 +59,10 @@ def draw_charts(path: str | Path, *charts: Chart) -> None:
 
 
 def _drawn(chart: Chart) -> Image.Image:
-    lines = [Line(line.name, [p for p in line.points if all(map(math.isfinite, p))]) for line in chart.lines]
+    lines = [
+        Line(line.name, [p for p in line.points if all(map(math.isfinite, p))])
+        for line in chart.lines
+    ]
     points = [point for line in lines for point in line.points] or [(1.0, 1.0)]
     x_ticks, y_ticks = (ticks(max(point[axis] for point in points)) for axis in (0, 1))
     canvas = _Canvas(x_ticks[-1], y_ticks[-1])
@@ -101,7 +106,9 @@ class _Canvas:
         if len(places) > 1:
             self._segment(places, colour, 2)
         for x, y in places if len(places) <= MOST_DOTS else ():
-            self._draw.ellipse([SCALE * (x - 4), SCALE * (y - 4), SCALE * (x + 4), SCALE * (y + 4)], colour)
+            self._draw.ellipse(
+                [SCALE * (x - 4), SCALE * (y - 4), SCALE * (x + 4), SCALE * (y + 4)], colour
+            )
         x, y = WIDTH - RIGHT + 24, TOP + 22 * number
         self._segment([(x, y), (x + 24, y)], colour, 3)
         self.text(x + 32, y, line.name, 13, "lm")
@@ -118,4 +125,6 @@ class _Canvas:
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
         across, up = x / self._max[0], y / self._max[1]
-        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (
+            HEIGHT - TOP - BOTTOM
+        )

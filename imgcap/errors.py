@@ -11,7 +11,9 @@ class ImgcapError(Exception):
 
 
 class ConfigError(ImgcapError):
-    """A flag, a value or a combination of flags that can't be used; found before any work starts."""
+    """A flag, a value or a combination of flags that can't be used; found before any work
+    starts.
+    """
 
     exit_status = 2
 

@@ -5,7 +5,8 @@ import time
 from typing import TextIO
 
 BAR_WIDTH = 24
-# A bar that is redrawn oftener than people can read only costs time; a log file wants a line now and then.
+# A bar that is redrawn oftener than people can read only costs time; a log file wants a line now
+# and then.
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 15.0
 

@@ -1,9 +1,10 @@
 """The serving contract: names of the model, its signatures, their inputs and outputs.
 
-Plain constants, imported by the export (which builds the signatures), by the client (which calls them) and by
-the tests (which hold the two together). Importing this module imports nothing else.
+Plain constants, imported by the export (which builds the signatures), by the client (which calls
+them) and by the tests (which hold the two together). Importing this module imports nothing else.
 
-Shapes use the legend of the project: `B` images, `K` beams, `T` words, `L` image positions, `C` channels.
+Shapes use the legend of the project: `B` images, `K` beams, `T` words, `L` image positions, `C`
+channels.
 """
 
 MODEL_NAME = "imgcap"
@@ -54,8 +55,9 @@ TOKEN_LOG_PROBS = "token_log_probs"
 """float32 [B, K, T]: the log-probability of each word of `tokens`, 0 behind the end token."""
 
 ATTENTION = "attention"
-"""float32 [B, K, T, L]: for each word of `tokens`, how much the model looks at each position of the image, row by
-row; only models that attend have it."""
+"""float32 [B, K, T, L]: for each word of `tokens`, how much the model looks at each position of the
+image, row by row; only models that attend have it.
+"""
 
 ERROR = "error"
 """string [B]: why this row has no caption, such as "not an image"; empty where all is well."""
@@ -77,7 +79,9 @@ TENSORS = {
     ERROR: ("string", "B"),
     CARD: ("string", "B"),
 }
-"""The dtype and the axes of every input and output; B varies from call to call, a model fixes the others."""
+"""The dtype and the axes of every input and output; B varies from call to call, a model fixes the
+others.
+"""
 
 _CAPTIONED = (CAPTION, SCORE, CAPTIONS, SCORES, TOKENS, TOKEN_LOG_PROBS, ERROR)
 
@@ -100,4 +104,6 @@ ATTENDING_SIGNATURES = _signatures((*_CAPTIONED, ATTENTION))
 """The same of a model that attends."""
 
 BATCH_SIZES = (1, 2, 4, 8)
-"""What a server pads a batch to, rising; serving/batching.config says the same, and an export is warmed up for these."""
+"""What a server pads a batch to, rising; serving/batching.config says the same, and an export is
+warmed up for these.
+"""

@@ -1,4 +1,6 @@
-"""What every test shares: two logical devices, small data drawn on the spot, one small trained run."""
+"""What every test shares: two logical devices, small data drawn on the spot, one small trained
+run.
+"""
 
 import os
 
@@ -8,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from imgcap import quiet
+from imgcap.host import quiet
+from tests.support.paths import SHARED
 
 SCENES = 40
 IMAGE_SIZE = 32
-SHARED = Path(os.environ.get("IMGCAP_SHARED", Path(__file__).parents[2] / "shared"))
 
 
 def pytest_configure() -> None:
-    """Splits the CPU in two before any tensor exists, so that MirroredStrategy really runs on two replicas."""
+    """Splits the CPU in two before any tensor exists, so that MirroredStrategy really runs on two
+    replicas.
+    """
     quiet.import_tensorflow()
     import tensorflow as tf
 
@@ -28,8 +32,8 @@ def pytest_configure() -> None:
 def _keep_exchanges_apart(strategy: type) -> None:
     """Gives each mirrored strategy keys of its own for its exchanges, as TensorFlow's own tests do.
 
-    A process that makes several would else number them alike ("Collective instance 112 expected type 2 … but got type
-    0"); a command makes one.
+    A process that makes several would else number them alike ("Collective instance 112 expected
+    type 2 … but got type 0"); a command makes one.
     """
     make = strategy.__init__
 
@@ -51,10 +55,10 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A raw data set of drawn scenes in Kaggle's layout."""
-    from imgcap.datasets import sample
+    from imgcap.data.raw import drawn
 
     folder = tmp_path_factory.mktemp("raw")
-    sample.write_dataset(folder, SCENES, seed=0)
+    drawn.write_dataset(folder, SCENES, seed=0)
     return folder
 
 
@@ -62,16 +66,22 @@ def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_dir(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scenes as shards."""
     from imgcap.config import PrepareConfig
-    from imgcap.prepare import prepare
+    from imgcap.data.prepare.preparation import prepare
 
     folder = tmp_path_factory.mktemp("data")
-    prepare(PrepareConfig(raw_dir=str(raw_dir), output_dir=str(folder), num_shards=4, min_count=2, num_processes=2))
+    prepare(
+        PrepareConfig(
+            raw_dir=str(raw_dir), output_dir=str(folder), num_shards=4, min_count=2, num_processes=2
+        )
+    )
     return folder
 
 
 @pytest.fixture(scope="session")
 def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A .keras encoder that is small and still sees colours: average colour of an 8 × 8 patch, in fixed mixtures."""
+    """A .keras encoder that is small and still sees colours: average colour of an 8 × 8 patch, in
+    fixed mixtures.
+    """
     import keras
 
     keras.utils.set_random_seed(0)
@@ -113,7 +123,9 @@ def workdir(train_flags: list[str], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def models(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model's folder with the run exported and checked as version 1; whoever changes it copies it first."""
+    """A model's folder with the run exported and checked as version 1; whoever changes it copies it
+    first.
+    """
     from export import cli
 
     base = tmp_path_factory.mktemp("models") / "imgcap"

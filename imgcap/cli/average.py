@@ -12,16 +12,19 @@ def run(config: AverageConfig, arguments: list[str]) -> None:
     """Writes the new run directory."""
     if not arguments:
         raise ConfigError("name run directories: imgcap-average RUN [RUN ...] --workdir=NEW")
-    from imgcap.average import average
+    from imgcap.run.average import average
 
     count = average([Path(name) for name in arguments], Path(config.workdir), config.checkpoints)
-    print(f"wrote {config.workdir}, the mean of {count} checkpoints; next: imgcap-evaluate --workdir={config.workdir}")
+    print(
+        f"wrote {config.workdir}, the mean of {count} checkpoints; next: imgcap-evaluate "
+        f"--workdir={config.workdir}"
+    )
 
 
 COMMAND = command.Command(
     name="imgcap-average",
-    summary="Averages the weights of checkpoints of one run, or of runs that were tuned from one start, into a run "
-    "directory to evaluate, tune and export as any other.",
+    summary="Averages the weights of checkpoints of one run, or of runs that were tuned from one "
+    "start, into a run directory to evaluate, tune and export as any other.",
     sections=(AverageConfig,),
     run=run,
     positional="RUN...",

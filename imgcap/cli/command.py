@@ -1,4 +1,6 @@
-"""From a config section to absl flags, and from a command line to one call: the only place that reads flags."""
+"""From a config section to absl flags, and from a command line to one call: the only place that
+reads flags.
+"""
 
 import dataclasses
 import errno
@@ -10,9 +12,9 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from imgcap import quiet
-from imgcap.config import flag_fields, validate
+from imgcap.config import flag_fields
 from imgcap.errors import ConfigError, ImgcapError
+from imgcap.host import quiet
 
 # What a shell shows of a program that SIGPIPE ended.
 PIPE_STATUS = 141
@@ -28,12 +30,14 @@ class Command(NamedTuple):
         name: as typed, such as `imgcap-train`.
         summary: a line or two for `--help`.
         sections: the config dataclasses whose fields are its flags.
-        run: called with one validated instance a section, then the overrides (if any), then the positional
-            arguments; may return an exit status (None is 0).
-        overrides: a config dataclass whose fields are flags without a default, since a run directory has the values;
-            `run` gets those that were given, as a dict.
-        positional: what positional arguments are called in the usage line; empty where there are none.
-        tensorflow: whether it needs TensorFlow, which is then imported after the flags are found good.
+        run: called with one validated instance a section, then the overrides (if any), then the
+            positional arguments; may return an exit status (None is 0).
+        overrides: a config dataclass whose fields are flags without a default, since a run
+            directory has the values; `run` gets those that were given, as a dict.
+        positional: what positional arguments are called in the usage line; empty where there are
+            none.
+        tensorflow: whether it needs TensorFlow, which is then imported after the flags are found
+            good.
     """
 
     name: str
@@ -53,8 +57,8 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
         argv: the command line with the program's name first; `sys.argv` by default.
 
     Returns:
-        The exit status: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted, 141 when nobody reads the
-        output any more.
+        The exit status: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted, 141 when
+        nobody reads the output any more.
     """
     # Warnings and notes of TensorFlow's C++ side are for its developers; errors still come through.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -74,7 +78,11 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
             raise
         _drop_output()
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{command.name}: error: {where}can't write ({error.strerror}); free space, then run again", file=sys.stderr)
+        print(
+            f"{command.name}: error: {where}can't write ({error.strerror}); free space, then run "
+            "again",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print(f"{command.name}: interrupted", file=sys.stderr)
@@ -82,7 +90,9 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """Has what is still buffered for an output that takes no more go nowhere, so that the flush at exit can't fail."""
+    """Has what is still buffered for an output that takes no more go nowhere, so that the flush at
+    exit can't fail.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -121,7 +131,10 @@ def _define(field: dataclasses.Field, default: Any, values: flags.FlagValues) ->
         flags.DEFINE_enum(field.name, default, list(choices), help_text, flag_values=values)
         return
     define = {
-        bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string,
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
     }[type(field.default)]
     define(field.name, default, help_text, flag_values=values)
 
@@ -131,22 +144,35 @@ def _read_sections(command: Command, values: flags.FlagValues) -> list[Any]:
     for section in command.sections:
         given = {field.name: values[field.name].value for field in flag_fields(section)}
         sections.append(section(**given))
-        validate(sections[-1])
+        sections[-1].validate()
     if command.overrides:
         names = [field.name for field in flag_fields(command.overrides)]
-        sections.append({name: values[name].value for name in names if values[name].value is not None})
+        sections.append(
+            {name: values[name].value for name in names if values[name].value is not None}
+        )
         command.overrides(**sections[-1])  # Refuses values out of range before any work.
     return sections
 
 
 def _help_text(command: Command, values: flags.FlagValues) -> str:
     positional = f" {command.positional}" if command.positional else ""
-    lines = [f"usage: {command.name}{positional} [--flag=value ...]", "", textwrap.fill(command.summary, 96), ""]
+    lines = [
+        f"usage: {command.name}{positional} [--flag=value ...]",
+        "",
+        textwrap.fill(command.summary, 96),
+        "",
+    ]
     for section in command.sections:
-        lines += [line for field in flag_fields(section) for line in _help_lines(field, f"default: {field.default}")]
+        lines += [
+            line
+            for field in flag_fields(section)
+            for line in _help_lines(field, f"default: {field.default}")
+        ]
     for field in flag_fields(command.overrides) if command.overrides else ():
         lines += _help_lines(field, "default: as the run was trained with")
-    return "\n".join([*lines, "  --flagfile=FILE", "      File with one flag a line; # begins a comment."])
+    return "\n".join(
+        [*lines, "  --flagfile=FILE", "      File with one flag a line; # begins a comment."]
+    )
 
 
 def _help_lines(field: dataclasses.Field, default: str) -> list[str]:

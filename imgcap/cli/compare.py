@@ -1,16 +1,18 @@
-"""`imgcap-compare`: scores of several runs side by side, and whether they differ by more than chance."""
+"""`imgcap-compare`: scores of several runs side by side, and whether they differ by more than
+chance.
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from imgcap import score_table
 from imgcap.cli import command
 from imgcap.config import CompareConfig
 from imgcap.errors import ConfigError, DataError
-from imgcap.scores import NAMES
-from imgcap.scores.compare import BOOTSTRAP_SAMPLES, Difference, compare
+from imgcap.evaluation import recipe_table
+from imgcap.evaluation.compare import BOOTSTRAP_SAMPLES, Difference, compare
+from imgcap.evaluation.scores import NAMES
 
 
 class _Captions(NamedTuple):
@@ -28,23 +30,35 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
     base = arguments[0]
     for name in arguments[1:]:
         if read[name].references != read[base].references:
-            raise DataError(f"{name} was scored on other images or references than {base}: evaluate both on one data set")
+            raise DataError(
+                f"{name} was scored on other images or references than {base}: evaluate both on "
+                "one data set"
+            )
     if config.table:
         # Before the draws, which take a while: what can't be a row is refused at once.
-        rows = score_table.make_rows([score_table.read_scored_run(Path(name), config.split) for name in arguments])
-        score_table.update_file(Path(config.table), rows)
+        rows = recipe_table.make_rows(
+            [recipe_table.read_scored_run(Path(name), config.split) for name in arguments]
+        )
+        recipe_table.update_file(Path(config.table), rows)
         print(f"updated the table in {config.table}")
-    found = compare({name: one.candidates for name, one in read.items()}, read[base].references, seed=config.seed)
+    found = compare(
+        {name: one.candidates for name, one in read.items()},
+        read[base].references,
+        seed=config.seed,
+    )
     print(
-        f"{config.split}: {len(read[base].references)} images, x 100; change from {base} with its middle 95 % of "
-        f"{BOOTSTRAP_SAMPLES} paired draws"
+        f"{config.split}: {len(read[base].references)} images, x 100; change from {base} with its "
+        f"middle 95 % of {BOOTSTRAP_SAMPLES} paired draws"
     )
     width = max(map(len, arguments))
     for score in NAMES:
         print(f"{score}:")
         for name in arguments:
             print(f"  {name:{width}s} {_row(found[name][score], name == base)}")
-    print("p is about the draw of the images alone: training again with another --seed may move a score as far")
+    print(
+        "p is about the draw of the images alone: training again with another --seed may move a "
+        "score as far"
+    )
 
 
 def _row(difference: Difference, is_base: bool) -> str:
@@ -52,8 +66,8 @@ def _row(difference: Difference, is_base: bool) -> str:
         return f"{difference.score:6.2f}"
     verdict = "" if difference.p_value < 0.05 else "  not significant"
     return (
-        f"{difference.score:6.2f}  {difference.change:+6.2f} [{difference.low:+.2f}, {difference.high:+.2f}]  "
-        f"p {difference.p_value:.3f}{verdict}"
+        f"{difference.score:6.2f}  {difference.change:+6.2f} [{difference.low:+.2f}, "
+        f"{difference.high:+.2f}]  p {difference.p_value:.3f}{verdict}"
     )
 
 
@@ -63,7 +77,8 @@ def _read_captions(workdir: Path, split: str) -> _Captions:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return _Captions(
-            {line["image"]: line["caption"] for line in lines}, {line["image"]: line["references"] for line in lines}
+            {line["image"]: line["caption"] for line in lines},
+            {line["image"]: line["references"] for line in lines},
         )
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror}): {remedy}") from None
@@ -73,7 +88,8 @@ def _read_captions(workdir: Path, split: str) -> _Captions:
 
 COMMAND = command.Command(
     name="imgcap-compare",
-    summary="Puts the scores of runs side by side, each against the first by a paired bootstrap over the images.",
+    summary="Puts the scores of runs side by side, each against the first by a paired bootstrap "
+    "over the images.",
     sections=(CompareConfig,),
     run=run,
     positional="RUN RUN ...",

@@ -1,4 +1,6 @@
-"""`imgcap-demo`: the whole road on a data set it draws itself, in minutes, with the very commands a user types."""
+"""`imgcap-demo`: the whole road on a data set it draws itself, in minutes, with the very commands a
+user types.
+"""
 
 import json
 import random
@@ -16,8 +18,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from imgcap.cli import command
-from imgcap.config import setting
-from imgcap.datasets import sample
+from imgcap.config import Section, setting
+from imgcap.data.raw import drawn
 from imgcap.errors import ImgcapError
 
 CONFIG = Path(__file__).parents[2] / "configs" / "demo.cfg"
@@ -28,13 +30,17 @@ RIGHT, WRONG = (26, 127, 55), (190, 40, 40)
 
 
 @dataclass(frozen=True)
-class DemoConfig:
+class DemoConfig(Section):
     """The demo."""
 
-    demo_dir: str = setting("demo", "Folder for all that the demo writes; an earlier demo's is replaced.", required=True)
+    demo_dir: str = setting(
+        "demo", "Folder for all that the demo writes; an earlier demo's is replaced.", required=True
+    )
     images: int = setting(900, "Scenes to draw.", minimum=20)
     seed: int = setting(0, "Seed of the scenes.")
-    epochs: int = setting(0, "Passes over the training scenes; 0 takes what configs/demo.cfg says.", minimum=0)
+    epochs: int = setting(
+        0, "Passes over the training scenes; 0 takes what configs/demo.cfg says.", minimum=0
+    )
 
 
 def run(config: DemoConfig, arguments: list[str]) -> int:
@@ -43,17 +49,26 @@ def run(config: DemoConfig, arguments: list[str]) -> int:
     start, folder = time.monotonic(), Path(config.demo_dir)
     _clear(folder)
     print(f"drawing {config.images} scenes of coloured shapes, 5 captions each, in {folder}/raw")
-    sample.write_dataset(folder / "raw", config.images, config.seed)
+    drawn.write_dataset(folder / "raw", config.images, config.seed)
     epochs = [f"--epochs={config.epochs}"] if config.epochs else []
     data, workdir, model = f"{folder}/data", f"{folder}/run", f"{folder}/models/imgcap"
     _call("imgcap-prepare", f"--raw_dir={folder}/raw", f"--output_dir={data}", "--num_shards=4")
-    _call("imgcap-train", f"--flagfile={CONFIG}", f"--data_dir={data}", f"--workdir={workdir}", *epochs)
+    _call(
+        "imgcap-train",
+        f"--flagfile={CONFIG}",
+        f"--data_dir={data}",
+        f"--workdir={workdir}",
+        *epochs,
+    )
     _call("imgcap-evaluate", f"--workdir={workdir}", f"--data_dir={data}", "--split=test")
     _call("imgcap-export", f"--workdir={workdir}", f"--output_dir={model}")
     answers = _serve_and_ask(folder, Path(model))
     right = _report(folder, answers)
     print(f"the whole road took {time.monotonic() - start:.0f} s")
-    print(f"now open the page:  imgcap-serve --model_base_path={model} --port=8500   and   streamlit run app.py")
+    print(
+        f"now open the page:  imgcap-serve --model_base_path={model} --port=8500   and   streamlit "
+        "run app.py"
+    )
     return 0 if right else 1
 
 
@@ -91,7 +106,11 @@ def _serve_and_ask(folder: Path, model: Path) -> list[dict[str, Any]]:
     server = subprocess.Popen([_program("imgcap-serve"), *serve])
     try:
         _wait_until_open(port, server)
-        print(f"$ imgcap-caption {folder}/raw/Images/scene_0009.jpg … ({len(images)} held-out images) --json", flush=True)
+        print(
+            f"$ imgcap-caption {folder}/raw/Images/scene_0009.jpg … ({len(images)} held-out "
+            "images) --json",
+            flush=True,
+        )
         ask = [_program("imgcap-caption"), *images, f"--server=localhost:{port}", "--json"]
         asked = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=False)
     finally:
@@ -115,20 +134,30 @@ def _wait_until_open(port: int, server: subprocess.Popen) -> None:
             if probe.connect_ex(("localhost", port)) == 0:
                 return
         time.sleep(0.2)
-    raise ImgcapError(f"imgcap-serve did not open port {port} in {SERVER_PATIENCE:.0f} s: see its message above")
+    raise ImgcapError(
+        f"imgcap-serve did not open port {port} in {SERVER_PATIENCE:.0f} s: see its message above"
+    )
 
 
 def _report(folder: Path, answers: list[dict[str, Any]]) -> bool:
     lines = (folder / "run" / "captions_test.jsonl").read_text(encoding="utf-8").splitlines()
     references = {line["image"]: line["references"] for line in map(json.loads, lines)}
-    right = [sample.names_colour_and_shape(answer["caption"], references[_name(answer)]) for answer in answers]
+    right = [
+        drawn.names_colour_and_shape(answer["caption"], references[_name(answer)])
+        for answer in answers
+    ]
     print("\nheld-out images, captioned over gRPC:")
     for answer in answers[:SERVED_IMAGES]:
         wanted = random.Random(_name(answer)).choice(references[_name(answer)])
-        print(f"  {_name(answer)}  {answer['caption']}  ({answer['score']:.2f})   a person: {wanted}")
+        print(
+            f"  {_name(answer)}  {answer['caption']}  ({answer['score']:.2f})   a person: {wanted}"
+        )
     share = sum(right) / len(right)
     scores = json.loads((folder / "run" / "scores_test.json").read_text(encoding="utf-8"))
-    print(f"\ncolour and shape right: {sum(right)} of {len(right)} held-out images ({share:.0%}; wanted: 80 %)")
+    print(
+        f"\ncolour and shape right: {sum(right)} of {len(right)} held-out images ({share:.0%}; "
+        "wanted: 80 %)"
+    )
     print(f"test scores: CIDEr {scores['cider']:.1f}, BLEU-4 {scores['bleu_4']:.1f}")
     picture = folder / "captions.png"
     _draw(picture, answers[:SERVED_IMAGES], right)
@@ -167,8 +196,9 @@ def _wrapped(draw: ImageDraw.ImageDraw, caption: str, font: ImageFont.ImageFont)
 
 COMMAND = command.Command(
     name="imgcap-demo",
-    summary="Draws a data set of coloured shapes, then prepares, trains, evaluates, exports, serves and captions, each by "
-    "the command you would type, and shows the captions of images that training never saw.",
+    summary="Draws a data set of coloured shapes, then prepares, trains, evaluates, exports, "
+    "serves and captions, each by the command you would type, and shows the captions of images "
+    "that training never saw.",
     sections=(DemoConfig,),
     run=run,
 )

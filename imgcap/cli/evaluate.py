@@ -16,28 +16,43 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
     if config.sweep:
         _sweep(workdir, Path(config.data_dir), decode)
         return
-    from imgcap import evaluate, scores
+    from imgcap.evaluation import evaluate, scores
 
     found = evaluate.evaluate(workdir, Path(config.data_dir), config.split, decode)
-    print(f"{config.split}: {found['images']} images, beam width {found['decode']['beam_width']}, 95 % intervals")
+    print(
+        f"{config.split}: {found['images']} images, beam width {found['decode']['beam_width']}, 95 "
+        "% intervals"
+    )
     for name in scores.NAMES:
         low, high = found["intervals"][name]
         floor = found["constant_caption"][name]
-        print(f"  {name:8s} {found[name]:6.2f}  [{low:.2f}, {high:.2f}]  one caption for all: {floor:.2f}")
+        print(
+            f"  {name:8s} {found[name]:6.2f}  [{low:.2f}, {high:.2f}]  one caption for all: "
+            f"{floor:.2f}"
+        )
     _print_insight(found)
-    print(f"wrote {workdir}/scores_{config.split}.json, captions_{config.split}.jsonl, contact_sheet_{config.split}.html")
+    print(
+        f"wrote {workdir}/scores_{config.split}.json, captions_{config.split}.jsonl, "
+        f"contact_sheet_{config.split}.html"
+    )
 
 
 def _print_insight(found: dict[str, Any]) -> None:
     insight = found["insight"]
     print(
-        f"  {insight['distinct_captions']} distinct captions of {insight['vocabulary_used']} words, mean length "
-        f"{found['mean_length']:.1f} (references {found['mean_reference_length']:.1f}), "
-        f"{insight['repetitive']:.1%} say a pair of words twice"
+        f"  {insight['distinct_captions']} distinct captions of {insight['vocabulary_used']} "
+        f"words, mean length {found['mean_length']:.1f} (references "
+        f"{found['mean_reference_length']:.1f}), {insight['repetitive']:.1%} say a pair of words "
+        "twice"
     )
     rows = insight["by_object"]
-    for title, chosen in (("best", sorted(rows, key=_cider)[::-1]), ("worst", sorted(rows, key=_cider))):
-        words = ", ".join(f"{row['word']} {row['cider']:.0f} (named in {row['named']:.0%})" for row in chosen[:4])
+    for title, chosen in (
+        ("best", sorted(rows, key=_cider)[::-1]),
+        ("worst", sorted(rows, key=_cider)),
+    ):
+        words = ", ".join(
+            f"{row['word']} {row['cider']:.0f} (named in {row['named']:.0%})" for row in chosen[:4]
+        )
         print(f"  CIDEr by what is seen, {title}: {words}")
 
 
@@ -48,22 +63,26 @@ def _cider(row: dict[str, Any]) -> float:
 def _sweep(workdir: Path, data_dir: Path, decode: dict[str, Any]) -> None:
     if decode:
         raise ConfigError(f"--sweep tries the decode options itself: drop --{next(iter(decode))}")
-    from imgcap import sweep
+    from imgcap.evaluation import sweep
 
     rows = sweep.sweep(workdir, data_dir)
     print("  ".join([*sweep.COLUMNS, " cider", "bleu_4", "mean_length"]))
     for row in rows:
         print(
-            f"{row['beam_width']:10d}  {row['length_penalty']:14.1f}  {row['block_ngrams']:12d}  {row['cider']:6.2f}  "
-            f"{row['bleu_4']:6.2f}  {row['mean_length']:11.1f}"
+            f"{row['beam_width']:10d}  {row['length_penalty']:14.1f}  {row['block_ngrams']:12d}  "
+            f"{row['cider']:6.2f}  {row['bleu_4']:6.2f}  {row['mean_length']:11.1f}"
         )
-    print(f"wrote {workdir}/{sweep.TABLE}; evaluation and export now use the first row ({workdir}/decode.json)")
+    print(
+        f"wrote {workdir}/{sweep.TABLE}; evaluation and export now use the first row "
+        f"({workdir}/decode.json)"
+    )
 
 
 COMMAND = command.Command(
     name="imgcap-evaluate",
-    summary="Captions a split with the run's best checkpoint and scores it: BLEU, ROUGE-L and CIDEr with 95 % bootstrap "
-    "intervals, what the captions are like, and a contact sheet of the images from best to worst.",
+    summary="Captions a split with the run's best checkpoint and scores it: BLEU, ROUGE-L and "
+    "CIDEr with 95 % bootstrap intervals, what the captions are like, and a contact sheet of the "
+    "images from best to worst.",
     sections=(EvaluateConfig,),
     run=run,
     tensorflow=True,

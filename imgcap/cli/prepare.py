@@ -9,19 +9,23 @@ from imgcap.config import PrepareConfig
 def run(config: PrepareConfig, arguments: list[str]) -> None:
     """Prepares and prints what was written."""
     del arguments
-    from imgcap import prepare
+    from imgcap.data.prepare import preparation
 
     if config.shard_count > 1 and not config.merge:
-        print(prepare.prepare_part(config))
+        print(preparation.prepare_part(config))
         return
-    print(prepare.describe(prepare.prepare(config)))
-    print(f"wrote {config.output_dir}; next: imgcap-train --data_dir={config.output_dir} --workdir=RUN")
+    print(preparation.describe(preparation.prepare(config)))
+    print(
+        f"wrote {config.output_dir}; next: imgcap-train --data_dir={config.output_dir} "
+        "--workdir=RUN"
+    )
 
 
 COMMAND = command.Command(
     name="imgcap-prepare",
-    summary="Turns a raw data set (images, captions, split lists) into TFRecord shards, a vocabulary and a manifest. "
-    "Run again after an interruption, it keeps the finished shards and makes the rest.",
+    summary="Turns a raw data set (images, captions, split lists) into TFRecord shards, a "
+    "vocabulary and a manifest. Run again after an interruption, it keeps the finished shards and "
+    "makes the rest.",
     sections=(PrepareConfig,),
     run=run,
 )

@@ -6,22 +6,29 @@ from imgcap.cli import command
 from imgcap.config import Config, DecodeConfig, ModelConfig, ShowConfig, TrainConfig
 
 
-def run(model: ModelConfig, train: TrainConfig, decode: DecodeConfig, show: ShowConfig, arguments: list[str]) -> None:
+def run(
+    model: ModelConfig,
+    train: TrainConfig,
+    decode: DecodeConfig,
+    show: ShowConfig,
+    arguments: list[str],
+) -> None:
     """Trains, or goes on where an earlier call stopped; or only says what it would do."""
     del arguments
     if show.dry_run:
-        from imgcap import run as runs
+        from imgcap.training import trainer
 
-        print(runs.plan(Config(model, train, decode)))
+        print(trainer.plan(Config(model, train, decode)))
         return
-    from imgcap import train as training
+    from imgcap.training import loop
 
-    training.train(Config(model, train, decode), show)
+    loop.train(Config(model, train, decode), show)
 
 
 COMMAND = command.Command(
     name="imgcap-train",
-    summary="Trains a captioner on the shards of imgcap-prepare. The same command goes on where an earlier one stopped.",
+    summary="Trains a captioner on the shards of imgcap-prepare. The same command goes on where an "
+    "earlier one stopped.",
     sections=(ModelConfig, TrainConfig, DecodeConfig, ShowConfig),
     run=run,
     tensorflow=True,

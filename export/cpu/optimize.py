@@ -1,0 +1,282 @@
+"""The encoder as it is exported: as Keras runs it, or rewritten for CPUs and compared with Keras'
+features.
+
+`cpu` folds a DenseNet (see `export.cpu.densenet`) in float32, `cpu_bf16` in bfloat16. Of any other
+network the weights are frozen to constants, so that TensorFlow's own graph optimiser can fold them;
+its arithmetic stays what it was.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from export.cpu import densenet
+from imgcap.errors import ExportError
+from imgcap.host import cpu
+from imgcap.model.encoder import Encoder
+
+NONE, CPU, CPU_BF16 = "none", "cpu", "cpu_bf16"
+# TensorFlow runs bfloat16 on any AVX-512, but without this slower than float32; below AVX-512 it
+# aborts.
+BF16_FEATURES = ("avx512_bf16",)
+# Slices have 4 rows or 1 and never another number: TensorFlow keeps 1,024 oneDNN primitives a
+# thread, and each size needs some 300 for DenseNet201.
+WIDE = 4
+# Wide slices come in pairs, since two keep two cores busy where one would leave one idle.
+WIDE_ROWS = 2 * WIDE
+# More than a server has threads costs nothing (8 against 2 on two threads: 8.2 and 8.3 ms an
+# image).
+SLICES_AT_ONCE = 16
+RELATIVE_ERROR = 1e-5
+LEAST_COSINE = 0.999
+LEAST_CENTRED_COSINE = 0.99
+
+
+class FastEncoder(NamedTuple):
+    """What is exported in place of an encoder.
+
+    Attributes:
+        encode: images float32 [B, H, W, 3] in 0..255 → features float32 [B, L, C].
+        description: what was done, in a sentence.
+        numerics: what its convolutions compute in, such as 'float32'.
+        cpu_features: what the CPU must have, by Linux' names.
+        intra_op_threads: how many threads an operation should have when serving; 0 is TensorFlow's
+            default.
+        variables: what `encode` still reads; the rest are constants.
+        in_float32: the same rewriting in float32, if the network was rewritten and not only frozen.
+    """
+
+    encode: Callable[[tf.Tensor], tf.Tensor]
+    description: str
+    numerics: str
+    cpu_features: tuple[str, ...] = ()
+    intra_op_threads: int = 0
+    variables: Sequence[keras.Variable] = ()
+    in_float32: Callable[[tf.Tensor], tf.Tensor] | None = None
+
+
+class FeatureCheck(NamedTuple):
+    """How far features are from those of the Keras network.
+
+    Attributes:
+        relative_error: greatest difference ÷ greatest feature.
+        cosine: of an image's features, flattened; the least of the images.
+        centred_cosine: of all features together after the mean image is taken from them. Images
+            share most of their features, which makes the plain cosine high whatever is lost; this
+            is of their differences.
+    """
+
+    relative_error: float
+    cosine: float
+    centred_cosine: float
+
+
+def make_fast_encoder(encoder: Encoder, kind: str) -> FastEncoder:
+    """Rewrites an encoder.
+
+    Args:
+        encoder: trained; left as it is.
+        kind: 'none', 'cpu' or 'cpu_bf16'.
+
+    Returns:
+        The rewritten encoder; nothing is known of its features until `check_features`.
+
+    Raises:
+        ExportError: the CPU at hand can't run the result, so it couldn't be compared.
+    """
+    if kind == NONE:
+        return FastEncoder(
+            encoder, "as Keras runs it", _numerics(encoder), variables=encoder.variables
+        )
+    parts = densenet.read_densenet(encoder.network)
+    if parts is None:
+        return _freeze(encoder, kind)
+    exact = _fold(encoder, parts, tf.float32)
+    if kind == CPU:
+        return FastEncoder(
+            exact, "DenseNet folded", "float32", intra_op_threads=1, in_float32=exact
+        )
+    _refuse_cpu(kind)
+    return FastEncoder(
+        _fold(encoder, parts, tf.bfloat16),
+        "DenseNet folded, in bfloat16",
+        "bfloat16",
+        BF16_FEATURES,
+        1,
+        (),
+        exact,
+    )
+
+
+def _refuse_cpu(kind: str) -> None:
+    missing = cpu.missing_cpu_features(BF16_FEATURES)
+    if missing:
+        raise ExportError(
+            f"--optimize={kind}: this CPU lacks {', '.join(missing)}, so the encoder can't be "
+            f"checked: export on a CPU that has it, or with --optimize={CPU}"
+        )
+
+
+def _freeze(encoder: Encoder, kind: str) -> FastEncoder:
+    values = [variable.numpy() for variable in encoder.variables]
+
+    def frozen(images: tf.Tensor) -> tf.Tensor:
+        constants = zip(encoder.variables, map(tf.constant, values), strict=True)
+        with keras.StatelessScope(state_mapping=constants):
+            return encoder(images)
+
+    description = (
+        "no DenseNet: weights frozen to constants, the rest is left to TensorFlow's graph optimiser"
+    )
+    if kind == CPU_BF16:
+        description += "; bfloat16 is known for DenseNet alone, so the arithmetic is unchanged"
+    return FastEncoder(_one_copy(encoder, frozen), description, _numerics(encoder))
+
+
+def _fold(
+    encoder: Encoder, parts: densenet.DenseNet, dtype: tf.DType
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    grid = densenet.make_graph(parts, _pixels(encoder), dtype)
+    return _in_slices(
+        _one_copy(encoder, lambda images: encoder.to_features(grid(images))), encoder.features_shape
+    )
+
+
+def _one_copy(
+    encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor]
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function of its own, so that the file holds the weights once, however many signatures call
+    it.
+    """
+    images = tf.TensorSpec([None, *encoder.network.input_shape[1:]], tf.float32)
+    return tf.function(encode, input_signature=[images], autograph=False)
+
+
+def _pixels(encoder: Encoder) -> densenet.Affine:
+    """What preprocessing does, read off black and white; if it does more, the check of features
+    will tell.
+    """
+    black, white = (
+        np.asarray(encoder.preprocess(tf.fill([1, 1, 1, 3], level)), np.float64)[0, 0, 0]
+        for level in (0.0, 255.0)
+    )
+    return densenet.Affine((white - black) / 255.0, black)
+
+
+def _in_slices(
+    encode: Callable[[tf.Tensor], tf.Tensor], features_shape: tuple[int, int]
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Runs slices of the batch side by side, each on one core; an empty batch has none and is
+    legal.
+    """
+
+    def encode_batch(images: tf.Tensor) -> tf.Tensor:
+        rows = tf.shape(images)[0]
+        wide = rows // WIDE_ROWS * (WIDE_ROWS // WIDE)
+        count = rows - (WIDE - 1) * wide
+        features = tf.TensorArray(
+            tf.float32, count, element_shape=[None, *features_shape], infer_shape=False
+        )
+
+        # One loop for both sizes: every call of `encode` in a graph costs memory for the weights
+        # once more (measured once loaded and trimmed: 1,236 MB against 1,498 MB with a loop for
+        # each).
+        def body(number: tf.Tensor, features: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            is_wide = number < wide
+            start = tf.where(is_wide, WIDE * number, number + (WIDE - 1) * wide)
+            stop = start + tf.where(is_wide, WIDE, 1)
+            return number + 1, features.write(number, encode(images[start:stop]))
+
+        _, features = tf.while_loop(
+            lambda number, _: number < count,
+            body,
+            [0, features],
+            parallel_iterations=SLICES_AT_ONCE,
+        )
+        return features.concat()
+
+    return encode_batch
+
+
+def check_features(encoder: Encoder, fast: FastEncoder, images: tf.Tensor) -> FeatureCheck:
+    """Compares a rewritten encoder with Keras' own on images.
+
+    Args:
+        encoder: what was rewritten.
+        fast: what came of it.
+        images: float32 [B, H, W, 3] in 0..255.
+
+    Returns:
+        How far they are apart.
+
+    Raises:
+        ExportError: farther than rounding explains. In float32 that is a relative error above 1e-5;
+            in a narrower type an image with a cosine below 0.999, or all images with a centred
+            cosine below 0.99. What was folded in bfloat16 must besides pass in float32, where no
+            rounding can hide a mistake.
+    """
+    expected = _reference(encoder, fast)(images).numpy()
+    if fast.in_float32 not in (None, fast.encode):
+        _refuse(_compare(fast.in_float32, images, expected), "float32")
+    found = _compare(fast.encode, images, expected)
+    _refuse(found, fast.numerics)
+    return found
+
+
+def _reference(encoder: Encoder, fast: FastEncoder) -> Callable[[tf.Tensor], tf.Tensor]:
+    if fast.in_float32 is None or _numerics(encoder) == "float32":
+        return tf.function(encoder)
+    # A run in mixed precision has float32 weights: their folding is held to the network in float32.
+    network = keras.models.clone_model(encoder.network, clone_function=_in_float32)
+    network.set_weights(encoder.network.get_weights())
+    return tf.function(
+        lambda images: encoder.to_features(network(encoder.preprocess(images), training=False))
+    )
+
+
+def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+
+def _numerics(encoder: Encoder) -> str:
+    narrower = {layer.compute_dtype for layer in encoder.network.layers} - {"float32"}
+    return min(narrower, default="float32")
+
+
+def _compare(
+    encode: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, expected: np.ndarray
+) -> FeatureCheck:
+    found = tf.function(encode)(images).numpy().astype(np.float64).reshape([len(expected), -1])
+    expected = expected.astype(np.float64).reshape(found.shape)
+    relative_error = np.abs(found - expected).max() / max(
+        np.abs(expected).max(), np.finfo(np.float32).tiny
+    )
+    centred = [(features - features.mean(axis=0)).ravel() for features in (found, expected)]
+    return FeatureCheck(
+        float(relative_error), float(_cosine(found, expected).min()), float(_cosine(*centred))
+    )
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> Any:
+    with np.errstate(invalid="ignore"):
+        norms = np.sqrt(np.sum(first**2, axis=-1) * np.sum(second**2, axis=-1))
+        return np.sum(first * second, axis=-1) / norms
+
+
+def _refuse(found: FeatureCheck, numerics: str) -> None:
+    # Written so that what is no number fails.
+    if numerics == "float32" and not found.relative_error <= RELATIVE_ERROR:
+        wrong = f"a relative error of {found.relative_error:.2g}, allowed is {RELATIVE_ERROR:.0e}"
+    elif numerics != "float32" and not found.cosine >= LEAST_COSINE:
+        wrong = f"a cosine of {found.cosine:.5f}, needed is {LEAST_COSINE}"
+    elif numerics != "float32" and not found.centred_cosine >= LEAST_CENTRED_COSINE:
+        wrong = f"a centred cosine of {found.centred_cosine:.4f}, needed is {LEAST_CENTRED_COSINE}"
+    else:
+        return
+    raise ExportError(
+        f"the rewritten encoder's features differ from the Keras model's in {numerics}: {wrong}: "
+        f"nothing was published; export with --optimize={NONE}"
+    )

@@ -1,0 +1,50 @@
+"""All settings, as one typed tree: each default stands here once, the flags are made from it."""
+
+from imgcap.config.commands import (
+    AverageConfig,
+    CompareConfig,
+    DataServiceConfig,
+    EvaluateConfig,
+    PrepareConfig,
+    ShowConfig,
+)
+from imgcap.config.limits import MAX_MAX_PIXELS, MAX_PIXELS
+from imgcap.config.run import (
+    ATTENDING,
+    CONFIG_NAME,
+    MOVABLE,
+    NAME_A_RUN,
+    Config,
+    DecodeConfig,
+    ModelConfig,
+    TrainConfig,
+    config_from_json,
+    load_config,
+    to_json,
+)
+from imgcap.config.setting import Section, flag_fields, setting
+
+__all__ = [
+    "ATTENDING",
+    "AverageConfig",
+    "CONFIG_NAME",
+    "CompareConfig",
+    "Config",
+    "DataServiceConfig",
+    "DecodeConfig",
+    "EvaluateConfig",
+    "MAX_MAX_PIXELS",
+    "MAX_PIXELS",
+    "MOVABLE",
+    "ModelConfig",
+    "NAME_A_RUN",
+    "PrepareConfig",
+    "Section",
+    "ShowConfig",
+    "TrainConfig",
+    "config_from_json",
+    "flag_fields",
+    "load_config",
+    "setting",
+    "to_json",
+]

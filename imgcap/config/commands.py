@@ -1,0 +1,154 @@
+"""Options of single commands, which no run directory keeps."""
+
+from dataclasses import dataclass
+
+from imgcap.config.setting import Section, setting
+from imgcap.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PrepareConfig(Section):
+    """Raw data set to TFRecord shards."""
+
+    dataset: str = setting("flickr8k", "Layout of the raw data.", choices=("flickr8k",))
+    raw_dir: str = setting("", "Folder with the raw images and captions.", required=True)
+    output_dir: str = setting("", "Folder for the shards; made if absent.", required=True)
+    num_shards: int = setting(
+        16, "Files for the training split; the other splits get a quarter.", minimum=1
+    )
+    min_count: int = setting(
+        5, "Times a word must occur in the training captions to be kept.", minimum=1
+    )
+    max_length: int = setting(
+        20, "Words of a caption that are used in training; the rest is cut.", minimum=1
+    )
+    max_bad_fraction: float = setting(
+        0.01, "Share of unreadable images above which preparation stops.", minimum=0.0, maximum=1.0
+    )
+    num_processes: int = setting(0, "Processes that read and write; 0 takes one a core.", minimum=0)
+    shard_index: int = setting(
+        0, "Which part this machine prepares, from 0 (see shard_count).", minimum=0
+    )
+    shard_count: int = setting(
+        1,
+        "Machines that prepare this data set together into one output_dir; afterwards one of them "
+        "merges.",
+        minimum=1,
+    )
+    merge: bool = setting(
+        False, "Join the parts of all machines; the other flags must be those the parts had."
+    )
+    seed: int = setting(
+        0, "Seed of the split (where no split files exist) and of the order of records."
+    )
+
+    def validate_combinations(self) -> None:
+        """Checks the part of a shared preparation."""
+        if self.shard_index >= self.shard_count:
+            raise ConfigError(
+                f"--shard_index={self.shard_index} must be below --shard_count={self.shard_count}: "
+                "parts count from 0"
+            )
+        if self.merge and self.shard_index:
+            raise ConfigError(
+                f"--shard_index={self.shard_index} is one part, --merge joins all: drop one of the "
+                "two"
+            )
+
+
+@dataclass(frozen=True)
+class DataServiceConfig(Section):
+    """A machine that decodes training images for others."""
+
+    port: int = setting(
+        5050, "Port of the service; trainers name it in --data_service.", minimum=1, maximum=65535
+    )
+    worker_port: int = setting(
+        5051,
+        "Port from which trainers then fetch the batches; 0 takes a free one.",
+        minimum=0,
+        maximum=65535,
+    )
+    host: str = setting("", "Name by which trainers reach this machine; empty takes the host name.")
+
+
+@dataclass(frozen=True)
+class ShowConfig(Section):
+    """What one call of imgcap-train shows beside its bar and metrics.jsonl; no part of the run."""
+
+    tensorboard: bool = setting(
+        False, "Write curves, and sample captions with their images, to workdir/tensorboard."
+    )
+    profile_steps: str = setting(
+        "", "First and last step, such as 10,15, that TensorFlow profiles to workdir/profile."
+    )
+    dry_run: bool = setting(
+        False, "Print the plan, with times and memory of a few steps, and write nothing."
+    )
+
+    def validate_combinations(self) -> None:
+        """Checks that `profile_steps` is a span."""
+        self.profiled_span()
+
+    def profiled_span(self) -> tuple[int, int] | None:
+        """Numbers of the first and the last step to profile; None for none.
+
+        Raises:
+            ConfigError: `profile_steps` is no such pair.
+        """
+        if not self.profile_steps:
+            return None
+        first, _, last = self.profile_steps.partition(",")
+        if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+            raise ConfigError(
+                f"--profile_steps={self.profile_steps} is no first and last step: give it like "
+                "10,15"
+            )
+        return int(first), int(last)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Section):
+    """A run against a split."""
+
+    workdir: str = setting("", "Run directory that imgcap-train wrote.", required=True)
+    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
+    split: str = setting(
+        "test",
+        "Split to caption and score; 'dev+test' takes both as one.",
+        choices=("train", "dev", "test", "dev+test"),
+    )
+    sweep: bool = setting(
+        False,
+        "Score a grid of decode options on the dev split; later commands then take the best for "
+        "this run.",
+    )
+
+
+@dataclass(frozen=True)
+class CompareConfig(Section):
+    """Runs beside one another."""
+
+    split: str = setting(
+        "test",
+        "Split that imgcap-evaluate has scored for each run.",
+        choices=("train", "dev", "test", "dev+test"),
+    )
+    seed: int = setting(0, "Seed of the bootstrap.", minimum=0)
+    table: str = setting(
+        "",
+        "Markdown file whose table of scores gets a row a recipe (seeds together, as mean and "
+        "standard deviation).",
+    )
+
+
+@dataclass(frozen=True)
+class AverageConfig(Section):
+    """Several captioners as one."""
+
+    workdir: str = setting("", "Run directory to write; it must not exist.", required=True)
+    checkpoints: str = setting(
+        "best",
+        "Of each run its best checkpoint, or all that it has kept (see keep_checkpoints).",
+        choices=("best", "kept"),
+    )

@@ -1,0 +1,466 @@
+"""The settings of a run, which `config.json` keeps: model, training, decoding."""
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgcap.config.setting import Section, setting
+from imgcap.errors import ConfigError, RunError
+
+CONFIG_NAME = "config.json"
+"""The settings' file in a run directory."""
+
+# Settings that say where and how a run is computed, not what it computes: they may change when it
+# is resumed.
+MOVABLE = {
+    "data_dir",
+    "workdir",
+    "cache_dir",
+    "strategy",
+    "num_logical_cpus",
+    "log_every",
+    "keep_checkpoints",
+    "checkpoint_every",
+    "patience",
+    "accumulate_steps",
+    "recompute",
+    "skip_bad_records",
+    "data_service",
+}
+
+NAME_A_RUN = "give --workdir a directory that imgcap-train wrote"
+"""The remedy where a run directory is none."""
+
+ATTENDING = ("attention", "adaptive")
+"""The decoders that look at the grid."""
+
+
+@dataclass(frozen=True)
+class ModelConfig(Section):
+    """The captioner: an encoder of images and an LSTM decoder."""
+
+    encoder: str = setting(
+        "densenet201",
+        "A keras.applications model in lower case, or a .keras file (RGB 0-255 to a grid).",
+        required=True,
+    )
+    encoder_weights: str = setting(
+        "imagenet",
+        "'imagenet', 'none' (random) or a weights file that Keras saved; a .keras file brings its "
+        "own.",
+    )
+    image_size: int = setting(
+        224, "Height and width, in pixels, that the encoder sees.", minimum=32
+    )
+    decoder: str = setting(
+        "pre_inject",
+        "How the image enters the LSTM: before the words, beside each or at all places at once "
+        "(Tanti et al. 2018), by soft attention (Xu et al. 2015) or adaptive attention (Lu et al. "
+        "2017).",
+        choices=("pre_inject", "par_inject", "inject_and_merge", *ATTENDING),
+    )
+    embedding_dim: int = setting(512, "Width of the word embedding.", minimum=1)
+    units: int = setting(512, "Width of the LSTM.", minimum=1)
+    attention_units: int = setting(512, "Width of the attention's keys and queries.", minimum=1)
+    context_gate: bool = setting(
+        True, "Gate beta on what soft attention sees (Xu et al. 2015, section 4.2.1)."
+    )
+    dropout: float = setting(
+        0.5,
+        "Dropout on features, word embeddings and what the logits are made of.",
+        minimum=0.0,
+        maximum=0.95,
+    )
+    variational_dropout: bool = setting(
+        False,
+        "One dropout mask for all words of a caption (Gal & Ghahramani 2016) instead of one a "
+        "word.",
+    )
+    recurrent_dropout: float = setting(
+        0.0,
+        "Dropout between the LSTM's steps, one mask a caption (Gal & Ghahramani 2016).",
+        minimum=0.0,
+        maximum=0.95,
+    )
+    tie_weights: bool = setting(
+        False, "Make the logits with the word embedding itself (Press & Wolf 2017)."
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig(Section):
+    """Training: data, optimisation, numerics, and what is kept."""
+
+    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
+    workdir: str = setting("", "Run directory; a run found there is resumed.", required=True)
+    batch_size: int = setting(
+        128, "Captions in a global batch, split over the replicas.", minimum=1
+    )
+    epochs: int = setting(12, "Passes over the training captions.", minimum=1)
+    max_steps: int = setting(0, "Stop after this many steps; 0 is no limit.", minimum=0)
+    learning_rate: float = setting(1e-3, "Peak learning rate of Adam.", minimum=0.0)
+    schedule: str = setting(
+        "cosine",
+        "Learning rate after the warm-up: constant, down to 0 along a cosine, or a tenth at each "
+        "of two steps.",
+        choices=("constant", "cosine", "step"),
+    )
+    warmup_steps: int = setting(0, "Steps of linear warm-up.", minimum=0)
+    weight_decay: float = setting(
+        0.0, "Decoupled weight decay (AdamW) of the decoder's kernels.", minimum=0.0
+    )
+    ema_momentum: float = setting(
+        0.0,
+        "Momentum of a moving average of the weights, which then captions in their place; 0 is "
+        "off.",
+        minimum=0.0,
+        maximum=0.99999,
+    )
+    clip_norm: float = setting(
+        5.0, "Greatest global norm of the gradient; 0 is no clipping.", minimum=0.0
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Probability taken from the true word and shared by all words.",
+        minimum=0.0,
+        maximum=0.9,
+    )
+    word_dropout: float = setting(
+        0.0,
+        "Probability that a word read in training is replaced by <unk> (Bowman et al. 2016).",
+        minimum=0.0,
+        maximum=0.9,
+    )
+    scheduled_sampling: float = setting(
+        0.0,
+        "Probability, reached linearly at the end, that a word read in training is the model's own "
+        "(Bengio et al. 2015).",
+        minimum=0.0,
+        maximum=0.9,
+    )
+    attention_regulariser: float = setting(
+        0.0,
+        "Weight of the doubly stochastic regulariser of attention (Xu et al. 2015, section 4.2.1).",
+        minimum=0.0,
+    )
+    objective: str = setting(
+        "cross_entropy",
+        "What training lowers: the cross-entropy of true captions, or by self-critical training "
+        "(scst, Rennie et al. 2017; from a run given by finetune_from) the negative CIDEr of "
+        "sampled ones.",
+        choices=("cross_entropy", "scst"),
+    )
+    scst_samples: int = setting(
+        5, "Captions drawn for an image in self-critical training.", minimum=2
+    )
+    scst_temperature: float = setting(
+        0.5,
+        "Divisor of the logits in self-critical training; below 1 it improves the likely captions, "
+        "which a search finds, instead of the unlikely ones.",
+        minimum=0.05,
+        maximum=2.0,
+    )
+    scst_baseline: str = setting(
+        "mean",
+        "What a sampled caption must beat: the mean of the image's other samples, or the greedy "
+        "caption.",
+        choices=("mean", "greedy"),
+    )
+    finetune_from: str = setting(
+        "", "Run directory whose best weights to start from; its model settings are taken too."
+    )
+    finetune_blocks: int = setting(
+        0,
+        "Blocks of the encoder, counted from its end, that train; -1 is the whole encoder.",
+        minimum=-1,
+    )
+    batch_norm: str = setting(
+        "frozen",
+        "Statistics of the encoder's BatchNorm; 'update' is for training from scratch.",
+        choices=("frozen", "update"),
+    )
+    encoder_learning_rate: float = setting(
+        0.0, "Peak learning rate of the encoder's weights; 0 takes learning_rate.", minimum=0.0
+    )
+    accumulate_steps: int = setting(
+        1,
+        "Micro-batches that a batch is cut into; their gradients are summed, so that less memory "
+        "does.",
+        minimum=1,
+    )
+    recompute: bool = setting(
+        False,
+        "Compute the encoder's activations again in the backward pass instead of keeping them.",
+    )
+    cache_features: bool = setting(
+        False, "Run the frozen encoder once and train on its stored features."
+    )
+    cached_views: int = setting(
+        1,
+        "Stored features of a training image, of which each epoch draws one: 2 adds its mirror "
+        "image, each one more a random crop (see random_crop).",
+        minimum=1,
+        maximum=16,
+    )
+    cache_dir: str = setting("", "Folder of the stored features; empty takes data_dir/features.")
+    skip_bad_records: bool = setting(
+        False,
+        "Go on without training records that can't be read any more, and count them; else training "
+        "stops.",
+    )
+    data_service: str = setting(
+        "",
+        "Services that decode the training images, started by imgcap-data-service: "
+        "grpc://HOST:PORT[,grpc://…].",
+    )
+    augment: bool = setting(
+        True,
+        "Random horizontal flip of the training images; with cached features, see cached_views.",
+    )
+    random_crop: float = setting(
+        1.0,
+        "Least share of a training image's area that a random crop keeps, scaled back to the "
+        "whole; 1 crops nothing.",
+        minimum=0.1,
+        maximum=1.0,
+    )
+    strategy: str = setting(
+        "default",
+        "tf.distribute strategy.",
+        choices=("default", "one_device", "mirrored", "multi_worker", "auto"),
+    )
+    num_logical_cpus: int = setting(
+        0, "Split the CPU into this many devices, to try a strategy; 0 leaves it.", minimum=0
+    )
+    precision: str = setting(
+        "float32", "Keras precision policy.", choices=("float32", "mixed_float16", "mixed_bfloat16")
+    )
+    jit: bool = setting(False, "Compile the forward and backward pass with XLA.")
+    deterministic: bool = setting(
+        False, "Same order and same arithmetic at every run, at some cost in speed."
+    )
+    patience: int = setting(
+        4, "Epochs without a better dev CIDEr before training stops; 0 never stops.", minimum=0
+    )
+    log_every: int = setting(20, "Steps between lines of metrics.jsonl.", minimum=1)
+    checkpoint_every: int = setting(
+        0,
+        "Steps between checkpoints within an epoch; 0 writes one at the end of each epoch alone.",
+        minimum=0,
+    )
+    keep_checkpoints: int = setting(2, "Checkpoints kept beside the best one.", minimum=1)
+    seed: int = setting(0, "Seed of the weights, the order and dropout.")
+
+    def validate_combinations(self) -> None:
+        """Checks what goes with what."""
+        self._check_stored_features()
+        self._check_objective()
+        self._check_encoder_training()
+        self._check_data_service()
+
+    def _check_stored_features(self) -> None:
+        """Stored features are of a frozen encoder, and their views are made once."""
+        if self.cache_features and self.finetune_blocks:
+            raise ConfigError(
+                f"--finetune_blocks={self.finetune_blocks} trains the encoder, so its features "
+                "can't be stored: drop --cache_features"
+            )
+        if self.cached_views > 1 and not self.cache_features:
+            raise ConfigError(
+                f"--cached_views={self.cached_views} is about stored features: give "
+                "--cache_features too, or have images mirrored (--augment) and cropped "
+                "(--random_crop) as they are read"
+            )
+        if self.cached_views > 2 and self.random_crop == 1:
+            raise ConfigError(
+                f"--cached_views={self.cached_views} stores random crops: give --random_crop too, "
+                "such as 0.5"
+            )
+        if self.random_crop < 1 and self.cache_features and self.cached_views <= 2:
+            raise ConfigError(
+                f"--random_crop={self.random_crop} of stored features needs views for the crops: "
+                "give --cached_views above 2, or drop --cache_features"
+            )
+
+    def _check_objective(self) -> None:
+        """Self-critical training starts from a captioner; a batch holds its micro-batches."""
+        if self.objective == "scst" and not self.finetune_from:
+            raise ConfigError(
+                "--objective=scst only improves a captioner: give its run as --finetune_from"
+            )
+        if self.objective == "scst" and self.jit:
+            raise ConfigError(
+                "--jit can't compile the tables of --objective=scst: drop one of them"
+            )
+        if self.accumulate_steps > self.batch_size:
+            raise ConfigError(
+                f"--accumulate_steps={self.accumulate_steps} cuts --batch_size={self.batch_size} "
+                "into less than one caption each: choose fewer"
+            )
+
+    def _check_encoder_training(self) -> None:
+        """What is about the training of the encoder needs an encoder that trains."""
+        if self.recompute and not self.finetune_blocks:
+            raise ConfigError(
+                "--recompute saves memory where the encoder trains: give --finetune_blocks too, or "
+                "drop it"
+            )
+        for name, value, limit in (
+            ("recompute", self.recompute, 0),
+            ("accumulate_steps", self.accumulate_steps, 1),
+        ):
+            if self.batch_norm == "update" and value > limit:
+                raise ConfigError(
+                    f"--{name} would change what --batch_norm=update learns, statistics of the "
+                    "whole batch: drop one of them"
+                )
+        if self.batch_norm == "update" and not self.finetune_blocks:
+            raise ConfigError(
+                "--batch_norm=update changes a frozen encoder: give --finetune_blocks too"
+            )
+
+    def _check_data_service(self) -> None:
+        """A data service decodes images, and its addresses are complete."""
+        if not self.data_service:
+            return
+        for address in self.data_service.split(","):
+            if not re.fullmatch(r"grpc://[^:/\s]+:\d+", address):
+                raise ConfigError(
+                    f"--data_service={self.data_service}: {address!r} is not of the form "
+                    "grpc://HOST:PORT"
+                )
+        if self.cache_features:
+            raise ConfigError(
+                f"--data_service={self.data_service} decodes images, stored features need none: "
+                "drop it or --cache_features"
+            )
+        if self.skip_bad_records:
+            raise ConfigError(
+                f"--skip_bad_records can't count what --data_service={self.data_service} reads: "
+                "drop one of the two"
+            )
+
+
+@dataclass(frozen=True)
+class DecodeConfig(Section):
+    """What is searched for, and how widely: greedy, beam or sampling search.
+
+    Raises:
+        ConfigError: a value out of its range, or a combination without meaning.
+    """
+
+    beam_width: int = setting(
+        3, "Captions kept open while searching, and returned; 1 is greedy.", minimum=1
+    )
+    length_normalisation: str = setting(
+        "wu",
+        "Divisor of a score: ((5 + length) / 6) ** length_penalty (Wu et al. 2016), the length, or "
+        "1.",
+        choices=("wu", "mean", "none"),
+    )
+    length_penalty: float = setting(
+        0.7, "Exponent alpha of 'wu'; more favours longer captions.", minimum=0.0
+    )
+    min_length: int = setting(0, "Fewest words of a caption.", minimum=0)
+    max_length: int = setting(20, "Most words of a caption.", minimum=1)
+    block_ngrams: int = setting(
+        0, "Words of an n-gram that no caption holds twice; 0 allows all.", minimum=0
+    )
+    num_samples: int = setting(1, "Captions drawn for an image by sampling.", minimum=1, flag=False)
+    temperature: float = setting(
+        1.0, "Divisor of the logits in sampling.", minimum=0.001, flag=False
+    )
+    top_p: float = setting(
+        1.0,
+        "Probability held by the words that sampling draws from.",
+        minimum=0.001,
+        maximum=1.0,
+        flag=False,
+    )
+    seed: int = setting(0, "Seed of sampling.", minimum=0, maximum=2**31 - 1, flag=False)
+    suppress: tuple[int, ...] = setting((0, 1, 3), "Tokens that are never produced.", flag=False)
+    start_token: int = setting(1, "Token fed to the first step.", minimum=0, flag=False)
+    end_token: int = setting(2, "Token that ends a caption.", minimum=0, flag=False)
+    pad_token: int = setting(0, "Token behind the end.", minimum=0, flag=False)
+
+    def __post_init__(self) -> None:
+        self.validate()
+        if self.min_length > self.max_length:
+            raise ConfigError(
+                f"--min_length={self.min_length} is above --max_length={self.max_length}: no "
+                "caption fits"
+            )
+        if self.end_token in (*self.suppress, self.pad_token):
+            raise ConfigError(
+                f"--end_token={self.end_token} is also padding or suppressed: no caption ends"
+            )
+        if min(self.suppress, default=0) < 0:
+            raise ConfigError(f"--suppress={self.suppress} holds a negative token")
+
+    @property
+    def num_tokens(self) -> int:
+        """T, the most tokens of a caption: its words and the end."""
+        return self.max_length + 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is made of; kept as config.json in its directory."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
+
+    def __post_init__(self) -> None:
+        if self.train.attention_regulariser and self.model.decoder not in ATTENDING:
+            raise ConfigError(
+                f"--attention_regulariser={self.train.attention_regulariser} needs a decoder that "
+                f"attends ({', '.join(ATTENDING)}), not --decoder={self.model.decoder}"
+            )
+
+
+def to_json(config: Any) -> str:
+    """The config as indented JSON, keys in the order of the fields."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def config_from_json(text: str, path: Path) -> Config:
+    """Reads what `to_json` wrote.
+
+    Args:
+        text: JSON of a `Config`.
+        path: the file it came from, for the error line.
+
+    Raises:
+        ConfigError: the text is no JSON, or has a setting this version does not know.
+    """
+    try:
+        tree = json.loads(text)
+        decode = {**tree["decode"], "suppress": tuple(tree["decode"]["suppress"])}
+        return Config(
+            ModelConfig(**tree["model"]), TrainConfig(**tree["train"]), DecodeConfig(**decode)
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{path} is not a config of this version of imgcap ({error}): train into a new workdir"
+        ) from None
+
+
+def load_config(workdir: Path, remedy: str = NAME_A_RUN) -> Config:
+    """Reads the settings of a run.
+
+    Args:
+        workdir: the run directory.
+        remedy: what the user should do if it is none.
+
+    Raises:
+        RunError: `workdir` is no run directory.
+        ConfigError: it is one of another version of imgcap.
+    """
+    path = workdir / CONFIG_NAME
+    if not path.is_file():
+        raise RunError(f"{path} is missing: {remedy}")
+    return config_from_json(path.read_text(encoding="utf-8"), path)

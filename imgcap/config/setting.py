@@ -1,0 +1,71 @@
+"""One setting of a command (default, help text, legal values), and sections of settings."""
+
+import dataclasses
+from typing import Any
+
+from imgcap.errors import ConfigError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    required: bool = False,
+    flag: bool = True,
+) -> Any:
+    """One field of a section: its default, what it means, and which values are legal.
+
+    Args:
+        default: value when no flag is given; its type is the flag's type (str, int, float or bool).
+        help: one sentence for `--help`, with the unit.
+        choices: the legal values of a string, if they are a fixed list.
+        minimum: the least legal number.
+        maximum: the greatest legal number.
+        required: whether an empty string is refused.
+        flag: whether a flag is made from it; the others are set by programs alone.
+
+    Returns:
+        A dataclass field.
+    """
+    limits = {"choices": choices, "minimum": minimum, "maximum": maximum, "required": required}
+    return dataclasses.field(default=default, metadata={"help": help, "flag": flag, **limits})
+
+
+def flag_fields(section: type) -> list[dataclasses.Field]:
+    """The fields of a section that are flags."""
+    return [field for field in dataclasses.fields(section) if field.metadata["flag"]]
+
+
+def _validate_value(name: str, value: Any, limits: Any) -> None:
+    if limits["required"] and not value:
+        raise ConfigError(f"--{name} is missing: {limits['help']}")
+    if limits["choices"] and value not in limits["choices"]:
+        raise ConfigError(f"--{name}={value} is not one of {', '.join(limits['choices'])}")
+    if limits["minimum"] is not None and not value >= limits["minimum"]:
+        raise ConfigError(f"--{name}={value} is below the least value, {limits['minimum']}")
+    if limits["maximum"] is not None and not value <= limits["maximum"]:
+        raise ConfigError(f"--{name}={value} is above the greatest value, {limits['maximum']}")
+
+
+class Section:
+    """Settings that belong together; a subclass is a frozen dataclass of `setting` fields."""
+
+    def validate(self) -> None:
+        """Checks every value against its declared range, and then the combinations.
+
+        Raises:
+            ConfigError: names the flag, its value and the legal values.
+        """
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            _validate_value(field.name, getattr(self, field.name), field.metadata)
+        self.validate_combinations()
+
+    def validate_combinations(self) -> None:
+        """Checks what no single value shows; a section that has such rules overrides it.
+
+        Raises:
+            ConfigError: names the flags, their values and the remedy.
+        """

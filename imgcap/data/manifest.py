@@ -1,0 +1,99 @@
+"""`manifest.json`: what a folder of shards holds, from what it was made, and what was left out."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgcap import files
+from imgcap.errors import DataError
+
+NAME = "manifest.json"
+VOCABULARY_NAME = "vocab.txt"
+REMEDY = "run imgcap-prepare"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `manifest.json`.
+
+    Attributes:
+        imgcap_version: that wrote it.
+        dataset: the reader's name.
+        fingerprint: of all that decides the shards: images, captions, splits, vocabulary, options.
+        vocabulary_fingerprint: of `vocab.txt`.
+        vocabulary_size: words, special tokens included.
+        min_count: least count of a word in the training captions.
+        max_length: words of a caption that are used.
+        seed: of the order of the records, and of the split if drawn.
+        split_source: 'official' or 'seeded'.
+        images: images a split.
+        captions: captions a split.
+        shards: shard files a split.
+        token_counts: tokens of a training caption, special tokens included and cut to `max_length`,
+            to how many captions have so many.
+        text: caption statistics (see `imgcap.data.prepare.preparation`).
+        unreadable: image name to the reason it was left out.
+        absent: names listed but not in the image folder.
+        unlisted: names in no split list, not used.
+        uncaptioned: names listed without a caption, not used.
+    """
+
+    imgcap_version: str
+    dataset: str
+    fingerprint: str
+    vocabulary_fingerprint: str
+    vocabulary_size: int
+    min_count: int
+    max_length: int
+    seed: int
+    split_source: str
+    images: dict[str, int]
+    captions: dict[str, int]
+    shards: dict[str, list[str]]
+    token_counts: dict[str, int]
+    text: dict[str, float]
+    unreadable: dict[str, str]
+    absent: list[str]
+    unlisted: list[str]
+    uncaptioned: list[str]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest; the last file of a preparation, so a folder that has one is complete."""
+    files.write_json(folder / NAME, dataclasses.asdict(manifest))
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Reads the manifest and checks that its shards are there.
+
+    Args:
+        folder: what `imgcap-prepare` wrote.
+
+    Raises:
+        DataError: the manifest is missing, broken or of another version, or a shard is missing.
+    """
+    tree = files.read_json(folder / NAME, DataError, f"{REMEDY} --output_dir={folder}")
+    try:
+        manifest = Manifest(**tree)
+    except TypeError as error:
+        raise DataError(
+            f"{folder / NAME} is of another version of imgcap ({error}): {REMEDY} again"
+        ) from None
+    for name in (name for names in manifest.shards.values() for name in names):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder / name} is missing: {REMEDY} into a new --output_dir")
+    return manifest
+
+
+def shard_paths(folder: Path, manifest: Manifest, split: str) -> list[Path]:
+    """The shards of one split, in order.
+
+    Raises:
+        DataError: the split has no image.
+    """
+    if not manifest.images.get(split):
+        available = ", ".join(name for name, count in manifest.images.items() if count)
+        raise DataError(
+            f"{folder / NAME} has no images in split {split!r}: choose one of {available}"
+        )
+    return [folder / name for name in manifest.shards[split]]

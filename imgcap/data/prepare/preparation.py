@@ -1,0 +1,408 @@
+"""Raw data set → TFRecord shards, vocabulary and manifest; in parallel, and safe to interrupt.
+
+Each finished shard leaves a small part file under `.parts/`; the manifest is written last. A second
+run of the same preparation keeps the finished shards and makes the rest. So several machines can
+share the work: each makes its own shards, and when all are there one of them writes the manifest.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+from collections import Counter
+from collections.abc import Collection
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import imgcap
+from imgcap.config import PrepareConfig
+from imgcap.data import manifest
+from imgcap.data.manifest import Manifest
+from imgcap.data.prepare.tasks import ShardResult, ShardTask, run_task
+from imgcap.data.raw import flickr8k
+from imgcap.data.raw.example import SPLITS, RawDataset
+from imgcap.data.vocabulary import UNK, Vocabulary, normalise
+from imgcap.errors import DataError
+from imgcap.progress import Progress
+
+PARTS = ".parts"
+# Held-out splits are a tenth of the training split: a quarter of its shards keeps their files
+# readable in parallel.
+HELD_OUT_SHARDS = 4
+SHOWN_NAMES = 5
+
+
+class Plan(NamedTuple):
+    """All that is known before an image is opened.
+
+    Attributes:
+        raw: the raw data set.
+        vocabulary: of its training captions.
+        fingerprint: of all that decides the shards.
+        tasks: one a shard.
+        finished: the manifest, where an earlier run wrote it.
+    """
+
+    raw: RawDataset
+    vocabulary: Vocabulary
+    fingerprint: str
+    tasks: list[ShardTask]
+    finished: Manifest | None
+
+
+def prepare(config: PrepareConfig) -> Manifest:
+    """Makes `output_dir` a data set that training can read, or joins what several machines have
+    made there.
+
+    Args:
+        config: validated settings.
+
+    Returns:
+        What was written as `manifest.json`.
+
+    Raises:
+        DataError: the raw data is missing or broken, too many images are unreadable, `output_dir`
+            holds another data set, or a part to be joined is missing or of another preparation.
+    """
+    plan, folder = _make_plan(config), Path(config.output_dir)
+    if plan.finished:
+        return plan.finished
+    results = _read_parts(config, plan.tasks) if config.merge else _run_tasks(plan.tasks, config)
+    _refuse_too_many_unreadable(results, plan.raw, config.max_bad_fraction)
+    plan.vocabulary.save(folder / manifest.VOCABULARY_NAME)
+    written = _make_manifest(config, plan, results)
+    manifest.write_manifest(folder, written)
+    _remove_parts(folder)
+    return written
+
+
+def prepare_part(config: PrepareConfig) -> str:
+    """Makes the shards that fall to this machine, of the several that prepare one data set.
+
+    Args:
+        config: validated settings; the same on all machines but for `shard_index`.
+
+    Returns:
+        A line that says what was made and what comes next.
+
+    Raises:
+        DataError: the raw data is missing or broken, or `output_dir` holds another data set.
+    """
+    plan = _make_plan(config)
+    if plan.finished:
+        return f"{config.output_dir} is joined already"
+    results = _run_tasks(plan.tasks[config.shard_index :: config.shard_count], config)
+    images = sum(result.images for result in results.values())
+    return (
+        f"part {config.shard_index} of {config.shard_count}: {images} images in {len(results)} "
+        "shards; when all parts are made: imgcap-prepare --merge with the same flags but "
+        "--shard_index"
+    )
+
+
+def _make_plan(config: PrepareConfig) -> Plan:
+    raw = flickr8k.read(Path(config.raw_dir), config.seed)
+    vocabulary = _build_vocabulary(raw, config.min_count)
+    fingerprint = _fingerprint(config, raw, vocabulary)
+    finished = _finished_before(Path(config.output_dir), fingerprint)
+    return Plan(
+        raw, vocabulary, fingerprint, _make_tasks(config, raw, vocabulary, fingerprint), finished
+    )
+
+
+def describe(prepared: Manifest) -> str:
+    """A few lines that say what was prepared and what was left out."""
+    lines = [
+        f"{split}: {prepared.images[split]} images, {prepared.captions[split]} captions, "
+        f"{len(prepared.shards[split])} shards"
+        for split in SPLITS
+    ]
+    lines.append(
+        f"vocabulary: {prepared.vocabulary_size} words (count >= {prepared.min_count}), "
+        f"fingerprint {prepared.vocabulary_fingerprint}; split: {prepared.split_source}"
+    )
+    left_out = {
+        "unreadable": sorted(prepared.unreadable),
+        "listed but not in the image folder": prepared.absent,
+        "in no split list": prepared.unlisted,
+        "without a caption": prepared.uncaptioned,
+    }
+    lines += [f"left out, {reason}: {_some(names)}" for reason, names in left_out.items() if names]
+    return "\n".join(lines)
+
+
+def _some(names: list[str]) -> str:
+    return f"{len(names)} ({_names(names)})"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
+
+
+def _build_vocabulary(raw: RawDataset, min_count: int) -> Vocabulary:
+    captions = [
+        normalise(text)
+        for example in raw.examples
+        if example.split == "train"
+        for text in example.captions
+    ]
+    if not captions:
+        raise DataError(
+            "the training split has no image with captions: check the split files against the "
+            "image folder"
+        )
+    return Vocabulary.build(captions, min_count)
+
+
+def _fingerprint(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary) -> str:
+    """A hash of all that decides the shards; of the images their names and sizes, since reading all
+    would cost as much as preparing.
+    """
+    settings = [
+        config.num_shards,
+        config.max_length,
+        config.seed,
+        vocabulary.fingerprint,
+        imgcap.__version__,
+    ]
+    return _hash([settings, _identities(raw)])
+
+
+def _identities(raw: RawDataset) -> list[list[str | int]]:
+    return [
+        [example.image_id, example.path.stat().st_size, example.split, *example.captions]
+        for example in raw.examples
+    ]
+
+
+def _hash(tree: object) -> str:
+    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
+
+
+def _finished_before(folder: Path, plan: str) -> Manifest | None:
+    if not (folder / manifest.NAME).exists():
+        return None
+    existing = manifest.load_manifest(folder)
+    if existing.fingerprint != plan:
+        raise DataError(
+            f"{folder / manifest.NAME} describes another preparation (fingerprint "
+            f"{existing.fingerprint}, now {plan}): give a new --output_dir or remove that folder"
+        )
+    return existing
+
+
+def _make_tasks(
+    config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary, plan: str
+) -> list[ShardTask]:
+    folder, tasks = Path(config.output_dir), []
+    settings = {
+        "--num_shards": str(config.num_shards),
+        "--max_length": str(config.max_length),
+        "--seed": str(config.seed),
+        "imgcap": imgcap.__version__,
+        "vocabulary": vocabulary.fingerprint,
+        "images and captions": _hash(_identities(raw)),
+    }
+    for split in SPLITS:
+        examples = [example for example in raw.examples if example.split == split]
+        # Shuffled once here, so that neighbours in a shard (taken from one album, say) do not meet
+        # in every batch.
+        random.Random(config.seed).shuffle(examples)
+        wanted = config.num_shards if split == "train" else -(-config.num_shards // HELD_OUT_SHARDS)
+        count = max(1, min(wanted, len(examples)))
+        for index in range(count):
+            path = folder / f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+            part = folder / PARTS / f"{path.name}.json"
+            tasks.append(
+                ShardTask(
+                    path,
+                    part,
+                    plan,
+                    settings,
+                    examples[index::count],
+                    vocabulary,
+                    config.max_length,
+                )
+            )
+    return tasks
+
+
+def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, ShardResult]:
+    (Path(config.output_dir) / PARTS).mkdir(parents=True, exist_ok=True)
+    processes = config.num_processes or os.cpu_count() or 1
+    results = {task.path: result for task in tasks if (result := _read_part(task))}
+    todo = [task for task in tasks if task.path not in results]
+    with Progress("prepare", sum(len(task.examples) for task in tasks), "images") as progress:
+        progress.skip(sum(len(task.examples) for task in tasks if task.path in results))
+        if not todo:
+            return results
+        # A fork server that has imported TensorFlow once: each worker starts in milliseconds, and
+        # no thread of this process is forked in the middle of its work.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["imgcap.data.prepare.shard_writer"])
+        with ProcessPoolExecutor(min(processes, len(todo)), context) as pool:
+            running = {pool.submit(run_task, task): task for task in todo}
+            try:
+                for future in as_completed(running):
+                    results[running[future].path] = future.result()
+                    progress.advance(len(running[future].examples))
+            except OSError as error:
+                raise DataError(
+                    f"{config.output_dir} can't be written ({error.strerror}): free the disk or "
+                    "mend the folder, then run the same command again"
+                ) from None
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    return results
+
+
+def _read_part(task: ShardTask) -> ShardResult | None:
+    result = _load_result(task.part) if task.path.is_file() else None
+    return result if result and result.plan == task.plan else None
+
+
+def _load_result(part: Path) -> ShardResult | None:
+    try:
+        return ShardResult(**json.loads(part.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _read_parts(config: PrepareConfig, tasks: list[ShardTask]) -> dict[Path, ShardResult]:
+    """What the machines have made; refuses what is missing or does not belong together."""
+    for part in sorted((Path(config.output_dir) / PARTS).glob("*.json")):
+        found = _load_result(part)
+        if found and found.plan != tasks[0].plan:
+            _refuse_other_settings(part, found.settings, tasks[0].settings)
+    results = {task.path: result for task in tasks if (result := _read_part(task))}
+    missing = [(number, task) for number, task in enumerate(tasks) if task.path not in results]
+    if missing:
+        lacking = sorted({number % config.shard_count for number, _ in missing})
+        remedy = (
+            f"run --shard_index={', '.join(map(str, lacking))} of "
+            f"--shard_count={config.shard_count} to its end"
+            if config.shard_count > 1
+            else "give --shard_count to learn whose they are, or drop --merge to make them here"
+        )
+        raise DataError(
+            f"{config.output_dir} lacks {len(missing)} of {len(tasks)} shards "
+            f"({_names([task.path.name for _, task in missing])}): {remedy}"
+        )
+    return results
+
+
+def _refuse_other_settings(part: Path, found: dict[str, str], here: dict[str, str]) -> None:
+    differing = [
+        f"{name} {found.get(name)} (here {here[name]})"
+        for name in here
+        if found.get(name) != here[name]
+    ]
+    raise DataError(
+        f"{part.name.removesuffix('.json')} was made with {', '.join(differing)}: prepare all "
+        "parts with the same flags from the same raw data, into an empty --output_dir"
+    )
+
+
+def _refuse_too_many_unreadable(
+    results: dict[Path, ShardResult], raw: RawDataset, limit: float
+) -> None:
+    unreadable = {
+        name: why for result in results.values() for name, why in result.unreadable.items()
+    }
+    if len(unreadable) > limit * len(raw.examples):
+        listed = "; ".join(f"{name}: {why}" for name, why in sorted(unreadable.items())[:20])
+        more = "" if len(unreadable) <= 20 else f"; and {len(unreadable) - 20} more"
+        raise DataError(
+            f"{len(unreadable)} of {len(raw.examples)} images are unreadable, more than "
+            f"--max_bad_fraction={limit}: mend them or raise the limit ({listed}{more})"
+        )
+
+
+def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardResult]) -> Manifest:
+    raw, vocabulary = plan.raw, plan.vocabulary
+    by_split = {
+        split: [task.path for task in plan.tasks if task.path.name.startswith(f"{split}-")]
+        for split in SPLITS
+    }
+    unreadable = {
+        name: why for result in results.values() for name, why in result.unreadable.items()
+    }
+    return Manifest(
+        imgcap_version=imgcap.__version__,
+        dataset=config.dataset,
+        fingerprint=plan.fingerprint,
+        vocabulary_fingerprint=vocabulary.fingerprint,
+        vocabulary_size=len(vocabulary),
+        min_count=config.min_count,
+        max_length=config.max_length,
+        seed=config.seed,
+        split_source=raw.split_source,
+        images={
+            split: sum(results[path].images for path in paths) for split, paths in by_split.items()
+        },
+        captions={
+            split: sum(results[path].captions for path in paths)
+            for split, paths in by_split.items()
+        },
+        shards={split: [path.name for path in paths] for split, paths in by_split.items()},
+        token_counts=_count_tokens(raw, vocabulary, config.max_length, unreadable.keys()),
+        text=_text_statistics(raw, vocabulary),
+        unreadable=dict(sorted(unreadable.items())),
+        absent=raw.absent,
+        unlisted=raw.unlisted,
+        uncaptioned=raw.uncaptioned,
+    )
+
+
+def _count_tokens(
+    raw: RawDataset, vocabulary: Vocabulary, max_length: int, left_out: Collection[str]
+) -> dict[str, int]:
+    """How many training captions have so many tokens: tells training its steps without reading a
+    shard.
+    """
+    usable = [
+        example
+        for example in raw.examples
+        if example.split == "train" and example.image_id not in left_out
+    ]
+    captions = (normalise(text) for example in usable for text in example.captions)
+    counts = Counter(len(vocabulary.encode(words, max_length)) for words in captions)
+    return {str(length): counts[length] for length in sorted(counts)}
+
+
+def _text_statistics(raw: RawDataset, vocabulary: Vocabulary) -> dict[str, float]:
+    """Lengths of the training captions in words, and the share of words each split has outside the
+    vocabulary.
+    """
+    known = set(vocabulary.words)
+    words = {
+        split: [
+            normalise(text)
+            for example in raw.examples
+            if example.split == split
+            for text in example.captions
+        ]
+        for split in SPLITS
+    }
+    lengths = np.array([len(caption) for caption in words["train"]])
+    statistics = {
+        "length_mean": float(lengths.mean()),
+        "length_95_percentile": float(np.percentile(lengths, 95)),
+        "length_max": float(lengths.max()),
+    }
+    for split, captions in words.items():
+        outside = sum(word not in known for caption in captions for word in caption)
+        statistics[f"{vocabulary.words[UNK]}_fraction_{split}"] = outside / max(
+            1, sum(map(len, captions))
+        )
+    return {name: round(value, 5) for name, value in statistics.items()}
+
+
+def _remove_parts(folder: Path) -> None:
+    for part in (folder / PARTS).iterdir():
+        part.unlink()
+    (folder / PARTS).rmdir()

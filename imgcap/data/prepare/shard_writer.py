@@ -1,0 +1,63 @@
+"""One shard, written by a worker process of `imgcap-prepare`."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+from imgcap import files
+from imgcap.host import quiet
+
+# Workers only read and write: a GPU that each of them opened would have no memory left for its
+# owner.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+quiet.import_tensorflow(devices=False)
+
+from imgcap.data import image, records  # noqa: E402  They import TensorFlow.
+from imgcap.data.prepare.tasks import ShardResult, ShardTask  # noqa: E402
+from imgcap.data.raw.example import Example  # noqa: E402
+from imgcap.data.vocabulary import normalise  # noqa: E402
+
+
+def write(task: ShardTask) -> ShardResult:
+    """Reads, checks and writes the images of one shard, then its part file.
+
+    Args:
+        task: what to write.
+
+    Returns:
+        What the part file holds.
+    """
+    counts: Counter[str] = Counter()
+    unreadable: dict[str, str] = {}
+
+    def serialised() -> Iterator[bytes]:
+        for example in task.examples:
+            record = _make_record(example, task, unreadable)
+            if record:
+                counts.update(images=1, captions=len(record.captions))
+                yield records.to_example(record)
+
+    records.write_shard(task.path, serialised())
+    result = ShardResult(task.plan, task.settings, counts["images"], counts["captions"], unreadable)
+    files.write_json(task.part, result._asdict())
+    return result
+
+
+def _make_record(
+    example: Example, task: ShardTask, unreadable: dict[str, str]
+) -> records.Record | None:
+    try:
+        image_bytes = example.path.read_bytes()
+    except OSError as error:
+        unreadable[example.image_id] = error.strerror or "can't be read"
+        return None
+    found = image.inspect(image_bytes)
+    if found.error:
+        unreadable[example.image_id] = found.error
+        return None
+    encode = task.vocabulary.encode
+    tokens = tuple(tuple(encode(normalise(text), task.max_length)) for text in example.captions)
+    return records.Record(
+        example.image_id, image_bytes, found.height, found.width, example.captions, tokens
+    )

@@ -1,0 +1,163 @@
+"""Flickr8k (Hodosh et al. 2013) in both of its public layouts, and a team's own photos in the same
+layout.
+
+Kaggle's: `Images/` and `captions.txt`, a CSV with the header `image,caption`. The original:
+`Flicker8k_Dataset/` and `Flickr8k.token.txt`, lines of `name.jpg#0<TAB>caption`. In either,
+`Flickr_8k.{train,dev,test}Images.txt` are the official split, where present.
+"""
+
+import csv
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgcap.data.raw.example import SPLITS, Example, RawDataset
+from imgcap.errors import DataError
+
+IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
+TEXT_FOLDERS = (".", "Flickr8k_text")
+HELD_OUT_FRACTION = 0.1
+
+
+def read(raw_dir: Path, seed: int) -> RawDataset:
+    """Reads images, captions and splits; opens no image.
+
+    Args:
+        raw_dir: the folder that holds the image folder and the captions file.
+        seed: of the split, where no split files exist.
+
+    Returns:
+        The usable examples and the names of all that is not usable.
+
+    Raises:
+        DataError: a folder or file is missing or broken; one line with its name and the remedy.
+    """
+    if not raw_dir.is_dir():
+        raise DataError(
+            f"{raw_dir} is no folder: give --raw_dir the folder that holds Images/ and captions.txt"
+        )
+    images = _image_folder(raw_dir)
+    captions = _read_captions(raw_dir)
+    present = {path.name for path in images.iterdir() if path.is_file()}
+    if not present & captions.keys():
+        raise DataError(
+            f"{images} holds none of the {len(captions)} captioned images: unpack the photos there"
+        )
+    listed = _read_split_files(raw_dir)
+    split_source = "official" if listed else "seeded"
+    splits = listed or _draw_split(sorted(present & captions.keys()), seed)
+    usable = sorted(name for name in splits if name in present and name in captions)
+    return RawDataset(
+        examples=[
+            Example(name, images / name, tuple(captions[name]), splits[name]) for name in usable
+        ],
+        absent=sorted((splits.keys() | captions.keys()) - present),
+        unlisted=sorted((captions.keys() & present) - splits.keys()),
+        uncaptioned=sorted((splits.keys() & present) - captions.keys()),
+        split_source=split_source,
+    )
+
+
+def _image_folder(raw_dir: Path) -> Path:
+    for name in IMAGE_FOLDERS:
+        if (raw_dir / name).is_dir():
+            return raw_dir / name
+    raise DataError(
+        f"{raw_dir} has no image folder: one of {', '.join(IMAGE_FOLDERS)} must hold the photos"
+    )
+
+
+def _find_text(raw_dir: Path, name: str) -> Path | None:
+    for folder in TEXT_FOLDERS:
+        if (raw_dir / folder / name).is_file():
+            return raw_dir / folder / name
+    return None
+
+
+def _read_captions(raw_dir: Path) -> dict[str, list[str]]:
+    table, tokens = _find_text(raw_dir, "captions.txt"), _find_text(raw_dir, "Flickr8k.token.txt")
+    if table:
+        rows = _rows_of_table(table)
+    elif tokens:
+        rows = _rows_of_tokens(tokens)
+    else:
+        raise DataError(f"{raw_dir} has no captions: put captions.txt or Flickr8k.token.txt there")
+    captions: dict[str, list[str]] = {}
+    for name, caption in rows:
+        captions.setdefault(name, []).append(caption)
+    return captions
+
+
+def _rows_of_table(path: Path) -> Iterator[tuple[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        # strict: an unclosed quote must stop here, not swallow the rest of the file into one
+        # caption.
+        reader = csv.reader(file, strict=True)
+        try:
+            for row in reader:
+                if reader.line_num == 1 and row == ["image", "caption"]:
+                    continue
+                if len(row) != 2 or not row[0].strip() or not row[1].strip():
+                    raise DataError(
+                        f"{path}:{reader.line_num}: {','.join(row)[:60]!r} is no row of "
+                        "image,caption: quote captions that hold commas"
+                    )
+                yield row[0].strip(), row[1].strip()
+        except csv.Error as error:
+            raise DataError(
+                f"{path}:{reader.line_num}: broken CSV row ({error}): mend its quotes"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 text ({error.reason}): convert it") from None
+
+
+def _rows_of_tokens(path: Path) -> Iterator[tuple[str, str]]:
+    for number, line in _text_lines(path):
+        key, tab, caption = line.partition("\t")
+        name, sharp, index = key.rpartition("#")
+        if not (tab and sharp and index.isdigit() and name and caption.strip()):
+            raise DataError(
+                f"{path}:{number}: {line[:60]!r} is no line of name.jpg#0<TAB>caption: mend or "
+                "drop it"
+            )
+        yield name, caption.strip()
+
+
+def _read_split_files(raw_dir: Path) -> dict[str, str]:
+    paths = {split: _find_text(raw_dir, f"Flickr_8k.{split}Images.txt") for split in SPLITS}
+    lacking = [f"Flickr_8k.{split}Images.txt" for split, path in paths.items() if path is None]
+    if len(lacking) == len(SPLITS):
+        return {}
+    if lacking:
+        raise DataError(
+            f"{raw_dir} lacks {', '.join(lacking)}: add the file, or remove the other lists for a "
+            "drawn split"
+        )
+    splits: dict[str, str] = {}
+    for split, path in paths.items():
+        assert path is not None
+        for number, name in _text_lines(path):
+            if splits.setdefault(name, split) != split:
+                raise DataError(
+                    f"{path}:{number}: {name} is in the {splits[name]} list too: drop one of the "
+                    "two"
+                )
+    return splits
+
+
+def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.strip():
+                yield number, line.strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason}): convert it") from None
+
+
+def _draw_split(names: list[str], seed: int) -> dict[str, str]:
+    shuffled = random.Random(seed).sample(names, len(names))
+    held_out = max(1, round(HELD_OUT_FRACTION * len(names)))
+    splits = dict.fromkeys(shuffled, "train")
+    splits.update(dict.fromkeys(shuffled[:held_out], "dev"))
+    splits.update(dict.fromkeys(shuffled[held_out : 2 * held_out], "test"))
+    return splits

@@ -1,0 +1,226 @@
+"""The scores of runs as a table in a Markdown file: one row a recipe, seeds together, other rows
+left as they are.
+"""
+
+import dataclasses
+import html
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imgcap import files
+from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig, load_config
+from imgcap.errors import ConfigError, DataError, RunError
+
+BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
+HEADS = ("encoder", "decoder", "training", "search", "split", "seeds", "CIDEr", "BLEU-4")
+KEY = HEADS.index("seeds")
+"""Cells that say which row it is."""
+
+# Beside where and how a run was computed: the seed, and what the row itself tells.
+_NO_PART_OF_A_RECIPE = MOVABLE | {"encoder", "encoder_weights", "finetune_from", "seed"}
+
+
+class ScoredRun(NamedTuple):
+    """One run with its scores.
+
+    Attributes:
+        workdir: the run directory.
+        lineage: the settings of the run that it began as, of each that it was then tuned in, and
+            its own.
+        split: that was scored.
+        scores: what `imgcap-evaluate` wrote.
+    """
+
+    workdir: Path
+    lineage: tuple[Config, ...]
+    split: str
+    scores: dict[str, Any]
+
+
+def read_scored_run(workdir: Path, split: str) -> ScoredRun:
+    """Reads what a run is and what it scored.
+
+    Args:
+        workdir: the run directory.
+        split: that was scored.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: the directory is no run.
+        DataError: the split was not scored, or the scores are damaged.
+    """
+    lineage = _lineage(workdir)
+    path = workdir / f"scores_{split}.json"
+    remedy = f"run imgcap-evaluate --workdir={workdir} --split={split}"
+    scores = files.read_json(path, DataError, remedy)
+    if not (
+        isinstance(scores, dict) and {"cider", "bleu_4", "intervals", "decode"} <= scores.keys()
+    ):
+        raise DataError(f"{path} is damaged: {remedy} again")
+    return ScoredRun(workdir, lineage, split, scores)
+
+
+def make_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
+    """One row a recipe.
+
+    Args:
+        runs: in the order of the rows; those that differ in nothing but their seed share a row.
+
+    Returns:
+        Cells in the order of `HEADS`: one seed with its 95 % interval, several as mean ± standard
+        deviation.
+
+    Raises:
+        ConfigError: two runs would share a row though more than the seed differs, or nothing at
+            all.
+    """
+    groups: dict[tuple[str, ...], list[ScoredRun]] = {}
+    for run in runs:
+        group = groups.setdefault(_key(run), [])
+        for other in group:
+            _refuse_unlike(other, run)
+        group.append(run)
+    return [
+        (
+            *key,
+            ", ".join(str(run.lineage[-1].train.seed) for run in group),
+            _cell(group, "cider"),
+            _cell(group, "bleu_4"),
+        )
+        for key, group in groups.items()
+    ]
+
+
+def update_file(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
+    """Puts rows into the table that a Markdown file holds between `BEGIN` and `END`.
+
+    Args:
+        path: the file.
+        rows: from `make_rows`; each takes the place of the row with the same encoder, decoder,
+            training, search and split, or is added at the end.
+
+    Raises:
+        ConfigError: the file can't be read, has no such place, or holds something else there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--table={path} can't be read ({error}): name a Markdown file") from None
+    before, begin, rest = text.partition(BEGIN)
+    inside, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ConfigError(
+            f"--table={path} has no lines {BEGIN} and {END}: put them where the table is to stand"
+        )
+    there = [_cells(line) for line in inside.strip().splitlines()]
+    if there and (there[0] != HEADS or any(len(row) != len(HEADS) for row in there)):
+        raise ConfigError(
+            f"--table={path} holds another table between {BEGIN} and {END}: give its rows the "
+            f"cells {', '.join(HEADS)}"
+        )
+    kept = {row[:KEY]: row for row in (*there[2:], *rows)}
+    lines = [HEADS, ("---",) * len(HEADS), *kept.values()]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    files.write_text(path, f"{before}{BEGIN}\n{table}\n{END}{after}")
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
+
+
+def _lineage(workdir: Path) -> tuple[Config, ...]:
+    """The settings of a run and of those it came from, oldest first; it ends early where an older
+    run is gone.
+    """
+    config = load_config(workdir, "name a run directory of imgcap-train")
+    if not config.train.finetune_from:
+        return (config,)
+    try:
+        return (*_lineage(Path(config.train.finetune_from)), config)
+    except (RunError, ConfigError):
+        return (config,)
+
+
+def _describe_step(train: TrainConfig) -> str:
+    step = "SCST" if train.objective == "scst" else "cross-entropy"
+    if not train.finetune_blocks:
+        return step
+    if train.finetune_blocks < 0:
+        return f"{step} + encoder"
+    return (
+        f"{step} + last block"
+        if train.finetune_blocks == 1
+        else f"{step} + last {train.finetune_blocks} blocks"
+    )
+
+
+def _key(run: ScoredRun) -> tuple[str, ...]:
+    options = run.scores["decode"]
+    search = f"beam {options['beam_width']}"
+    if options["length_normalisation"] == "wu":
+        search += f", α {options['length_penalty']:g}"
+    else:
+        search += f", length normalisation {options['length_normalisation']}"
+    if options["min_length"]:
+        search += f", at least {options['min_length']} words"
+    if options["block_ngrams"]:
+        search += f", no {options['block_ngrams']}-gram twice"
+    training = " → ".join(_describe_step(config.train) for config in run.lineage)
+    if run.lineage[0].train.finetune_from:
+        training = f"… → {training}"
+    # A run that was tuned names the copy of its encoder; the first names the encoder.
+    return (
+        _describe_encoder(run.lineage[0].model),
+        run.lineage[-1].model.decoder,
+        training,
+        search,
+        run.split,
+    )
+
+
+def _describe_encoder(model: ModelConfig) -> str:
+    path, weights = Path(model.encoder), Path(model.encoder_weights).name
+    name = path.stem
+    if path.suffix != ".keras" and weights != "imagenet":
+        name = f"{name}, weights {weights}"
+    # What a path holds is data: a bar would end the cell, a line end the row, a tag be one.
+    return html.escape(" ".join(name.split())).replace("|", "/")
+
+
+def _refuse_unlike(one: ScoredRun, other: ScoredRun) -> None:
+    ones, others = _settings(one), _settings(other)
+    unlike = [name for name in ones if ones[name] != others[name]]
+    if unlike:
+        raise ConfigError(
+            f"{one.workdir} and {other.workdir} would share a row, but were trained with different "
+            f"--{unlike[0]}: name one of them"
+        )
+    if one.lineage[-1].train.seed == other.lineage[-1].train.seed:
+        raise ConfigError(
+            f"{one.workdir} and {other.workdir} are one recipe with one seed: name one of them"
+        )
+
+
+def _settings(run: ScoredRun) -> dict[str, tuple[Any, ...]]:
+    """All that makes a recipe, each setting with its values from the first step to the last."""
+    steps = [
+        dataclasses.asdict(config.model) | dataclasses.asdict(config.train)
+        for config in run.lineage
+    ]
+    return {
+        name: tuple(step[name] for step in steps)
+        for name in steps[0]
+        if name not in _NO_PART_OF_A_RECIPE
+    }
+
+
+def _cell(group: Sequence[ScoredRun], name: str) -> str:
+    values = [run.scores[name] for run in group]
+    if len(values) > 1:
+        return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+    low, high = group[0].scores["intervals"][name]
+    return f"{values[0]:.1f} [{low:.1f}, {high:.1f}]"

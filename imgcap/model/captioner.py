@@ -1,0 +1,156 @@
+"""Images → words: encoder, decoder, search and vocabulary as one graph. Evaluation and export both
+call it.
+"""
+
+import keras
+import tensorflow as tf
+
+from imgcap.config import DecodeConfig, ModelConfig
+from imgcap.data.vocabulary import END, GLUE_PATTERN, GLUE_REWRITE, PAD, START, Vocabulary
+from imgcap.model import search
+from imgcap.model.decoders import DECODERS, Decoder, Start, make_decoder
+from imgcap.model.encoder import Encoder, make_encoder
+
+
+class Captioner:
+    """An encoder and a decoder that were trained together, with their vocabulary."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, vocabulary: Vocabulary) -> None:
+        """Joins the parts.
+
+        Args:
+            encoder: images to features.
+            decoder: features to logits.
+            vocabulary: numbers to words.
+        """
+        self.encoder, self.decoder, self.vocabulary = encoder, decoder, vocabulary
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """What training changes, decoder first."""
+        return [*self.decoder.trainable_variables, *self.encoder.network.trainable_variables]
+
+    def caption_features(self, features: tf.Tensor, options: DecodeConfig) -> search.Captions:
+        """Searches the captions of encoded images.
+
+        Args:
+            features: float [B, L, C].
+            options: the search.
+
+        Returns:
+            K captions an image, best first.
+        """
+        start = self.decoder.begin(tf.cast(features, tf.float32))
+        find = search.greedy if options.beam_width == 1 else search.beam
+        return find(self.bind_step(start, options.beam_width), start.state, options)
+
+    def bind_step(self, start: Start, copies: int) -> search.Step:
+        """The decoder's step as a search takes it.
+
+        Args:
+            start: of B images.
+            copies: rows of an image in the search; they are neighbours.
+
+        Returns:
+            A function of (tokens int32 [B copies], state).
+        """
+        memory = tf.nest.map_structure(lambda part: tf.repeat(part, copies, axis=0), start.memory)
+
+        def step(tokens: tf.Tensor, state: search.State) -> tuple[tf.Tensor, search.State]:
+            return self.decoder.step(tokens, memory, state)
+
+        return step
+
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder looks at positions, so that `attention` has something to show."""
+        return not self.decoder.pooled
+
+    def attention(self, features: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+        """Where the decoder looked for each word of its captions. A function of the words alone, so
+        that no search has to carry it along.
+
+        Args:
+            features: float [B, L, C].
+            tokens: int32 [B, K, T], from `caption_features`.
+
+        Returns:
+            float32 [B, K, T, L], 0 behind the end.
+        """
+        copies, length = tf.shape(tokens)[1], tokens.shape[2]
+        start = self.decoder.begin(tf.cast(features, tf.float32))
+        start = tf.nest.map_structure(lambda part: tf.repeat(part, copies, axis=0), start)
+        words = tf.reshape(tokens, [-1, length])
+        read = tf.concat([tf.fill([tf.shape(words)[0], 1], START), words[:, :-1]], axis=1)
+        shares = (
+            self.decoder.attention(read, start)
+            * tf.cast(words != PAD, tf.float32)[:, :, tf.newaxis]
+        )
+        return tf.reshape(shares, [-1, copies, length, shares.shape[2]])
+
+    def to_text(self, tokens: tf.Tensor) -> tf.Tensor:
+        """Word numbers to captions, in the graph; equals `Vocabulary.decode`.
+
+        Args:
+            tokens: int32 [..., T].
+
+        Returns:
+            string [...].
+        """
+        words = tf.constant(self.vocabulary.words)
+        real = (tokens != PAD) & (tokens != END)
+        spaced = tf.where(real, tf.strings.join([" ", tf.gather(words, tokens)]), "")
+        text = tf.strings.strip(tf.strings.reduce_join(spaced, axis=-1))
+        return tf.strings.regex_replace(text, GLUE_PATTERN, GLUE_REWRITE)
+
+
+def make_captioner(
+    model: ModelConfig, vocabulary: Vocabulary, *, weights: str | None = None
+) -> Captioner:
+    """Builds a captioner with new decoder weights.
+
+    Args:
+        model: settings of encoder and decoder.
+        vocabulary: of the data.
+        weights: of the encoder, in place of those that `model` names; 'none' where a checkpoint
+            follows.
+
+    Returns:
+        The captioner, under the precision policy that is in force.
+
+    Raises:
+        ConfigError: an encoder or its weights cannot be loaded.
+    """
+    return join_captioner(make_captioner_encoder(model, weights=weights), model, vocabulary)
+
+
+def make_captioner_encoder(model: ModelConfig, *, weights: str | None = None) -> Encoder:
+    """Builds the encoder that a captioner's decoder needs: pooled features, or the grid.
+
+    Args:
+        model: settings of encoder and decoder.
+        weights: in place of those that `model` names; 'none' where a checkpoint follows.
+
+    Returns:
+        The encoder, under the precision policy that is in force.
+
+    Raises:
+        ConfigError: the encoder or its weights cannot be loaded.
+    """
+    return make_encoder(model, pooled=DECODERS[model.decoder].pooled, weights=weights)
+
+
+def join_captioner(encoder: Encoder, model: ModelConfig, vocabulary: Vocabulary) -> Captioner:
+    """Builds a captioner with new decoder weights on an encoder that is there.
+
+    Args:
+        encoder: images to features.
+        model: settings of the decoder.
+        vocabulary: of the data.
+
+    Returns:
+        The captioner, its decoder under the precision policy that is in force.
+    """
+    return Captioner(
+        encoder, make_decoder(model, len(vocabulary), encoder.features_shape), vocabulary
+    )

@@ -1,0 +1,226 @@
+"""What all LSTM decoders share.
+
+One seam for all: `begin(features) → memory, state` and `step(tokens, memory, state) → logits,
+state`. What stays the same along a caption is memory, what changes is state; search reorders state
+alone. Teacher forcing carries the same `_advance` over a whole caption.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from imgcap.config import ModelConfig
+from imgcap.model.decoders.lstm import LSTM, State, unroll
+
+EMBEDDING_RANGE = 0.5
+# A tied matrix also makes the logits: at ±0.5 they would start far from even.
+TIED_EMBEDDING_RANGE = 0.1
+# The places of dropout: each folds its own number into the step's seed.
+IMAGE, WORDS, OUTPUT, RECURRENT = 0, 1, 2, 3
+
+
+class Start(NamedTuple):
+    """Where a caption begins.
+
+    Attributes:
+        memory: what the image gives to every step, float [B, …] each, or nothing.
+        state: what changes along the caption, the LSTM's (output, cell), float32 [B, D] each.
+    """
+
+    memory: tuple[tf.Tensor, ...]
+    state: State
+
+
+class Step(NamedTuple):
+    """What one step of a caption gives.
+
+    Attributes:
+        output: float32 [B, D], what the logits are made of.
+        attention: float32 [B, L], the share of each position; [B, 0] from a decoder that does not
+            attend.
+        state: the next state.
+    """
+
+    output: tf.Tensor
+    attention: tf.Tensor
+    state: State
+
+
+class Forced(NamedTuple):
+    """What teacher forcing gives.
+
+    Attributes:
+        logits: float32 [B, T, V]; position t is about token t + 1.
+        attention: float32 [B, T, L], as in `Step`.
+    """
+
+    logits: tf.Tensor
+    attention: tf.Tensor
+
+
+def beside(words: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Words [B, T, D] with one vector of the image [B, E] beside each: [B, T, D + E]."""
+    image = tf.repeat(image[:, tf.newaxis], tf.shape(words)[1], axis=1)
+    return tf.concat([words, tf.cast(image, words.dtype)], axis=-1)
+
+
+class Decoder(keras.layers.Layer):
+    """Word embedding, one LSTM, logits in float32."""
+
+    pooled = True
+    """Whether the decoder takes one vector an image instead of the encoder's grid."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
+        """Makes the layers.
+
+        Args:
+            config: sizes and dropout.
+            vocabulary_size: V, special tokens included.
+            positions: L.
+        """
+        super().__init__(name=config.decoder)
+        # Keras' default, ±0.05, makes words whisper beside the image: the first epochs would only
+        # turn them up.
+        spread = TIED_EMBEDDING_RANGE if config.tie_weights else EMBEDDING_RANGE
+        words = keras.initializers.RandomUniform(-spread, spread)
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size, config.embedding_dim, words, name="embedding"
+        )
+        self.lstm = LSTM(config.units)
+        self._config = config
+        self._attended = 0 if self.pooled else positions
+        if config.tie_weights:
+            self.to_embedding = keras.layers.Dense(config.embedding_dim, name="to_embedding")
+            self.bias = self.add_weight(
+                shape=[vocabulary_size], initializer="zeros", dtype="float32", name="bias"
+            )
+        else:
+            self.to_logits = keras.layers.Dense(vocabulary_size, name="logits")
+
+    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
+        """Turns features into the start of a caption.
+
+        Args:
+            features: float [B, L, C]; L = 1 where the decoder wants them pooled.
+            seed: int32 [2], of dropout; None is no dropout.
+
+        Returns:
+            Memory and first state.
+        """
+        raise NotImplementedError
+
+    def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        """What `_advance` gets of the words, made for a whole caption at once: [B, T, D] → [B, T,
+        *].
+        """
+        del memory
+        return self.lstm.project(words)
+
+    def _advance(
+        self,
+        projected: tf.Tensor,
+        memory: tuple[tf.Tensor, ...],
+        state: State,
+        mask: tf.Tensor | None,
+    ) -> Step:
+        """One word on, from its projection [B, *]."""
+        del memory
+        state = self.lstm.advance(projected, state, mask)
+        return Step(state[0], tf.zeros([tf.shape(projected)[0], 0]), state)
+
+    def step(
+        self, tokens: tf.Tensor, memory: tuple[tf.Tensor, ...], state: State
+    ) -> tuple[tf.Tensor, State]:
+        """One word on.
+
+        Args:
+            tokens: int32 [B], the words before.
+            memory: from `begin`, B rows.
+            state: from `begin` or the step before, B rows.
+
+        Returns:
+            Logits float32 [B, V] of the words after, and the next state.
+        """
+        projected = self._project(self.embedding(tokens[:, tf.newaxis]), memory)[:, 0]
+        step = self._advance(projected, memory, state, None)
+        return self._logits(step.output), step.state
+
+    def teacher_forcing(
+        self, tokens: tf.Tensor, start: Start, seed: tf.Tensor | None = None
+    ) -> Forced:
+        """A whole caption, each word given the true words before it.
+
+        Args:
+            tokens: int32 [B, T], start token first.
+            start: from `begin`.
+            seed: int32 [2], of dropout; None is no dropout.
+
+        Returns:
+            Logits and attention.
+        """
+        outputs, attention = self._unroll(tokens, start, seed)
+        return Forced(self._logits(self._dropout(outputs, seed, OUTPUT)), attention)
+
+    def attention(self, tokens: tf.Tensor, start: Start) -> tf.Tensor:
+        """Where the decoder looked for each word of finished captions.
+
+        Args:
+            tokens: int32 [B, T], start token first.
+            start: from `begin`.
+
+        Returns:
+            float32 [B, T, L]; position t is about token t + 1.
+        """
+        return self._unroll(tokens, start, None)[1]
+
+    def _unroll(
+        self, tokens: tf.Tensor, start: Start, seed: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        words = self._dropout(self.embedding(tokens), seed, WORDS)
+        mask = None
+        if seed is not None and self._config.recurrent_dropout:
+            mask = self._mask(
+                [tf.shape(tokens)[0], self.lstm.units],
+                self._config.recurrent_dropout,
+                seed,
+                RECURRENT,
+            )
+
+        def advance(projected: tf.Tensor, state: State) -> tuple[tuple[tf.Tensor, ...], State]:
+            step = self._advance(projected, start.memory, state, mask)
+            return (step.output, step.attention), step.state
+
+        inputs = self._project(words, start.memory)
+        outputs, attention = unroll(advance, inputs, start.state, (self.lstm.units, self._attended))
+        return outputs, attention
+
+    def _logits(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Float32 [..., V] of outputs [..., D]; with tied weights from the embedding itself (Press
+        & Wolf 2017).
+        """
+        if not self._config.tie_weights:
+            return tf.cast(self.to_logits(outputs), tf.float32)
+        vectors = self.to_embedding(outputs)  # -> [..., D]
+        table = tf.cast(self.embedding.embeddings, vectors.dtype)
+        # Not an einsum over "...": its gradient goes through batches of products, seventy times
+        # slower on a CPU.
+        return tf.cast(tf.tensordot(vectors, table, [[-1], [1]]), tf.float32) + self.bias
+
+    def _dropout(self, values: tf.Tensor, seed: tf.Tensor | None, place: int) -> tf.Tensor:
+        """Dropout as a function of the seed and the place in the model: no hidden state, so a
+        resumed run draws what an undisturbed one would have drawn. Variational dropout has one mask
+        for all words of a caption.
+        """
+        if seed is None or not self._config.dropout:
+            return values
+        shape = tf.shape(values)
+        if self._config.variational_dropout and len(values.shape) == 3 and place != IMAGE:
+            shape = tf.stack([shape[0], 1, shape[2]])
+        return values * tf.cast(self._mask(shape, self._config.dropout, seed, place), values.dtype)
+
+    def _mask(self, shape: tf.Tensor | list, rate: float, seed: tf.Tensor, place: int) -> tf.Tensor:
+        """0 with probability `rate`, else 1 / (1 - rate): float32."""
+        seed = tf.random.experimental.stateless_fold_in(seed, place)
+        kept = tf.random.stateless_uniform(shape, seed, alg="philox") >= rate
+        return tf.cast(kept, tf.float32) / (1.0 - rate)

@@ -1,0 +1,74 @@
+"""The decoders of one vector an image, by their names in the literature (Tanti, Gatt & Camilleri
+2018, "Where to put the image in an image caption generator").
+"""
+
+import keras
+import tensorflow as tf
+
+from imgcap.config import ModelConfig
+from imgcap.model.decoders.base import IMAGE, Decoder, Start, Step, beside
+from imgcap.model.decoders.lstm import State
+
+
+class PreInject(Decoder):
+    """The image is the first "word": it sets the state that the start token then meets."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
+        super().__init__(config, vocabulary_size, positions)
+        self.image = keras.layers.Dense(config.embedding_dim, name="image")
+
+    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
+        word = self._dropout(self.image(features[:, 0]), seed, IMAGE)  # -> [B, D]
+        return Start(
+            (), self.lstm.advance(self.lstm.project(word), self.lstm.zeros(tf.shape(word)[0]))
+        )
+
+
+class ParInject(Decoder):
+    """The image stands beside every word."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
+        super().__init__(config, vocabulary_size, positions)
+        self.image = keras.layers.Dense(config.embedding_dim, name="image")
+
+    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
+        image = self._dropout(self.image(features[:, 0]), seed, IMAGE)  # -> [B, D]
+        return Start((image,), self.lstm.zeros(tf.shape(image)[0]))
+
+    def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        return self.lstm.project(beside(words, memory[0]))
+
+
+class InjectAndMerge(Decoder):
+    """The image enters at all three places at once: it sets the first state (init-inject), stands
+    beside every word (par-inject), and is added to the LSTM's output before the logits (merge).
+
+    Dropout meets the features themselves, once for all three.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
+        super().__init__(config, vocabulary_size, positions)
+        self.image = keras.layers.Dense(config.embedding_dim, name="image")
+        self.first = keras.layers.Dense(2 * config.units, activation="tanh", name="first")
+        self.show = keras.layers.Dense(config.units, use_bias=False, name="show")
+
+    def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
+        features = self._dropout(features[:, 0], seed, IMAGE)
+        state = tf.cast(self.first(features), tf.float32)
+        image = self.image(features)  # -> [B, D]
+        return Start(
+            (image, tf.cast(self.show(image), tf.float32)), tuple(tf.split(state, 2, axis=-1))
+        )
+
+    def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        return self.lstm.project(beside(words, memory[0]))
+
+    def _advance(
+        self,
+        projected: tf.Tensor,
+        memory: tuple[tf.Tensor, ...],
+        state: State,
+        mask: tf.Tensor | None,
+    ) -> Step:
+        step = super()._advance(projected, memory, state, mask)
+        return step._replace(output=step.output + memory[1])

@@ -1,0 +1,116 @@
+"""The LSTM of all decoders, and the loop that carries it along a caption.
+
+Keras' own layer is not used because a decoder needs three things of it at once: one cell for
+teacher forcing and for the single step of search, dropout masks that are a function of a seed (so
+that a resumed run draws what an undisturbed one would have drawn), and something beside the LSTM,
+such as attention, inside the loop. It also keeps `CudnnRNNV3`, which no CPU can load, out of every
+graph.
+"""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+State = tuple[tf.Tensor, ...]
+Advance = Callable[[tf.Tensor, State], tuple[tuple[tf.Tensor, ...], State]]
+
+
+class LSTM(keras.layers.Layer):
+    """One LSTM (Hochreiter & Schmidhuber 1997, with forget gates), weights in the order kernel,
+    bias, recurrent kernel.
+
+    Matrix products run in the compute dtype of the precision policy; gates and state stay float32,
+    because a cell that is added to at every word loses what bfloat16 can't hold.
+    """
+
+    def __init__(self, units: int) -> None:
+        """Makes the weights' layers.
+
+        Args:
+            units: D.
+        """
+        super().__init__(name="lstm")
+        self.units = units
+        self.inputs = keras.layers.Dense(
+            4 * units, bias_initializer=self._forget_nothing, name="inputs"
+        )
+        self.recurrent = keras.layers.Dense(
+            4 * units, use_bias=False, kernel_initializer="orthogonal", name="recurrent"
+        )
+
+    @staticmethod
+    def _forget_nothing(shape: tuple[int], dtype: str | None = None) -> tf.Tensor:
+        # Jozefowicz et al. 2015: a forget gate that starts open lets the gradient reach the first
+        # word.
+        gate = shape[0] // 4
+        return tf.concat([tf.zeros([gate]), tf.ones([gate]), tf.zeros([2 * gate])], axis=0)
+
+    def zeros(self, rows: tf.Tensor) -> State:
+        """The state before anything was read: (output, cell), float32 [B, D] each."""
+        return tf.zeros([rows, self.units]), tf.zeros([rows, self.units])
+
+    def project(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The inputs' part of the gates, [..., *] → [..., 4 D]; made for all words of a caption at
+        once.
+        """
+        return self.inputs(inputs)
+
+    def advance(self, projected: tf.Tensor, state: State, mask: tf.Tensor | None = None) -> State:
+        """One step.
+
+        Args:
+            projected: from `project`, [B, 4 D].
+            state: (output, cell), float32 [B, D] each.
+            mask: of dropout on the recurrent connection, [B, D]; the same for all steps of a
+                caption.
+
+        Returns:
+            The next state.
+        """
+        output, cell = state
+        if mask is not None:
+            output = output * mask
+        gates = tf.cast(projected, tf.float32) + tf.cast(self.recurrent(output), tf.float32)
+        write, keep, new, show = tf.split(gates, 4, axis=-1)
+        cell = tf.sigmoid(keep) * cell + tf.sigmoid(write) * tf.tanh(new)
+        return tf.sigmoid(show) * tf.tanh(cell), cell
+
+
+def unroll(
+    advance: Advance, inputs: tf.Tensor, state: State, widths: tuple[int, ...]
+) -> tuple[tf.Tensor, ...]:
+    """Carries a state along a caption.
+
+    Args:
+        advance: (inputs [B, *] of one step, state) → (outputs [B, width] of the step, next state).
+        inputs: [B, T, *].
+        state: before the first step.
+        widths: of the outputs.
+
+    Returns:
+        The outputs of all steps, float32 [B, T, width] each.
+    """
+    length = tf.shape(inputs)[1]
+    reader = tf.TensorArray(inputs.dtype, length).unstack(tf.transpose(inputs, [1, 0, 2]))
+    writers = tuple(
+        tf.TensorArray(tf.float32, length, element_shape=[None, width]) for width in widths
+    )
+
+    def body(time: tf.Tensor, state: State, writers: tuple[tf.TensorArray, ...]) -> tuple:
+        outputs, state = advance(reader.read(time), state)
+        return (
+            time + 1,
+            state,
+            tuple(
+                writer.write(time, output) for writer, output in zip(writers, outputs, strict=True)
+            ),
+        )
+
+    _, _, writers = tf.while_loop(
+        lambda time, *_: time < length,
+        body,
+        (tf.constant(0), state, writers),
+        maximum_iterations=length,
+    )
+    return tuple(tf.transpose(writer.stack(), [1, 0, 2]) for writer in writers)

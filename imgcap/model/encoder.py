@@ -1,0 +1,243 @@
+"""Images → features: DenseNet201 by default, any other `keras.applications` model, or a `.keras`
+file.
+
+Every encoder takes RGB in 0..255 and does its own preprocessing, so there is one place where
+training and serving could differ in it, and it is the same place.
+"""
+
+import hashlib
+import types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from imgcap.config import ModelConfig
+from imgcap.errors import ConfigError
+from imgcap.model.recompute import recomputing
+
+KERAS_SUFFIX = ".keras"
+# Keras' default of 0.99 needs some 500 steps to forget its start; a run from scratch may have
+# fewer.
+FROM_SCRATCH_MOMENTUM = 0.9
+
+
+class Encoder:
+    """A convolutional network without its head, from pixels to a grid of features."""
+
+    def __init__(
+        self, network: keras.Model, preprocess: Callable[[tf.Tensor], tf.Tensor], pooled: bool
+    ) -> None:
+        """Wraps a network.
+
+        Args:
+            network: preprocessed images float [B, H, W, 3] → grid float [B, h, w, C].
+            preprocess: images float32 [B, H, W, 3] in 0..255 → what the network expects.
+            pooled: whether the grid is averaged to one position (L = 1).
+        """
+        self.network, self.preprocess = network, preprocess
+        self._pooled = pooled
+
+    def __call__(
+        self, images: tf.Tensor, *, update_statistics: bool = False, recompute: bool = False
+    ) -> tf.Tensor:
+        """Encodes images.
+
+        Args:
+            images: float32 [B, H, W, 3] in 0..255.
+            update_statistics: whether BatchNorm uses and updates the batch's statistics.
+            recompute: whether the backward pass computes activations again instead of keeping them;
+                not with `update_statistics`, which would be updated twice.
+
+        Returns:
+            Features float32 [B, L, C], positions row by row.
+        """
+        pixels = self.preprocess(images)
+        if recompute:
+            return self.to_features(recomputing(self.network)(pixels))
+        return self.to_features(self.network(pixels, training=update_statistics))
+
+    def to_features(self, grid: tf.Tensor) -> tf.Tensor:
+        """The way out: what the network returns as what the decoder takes.
+
+        Args:
+            grid: float [B, h, w, C].
+
+        Returns:
+            Features float32 [B, L, C].
+        """
+        grid = tf.cast(grid, tf.float32)
+        if self._pooled:
+            return tf.reduce_mean(grid, axis=[1, 2], keepdims=True)[:, 0]  # -> [B, 1, C]
+        return tf.reshape(grid, [-1, *self.features_shape])
+
+    @property
+    def features_shape(self) -> tuple[int, int]:
+        """(L, C)."""
+        _, height, width, channels = self.network.output_shape
+        return (1 if self._pooled else height * width), channels
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables, in the order of the network's layers."""
+        return self.network.variables
+
+    def set_trainable(self, blocks: int, update_statistics: bool) -> None:
+        """Freezes all but the last blocks.
+
+        A block is a run of layers whose output has the same height and width, as in the networks'
+        own papers: the last block of DenseNet201 is all of its 7×7 dense block, the last of a
+        ResNet its `conv5`.
+
+        Args:
+            blocks: how many blocks from the end train; 0 is none, -1 the whole encoder.
+            update_statistics: whether BatchNorm statistics are learnt too, with a momentum for
+                short runs.
+        """
+        sizes: list[tuple[int | None, ...]] = []
+        for layer in self.network.layers:
+            size = _output_size(layer)
+            if size and (not sizes or size != sizes[-1]):
+                sizes.append(size)
+        kept = sizes if blocks < 0 else sizes[len(sizes) - blocks :]
+        for layer in self.network.layers:
+            layer.trainable = _output_size(layer) in kept
+            if update_statistics and isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = FROM_SCRATCH_MOMENTUM
+
+    def fingerprint(self) -> str:
+        """A hash of all weights and of the way in and out; ties stored features to the encoder that
+        made them.
+        """
+        digest = hashlib.sha256(f"{self.network.input_shape} {self.features_shape}".encode())
+        for variable in self.variables:
+            digest.update(f"{variable.shape} {variable.dtype}".encode())
+            digest.update(variable.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def make_encoder(config: ModelConfig, *, pooled: bool, weights: str | None = None) -> Encoder:
+    """Builds the encoder and loads its weights.
+
+    Args:
+        config: names the encoder and its weights.
+        pooled: whether the decoder wants one vector an image instead of the grid.
+        weights: in place of `config.encoder_weights`; 'none' where a checkpoint follows.
+
+    Returns:
+        The encoder, its variables frozen or not as Keras made them.
+
+    Raises:
+        ConfigError: unknown name, weights that are missing or don't fit, or an image size the
+            network can't take.
+    """
+    if config.encoder.endswith(KERAS_SUFFIX):
+        return Encoder(_load_network(Path(config.encoder), config.image_size), _as_is, pooled)
+    module, build = find_application(config.encoder)
+    network = _build_network(build, config)
+    _load_weights(network, config, build, weights or config.encoder_weights)
+    return Encoder(network, module.preprocess_input, pooled)
+
+
+def _as_is(images: tf.Tensor) -> tf.Tensor:
+    return images
+
+
+def find_application(name: str) -> tuple[types.ModuleType, Callable[..., keras.Model]]:
+    """Finds a `keras.applications` model by its name in lower case.
+
+    Args:
+        name: such as 'densenet201' or 'mobilenetv2'.
+
+    Returns:
+        The model's module (for `preprocess_input`) and its builder.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    found = {}
+    for module in vars(keras.applications).values():
+        if isinstance(module, types.ModuleType) and hasattr(module, "preprocess_input"):
+            builders = {
+                key.lower(): value for key, value in vars(module).items() if key[0].isupper()
+            }
+            found |= {key: (module, builder) for key, builder in builders.items()}
+    if name not in found:
+        raise ConfigError(
+            f"--encoder={name} is no .keras file and none of {', '.join(sorted(found))}"
+        )
+    return found[name]
+
+
+def _build_network(build: Callable[..., keras.Model], config: ModelConfig) -> keras.Model:
+    try:
+        return build(
+            include_top=False, weights=None, input_shape=(config.image_size, config.image_size, 3)
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"--encoder={config.encoder} can't take --image_size={config.image_size}: {error}"
+        ) from None
+
+
+def _load_weights(
+    network: keras.Model, config: ModelConfig, build: Callable[..., keras.Model], weights: str
+) -> None:
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        network.set_weights(_imagenet_weights(config, build))
+        return
+    if not Path(weights).is_file():
+        raise ConfigError(
+            f"--encoder_weights={weights} is no file: give 'imagenet', 'none' or a file Keras saved"
+        )
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file lacks, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            network.load_weights(weights)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise ConfigError(
+            f"--encoder_weights={weights} doesn't fit --encoder={config.encoder} without its top: "
+            f"{str(error).splitlines()[0][:200]}"
+        ) from None
+
+
+def _imagenet_weights(config: ModelConfig, build: Callable[..., keras.Model]) -> list:
+    shape = (config.image_size, config.image_size, 3)
+    try:
+        return build(include_top=False, weights="imagenet", input_shape=shape).get_weights()
+    except Exception as error:
+        raise ConfigError(
+            f"the ImageNet weights of {config.encoder} can't be downloaded "
+            f"({str(error).splitlines()[0][:120]}): fetch the 'notop' weights file on a connected "
+            "machine, put it into ~/.keras/models or give it as --encoder_weights=FILE"
+        ) from None
+
+
+def _load_network(path: Path, image_size: int) -> keras.Model:
+    if not path.is_file():
+        raise ConfigError(
+            f"--encoder={path} is no file: give a .keras file or a keras.applications name"
+        )
+    try:
+        network = keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"--encoder={path} is no Keras model that can be loaded: {str(error).splitlines()[0]}"
+        ) from None
+    wanted = (None, image_size, image_size, 3)
+    if network.input_shape != wanted or len(network.output_shape) != 4:
+        raise ConfigError(
+            f"--encoder={path} maps {network.input_shape} to {network.output_shape}; needed is "
+            f"{wanted} to a grid [B, h, w, C]: save it without its head, or set --image_size"
+        )
+    return network
+
+
+def _output_size(layer: keras.layers.Layer) -> tuple[int | None, ...] | None:
+    shape = getattr(layer.output, "shape", ())
+    return tuple(shape[1:3]) if len(shape) == 4 else None

@@ -1,0 +1,182 @@
+"""Checkpoints of a run: weights, optimizer and where the run stands, each written beside its name
+and then renamed.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from imgcap import files
+from imgcap.errors import RunError
+
+CHECKPOINTS, STATE, WEIGHTS = "checkpoints", "state.json", "weights"
+ENCODER_WEIGHTS = "encoder"
+UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True)
+class Progression:
+    """Where a run stands; the whole of what a checkpoint holds beside weights.
+
+    Attributes:
+        step: optimizer steps taken.
+        epoch: epochs finished.
+        batch: global batches of the current epoch that were trained.
+        best_cider: best dev CIDEr x 100 so far; -1 before the first evaluation.
+        best_step: the step that reached it.
+        epochs_since_best: evaluations since then.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best_cider: float = -1.0
+    best_step: int = 0
+    epochs_since_best: int = 0
+
+
+Variables = Mapping[str, Sequence[tf.Variable]]
+
+
+def save(workdir: Path, variables: Variables, progression: Progression, keep: int) -> None:
+    """Writes one checkpoint, then removes those that are neither the best nor among the last ones.
+
+    Args:
+        workdir: the run directory.
+        variables: what to save, by name.
+        progression: where the run stands.
+        keep: checkpoints to keep beside the best.
+
+    Raises:
+        RunError: the disk is full or the folder can't be written; earlier checkpoints stay.
+    """
+    final = workdir / CHECKPOINTS / str(progression.step)
+    unfinished = final.with_name(f"{final.name}{UNFINISHED}")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        write_variables(unfinished / WEIGHTS, variables)
+        files.write_json(unfinished / STATE, dataclasses.asdict(progression))
+        shutil.rmtree(final, ignore_errors=True)
+        unfinished.replace(final)
+    except (OSError, tf.errors.OpError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise RunError(
+            f"{final} can't be written ({str(error).splitlines()[0][:160]}): free the disk and run "
+            "the same command again; the last checkpoint is intact"
+        ) from None
+    _prune(workdir, progression.best_step, keep)
+
+
+def _prune(workdir: Path, best_step: int, keep: int) -> None:
+    folder = workdir / CHECKPOINTS
+    for step in steps(workdir)[:-keep]:
+        if step != best_step:
+            shutil.rmtree(folder / str(step))
+    for leftover in folder.glob(f"*{UNFINISHED}"):
+        shutil.rmtree(leftover)
+
+
+def steps(workdir: Path) -> list[int]:
+    """The steps whose checkpoints a run has, in order."""
+    folder = workdir / CHECKPOINTS
+    return (
+        sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+        if folder.is_dir()
+        else []
+    )
+
+
+def latest(workdir: Path) -> Progression | None:
+    """Where the run stands by its last checkpoint; None before the first.
+
+    Raises:
+        RunError: its state can't be read.
+    """
+    found = steps(workdir)
+    if not found:
+        return None
+    path = workdir / CHECKPOINTS / str(found[-1]) / STATE
+    return Progression(
+        **files.read_json(path, RunError, "remove that checkpoint; an earlier one is used")
+    )
+
+
+def best_step(workdir: Path) -> int:
+    """The step whose checkpoint had the best dev CIDEr, or the last one if none was evaluated.
+
+    Raises:
+        RunError: the run has no checkpoint yet.
+    """
+    progression = latest(workdir)
+    if progression is None:
+        raise RunError(
+            f"{workdir / CHECKPOINTS} holds no checkpoint yet: let imgcap-train finish an epoch"
+        )
+    return progression.best_step or progression.step
+
+
+def restore(workdir: Path, step: int, variables: Variables) -> None:
+    """Reads variables back from the checkpoint of a step.
+
+    Args:
+        workdir: the run directory.
+        step: whose checkpoint.
+        variables: what to read, by name; a part of what was saved may be asked for.
+
+    Raises:
+        RunError: the checkpoint is broken or does not fit.
+    """
+    read_variables(workdir / CHECKPOINTS / str(step) / WEIGHTS, variables)
+
+
+def write_variables(prefix: Path, variables: Variables) -> None:
+    """Writes variables in TensorFlow's checkpoint format, each under its name and place: no Python
+    object is stored.
+    """
+    tf.train.Checkpoint(**{name: list(values) for name, values in variables.items()}).write(
+        str(prefix)
+    )
+
+
+def read_variables(prefix: Path, variables: Variables) -> None:
+    """Reads what `write_variables` wrote.
+
+    Raises:
+        RunError: a file is missing or damaged, or a variable has another shape or was not saved.
+    """
+    checkpoint = tf.train.Checkpoint(**{name: list(values) for name, values in variables.items()})
+    try:
+        # assert_existing_objects_matched: a variable that silently kept its random start would be
+        # found too late.
+        checkpoint.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+        raise RunError(
+            f"{prefix} can't be read into this model ({str(error).splitlines()[0][:160]}): remove "
+            "this checkpoint to go on from an earlier one, or train into a new --workdir"
+        ) from None
+
+
+def save_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
+    """Writes a frozen encoder's weights once, so that checkpoints need not repeat them."""
+    final = workdir / ENCODER_WEIGHTS
+    if final.exists():
+        return
+    unfinished = final.with_name(f"{final.name}{UNFINISHED}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    write_variables(unfinished / WEIGHTS, {"encoder": variables})
+    unfinished.replace(final)
+
+
+def restore_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
+    """Reads what `save_encoder` wrote.
+
+    Raises:
+        RunError: it is missing, damaged or of another encoder.
+    """
+    read_variables(workdir / ENCODER_WEIGHTS / WEIGHTS, {"encoder": variables})

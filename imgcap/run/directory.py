@@ -1,0 +1,143 @@
+"""The run directory: config, vocabulary, encoder, checkpoints, metrics. Nothing in it is ever
+half-written.
+
+RUN/config.json          the settings; a run is resumed only with the same
+RUN/run.json             fingerprints of the data and the vocabulary, and the version of imgcap
+RUN/vocab.txt            the vocabulary, as in the data directory
+RUN/decode.json          decode options that a sweep chose in place of the config's, if any
+RUN/encoder.keras        the encoder's file, where it came from one
+RUN/encoder/             weights of a frozen encoder, written once
+RUN/checkpoints/<step>/  weights, optimizer and state.json; written beside and renamed
+RUN/metrics.jsonl        one object a logged step
+"""
+
+import dataclasses
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import imgcap
+from imgcap import config as configs
+from imgcap import files
+from imgcap.config import Config, DecodeConfig
+from imgcap.data.manifest import Manifest
+from imgcap.data.vocabulary import Vocabulary
+from imgcap.errors import ConfigError, RunError
+from imgcap.run.identity import RUN, refuse_other_run
+
+VOCABULARY, DECODE = "vocab.txt", "decode.json"
+ENCODER_FILE = "encoder.keras"
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds the run directory for this process alone.
+
+    Args:
+        workdir: the run directory; made if absent.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / ".lock").open("w") as file:
+        try:
+            # The kernel lets go when the process ends, however it ends: no stale lock is ever left.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(
+                f"{workdir} is in use by another process: wait for it, or give a new --workdir"
+            ) from None
+        yield
+
+
+def is_run(workdir: Path) -> bool:
+    """Whether the folder is a run directory."""
+    return (workdir / RUN).is_file()
+
+
+def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Vocabulary) -> Config:
+    """Makes a run directory, or checks that the one found is of this config, data and vocabulary.
+
+    Args:
+        workdir: the run directory.
+        config: the settings of this call.
+        manifest: of the data.
+        vocabulary: of the data.
+
+    Returns:
+        The config to train with; its encoder file, if any, is the run's own copy.
+
+    Raises:
+        RunError: the directory belongs to a run of another config, data set or vocabulary.
+    """
+    identity = {
+        "imgcap_version": imgcap.__version__,
+        "data": manifest.fingerprint,
+        "vocabulary": vocabulary.fingerprint,
+    }
+    if is_run(workdir):
+        refuse_other_run(workdir, config, identity)
+    else:
+        if config.model.encoder.endswith(".keras"):
+            files.write_bytes(workdir / ENCODER_FILE, Path(config.model.encoder).read_bytes())
+        vocabulary.save(workdir / VOCABULARY)
+        files.write_text(workdir / configs.CONFIG_NAME, configs.to_json(config))
+        files.write_json(workdir / RUN, identity)
+    return _with_own_encoder(workdir, config)
+
+
+def _with_own_encoder(workdir: Path, config: Config) -> Config:
+    if not (workdir / ENCODER_FILE).exists():
+        return config
+    return dataclasses.replace(
+        config, model=dataclasses.replace(config.model, encoder=str(workdir / ENCODER_FILE))
+    )
+
+
+def load_run(workdir: Path, remedy: str = configs.NAME_A_RUN) -> tuple[Config, Vocabulary]:
+    """Reads what a run was made of, for evaluation and export.
+
+    Args:
+        workdir: the run directory.
+        remedy: what the user should do if it is none.
+
+    Returns:
+        Its config, the encoder file (if any) being the run's own copy, and its vocabulary.
+
+    Raises:
+        RunError: `workdir` is no run directory, or its vocabulary was changed.
+    """
+    config = configs.load_config(workdir, remedy)
+    vocabulary = Vocabulary.load(workdir / VOCABULARY)
+    identity = files.read_json(workdir / RUN, RunError, remedy)
+    if vocabulary.fingerprint != identity["vocabulary"]:
+        raise RunError(
+            f"{workdir / VOCABULARY} has fingerprint {vocabulary.fingerprint}, the run was trained "
+            f"with {identity['vocabulary']}: bring the old file back or train anew"
+        )
+    return _with_chosen_decode(workdir, _with_own_encoder(workdir, config)), vocabulary
+
+
+def save_decode(workdir: Path, options: DecodeConfig) -> None:
+    """Keeps the decode options that evaluation and export shall use for this run in place of the
+    trained ones.
+
+    Args:
+        workdir: the run directory.
+        options: the search.
+    """
+    files.write_json(workdir / DECODE, dataclasses.asdict(options))
+
+
+def _with_chosen_decode(workdir: Path, config: Config) -> Config:
+    if not (workdir / DECODE).exists():
+        return config
+    remedy = "remove it, or run imgcap-evaluate --sweep again"
+    tree = files.read_json(workdir / DECODE, RunError, remedy)
+    try:
+        options = DecodeConfig(**{**tree, "suppress": tuple(tree["suppress"])})
+    except (TypeError, KeyError, ConfigError) as error:
+        raise RunError(f"{workdir / DECODE} holds no decode options ({error}): {remedy}") from None
+    return dataclasses.replace(config, decode=options)

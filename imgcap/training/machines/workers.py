@@ -1,0 +1,115 @@
+"""The processes that train one run together: the chief alone writes, and what is decided is decided
+on all alike.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from imgcap.errors import ImgcapError, RunError
+from imgcap.training.machines.cluster import load_cluster
+from imgcap.training.machines.interruption import PREEMPTED_STATUS
+
+Result = TypeVar("Result")
+
+
+class WorkerLost(RunError):
+    """Another worker ended in the middle of the work; the same command on all of them goes on."""
+
+    exit_status = PREEMPTED_STATUS
+
+
+class Workers:
+    """This process and its peers; a process that trains alone is its own chief, and nothing below
+    costs it anything.
+
+    Whatever talks to the peers must be called by all of them, in the same order.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        """Finds out who is who.
+
+        Args:
+            strategy: by `runtime.set_up`.
+        """
+        several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        cluster = load_cluster() if several else None
+        self._strategy = strategy
+        self.rank, self.count = (cluster.rank, len(cluster.workers)) if cluster else (0, 1)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def gather(self, value: int) -> list[int]:
+        """The numbers of all workers, by rank."""
+        if self.count == 1:
+            return [value]
+        own = np.zeros(self.count, np.int64)
+        own[self.rank] = value
+        return self._strategy.reduce("sum", tf.constant(own), axis=None).numpy().tolist()
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any worker."""
+        return any(self.gather(int(flag)))
+
+    def together(self, work: Callable[[], Result]) -> Result:
+        """Does something on every worker, and waits for all: if one fails, none goes on.
+
+        Args:
+            work: what to do; must not itself talk to the peers.
+
+        Returns:
+            What it returned here.
+
+        Raises:
+            ImgcapError: what it raised here; elsewhere a RunError that says so.
+        """
+        try:
+            result, error = work(), None
+        except ImgcapError as caught:
+            result, error = None, caught
+        if self.any(error is not None):
+            raise error or RunError("another worker can't go on: the line it printed says why")
+        return result
+
+    def on_chief(self, work: Callable[[], Result]) -> Result | None:
+        """Lets the chief do something while the others wait.
+
+        Args:
+            work: what to do; must not itself talk to the peers.
+
+        Returns:
+            What it returned on the chief; None elsewhere.
+
+        Raises:
+            ImgcapError: what it raised on the chief; elsewhere a RunError that says so.
+        """
+        return self.together(work if self.is_chief else lambda: None)
+
+    @contextlib.contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Silences all but the chief, and tells the loss of a peer in one line.
+
+        Raises:
+            WorkerLost: a worker ended while others still needed it.
+        """
+        with contextlib.ExitStack() as stack:
+            if not self.is_chief:
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+                stack.enter_context(contextlib.redirect_stderr(nowhere))
+            try:
+                yield
+            except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
+                if self.count == 1:
+                    raise
+                raise WorkerLost(
+                    "another worker is gone, its own output says why: start the same command on "
+                    "all workers again; they go on from the last checkpoint"
+                ) from None

@@ -1,0 +1,152 @@
+"""Adam as the train step needs it: gradients come in summed over the replicas, the encoder may
+learn slower.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+from imgcap.config import TrainConfig
+
+
+class ReplicatedAdam(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) on gradients that are already the same on every replica.
+
+    Keras adds the replicas' gradients up inside `apply`, behind the clipping and behind the test
+    for overflow, so each replica would clip its own part and the result would depend on how many
+    there are. Here the train step adds first, and the hook that would add again passes the
+    gradients on.
+    """
+
+    def __init__(self, encoder_rate: float, decoder_variables: int, **values: object) -> None:
+        """Makes the optimizer.
+
+        Args:
+            encoder_rate: factor on the learning rate of the encoder's variables.
+            decoder_variables: how many of the variables it is built on are the decoder's; they come
+                first.
+            **values: of `keras.optimizers.AdamW`.
+        """
+        super().__init__(**values)
+        self._encoder_rate, self._decoder_variables = encoder_rate, decoder_variables
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Sequence[tuple]) -> Sequence[tuple]:
+        return grads_and_vars
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Changes one variable; called by Keras."""
+        if self._get_variable_index(variable) >= self._decoder_variables:
+            learning_rate = learning_rate * self._encoder_rate
+        super().update_step(gradient, variable, learning_rate)
+
+
+def make_schedule(
+    config: TrainConfig, total_steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """The learning rate over the steps.
+
+    Args:
+        config: peak, shape and warm-up.
+        total_steps: where 'cosine' reaches zero and what 'step' counts its parts of.
+
+    Returns:
+        A Keras schedule, or a number if the rate never changes.
+    """
+    schedules = keras.optimizers.schedules
+    warmup, peak = config.warmup_steps, config.learning_rate
+    if config.schedule == "cosine":
+        # Without warm-up Keras wants no target, and the decay starts at the peak.
+        return schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else peak,
+            decay_steps=max(1, total_steps - warmup),
+            warmup_target=peak if warmup else None,
+            warmup_steps=warmup,
+        )
+    rates = [peak, peak / 10, peak / 100] if config.schedule == "step" else [peak]
+    # Two drops, at a half and three quarters of the run; the warm-up stands before them as further
+    # steps.
+    drops = [total_steps // 2, total_steps * 3 // 4][: len(rates) - 1]
+    ramp = [peak * (step + 1) / (warmup + 1) for step in range(warmup)]
+    if not ramp and not drops:
+        return peak
+    return schedules.PiecewiseConstantDecay([*range(warmup), *drops], [*ramp, *rates])
+
+
+def make_optimizer(
+    config: TrainConfig,
+    decoder: list[keras.Variable],
+    encoder: list[keras.Variable],
+    total_steps: int,
+) -> keras.optimizers.Optimizer:
+    """AdamW with clipping and schedule, built on its variables; with loss scaling where float16
+    needs it.
+
+    Args:
+        config: learning rates, schedule, weight decay, clipping, precision.
+        decoder: variables of the decoder.
+        encoder: variables of the encoder that train; empty where it is frozen.
+        total_steps: of the whole run.
+
+    Returns:
+        The optimizer, built on [*decoder, *encoder]; `scale_loss` and `apply` work under any
+        strategy.
+    """
+    optimizer = ReplicatedAdam(
+        encoder_rate=(config.encoder_learning_rate or config.learning_rate)
+        / max(config.learning_rate, 1e-30),
+        decoder_variables=len(decoder),
+        learning_rate=make_schedule(config, total_steps),
+        weight_decay=config.weight_decay,
+        global_clipnorm=config.clip_norm or None,
+        use_ema=bool(config.ema_momentum),
+        ema_momentum=config.ema_momentum or 0.99,
+    )
+    # Decay pulls weights towards zero: no place to be for biases, nor for an encoder that is only
+    # to be tuned.
+    optimizer.exclude_from_weight_decay(
+        [*(variable for variable in decoder if len(variable.shape) < 2), *encoder]
+    )
+    if config.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build([*decoder, *encoder])
+    return optimizer
+
+
+def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
+    """The moving average of each variable the optimizer was built on, in that order; empty where
+    none is kept.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return (
+        [variable.value for variable in inner._model_variables_moving_average]
+        if inner.use_ema
+        else []
+    )
+
+
+@contextmanager
+def averaged_weights(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> Iterator[None]:
+    """Puts the moving averages in the weights' place for as long as the context lasts.
+
+    Args:
+        optimizer: that keeps the averages, or none.
+        variables: those it was built on.
+
+    Yields:
+        Nothing; does nothing where no average is kept.
+    """
+    averages = moving_averages(optimizer)
+    kept = [variable.numpy() for variable in variables] if averages else []
+    try:
+        for variable, average in zip(variables, averages, strict=False):
+            variable.assign(average.numpy())
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=False):
+            variable.assign(value)

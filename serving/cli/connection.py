@@ -1,0 +1,52 @@
+"""The flags that say whom to ask, for every command that asks a server."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from imgcap.config import Section, setting
+from imgcap.signature import DECODE, GREEDY, MODEL_NAME
+from serving.client.connection import DEFAULT_TARGET, Tls
+
+
+@dataclass(frozen=True)
+class ConnectionConfig(Section):
+    """A model on a server."""
+
+    server: str = setting(DEFAULT_TARGET, "host:port of the model server.", required=True)
+    model: str = setting(MODEL_NAME, "Name of the model on the server.", required=True)
+    model_version: int = setting(0, "A fixed version of the model; 0 is the newest.", minimum=0)
+    label: str = setting(
+        "", "A label that the server gives to a version, such as stable or canary."
+    )
+    signature: str = setting(
+        DECODE, "Beam search, or greedy: faster and a little worse.", choices=(DECODE, GREEDY)
+    )
+    timeout: float = setting(
+        10.0, "Seconds that one image may take, retries included.", minimum=0.001
+    )
+    max_side: int = setting(
+        0,
+        "Make larger photographs smaller before sending, to this many pixels; 0 sends the file.",
+        minimum=0,
+    )
+    tls: bool = setting(False, "Speak TLS, trusting the authorities of this machine or --tls_ca.")
+    tls_ca: str = setting("", "PEM file of the authority that signed the server's certificate.")
+    tls_certificate: str = setting(
+        "", "PEM file of our certificate, for servers that verify clients."
+    )
+    tls_key: str = setting("", "PEM file of the key to it.")
+
+
+def client_arguments(config: ConnectionConfig) -> dict[str, Any]:
+    """The arguments of a client, blocking or awaitable."""
+    files = (config.tls_ca or None, config.tls_certificate or None, config.tls_key or None)
+    return {
+        "target": config.server,
+        "model": config.model,
+        "version": config.model_version or None,
+        "label": config.label or None,
+        "signature": config.signature,
+        "timeout": config.timeout,
+        "max_side": config.max_side or None,
+        "tls": Tls(*files) if config.tls or any(files) else None,
+    }

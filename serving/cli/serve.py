@@ -1,0 +1,345 @@
+"""imgcap-serve: exported models on a gRPC port, by TensorFlow Serving or the embedded server."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imgcap.cli import command
+from imgcap.config import Section, setting
+from imgcap.errors import ConfigError, ServingError
+from imgcap.host import quiet
+from imgcap.host.cpu import missing_cpu_features
+from imgcap.signature import MODEL_NAME
+from serving.server.logs import start_logging
+
+if TYPE_CHECKING:  # they import TensorFlow
+    from tensorflow_serving.config.model_server_config_pb2 import ModelConfigList
+
+    from serving.server.local_server import ServerOptions
+
+BINARY = "tensorflow_model_server"
+MANIFEST = "manifest.json"
+MONITORING_CONFIG = Path(__file__).parents[1] / "deployment" / "monitoring.config"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServeConfig(Section):
+    """The server. What TensorFlow Serving has a flag for bears its name here too."""
+
+    model_base_path: str = setting(
+        "", "Folder that imgcap-export wrote, with versions 1, 2, … in it."
+    )
+    model_name: str = setting(MODEL_NAME, "What requests call the model.", required=True)
+    model_config_file: str = setting(
+        "",
+        "Text proto with several models, version policies or labels; in place of "
+        "--model_base_path.",
+    )
+    model_config_file_poll_wait_seconds: int = setting(
+        0, "Seconds between two looks at that file for changes; 0 never looks.", minimum=0
+    )
+    allow_version_labels_for_unavailable_models: bool = setting(
+        False,
+        "Let labels in that file name versions that are not loaded yet, as at the start they are "
+        "not.",
+    )
+    port: int = setting(
+        8500, "gRPC port; 0 takes a free one (embedded server).", minimum=0, maximum=65535
+    )
+    rest_api_port: int = setting(0, "Port of the REST API; 0 opens none.", minimum=0, maximum=65535)
+    metrics_port: int = setting(
+        0,
+        "Port of Prometheus metrics, at /monitoring/prometheus/metrics; 0 opens none.",
+        minimum=0,
+        maximum=65535,
+    )
+    host: str = setting(
+        "127.0.0.1", "Address to listen on; 0.0.0.0 is every one of this machine (embedded server)."
+    )
+    ssl_config_file: str = setting(
+        "", "Text proto with key and certificate: clients must then use TLS."
+    )
+    embedded: bool = setting(False, f"Use the embedded server even where {BINARY} is on PATH.")
+    enable_batching: bool = setting(False, "Run requests that come at the same time as one batch.")
+    batching_parameters_file: str = setting(
+        "", "Text proto that says how, such as serving/batching.config."
+    )
+    grpc_max_threads: int = setting(
+        64, "Requests that may be under way; more are refused.", minimum=1
+    )
+    tensorflow_intra_op_parallelism: int = setting(
+        -1,
+        "Threads inside one operation; 0 is one a core, -1 what the newest export asks for: those "
+        "made for the CPU are fastest with 1.",
+        minimum=-1,
+    )
+    tensorflow_inter_op_parallelism: int = setting(
+        0, "Operations that run at once; 0 is one a core.", minimum=0
+    )
+    file_system_poll_wait_seconds: int = setting(
+        1, "Seconds between two looks for a new version; 0 never looks.", minimum=0
+    )
+    drain_seconds: float = setting(
+        30.0,
+        "Longest time that requests under way get to finish at the end (embedded server).",
+        minimum=0.0,
+    )
+    log_format: str = setting(
+        "text", "Log lines for people, or one JSON object a line.", choices=("text", "json")
+    )
+    log_requests: bool = setting(False, "A log line for each request (embedded server).")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console command; see `imgcap-serve --help`."""
+    return command.main(COMMAND, argv)
+
+
+def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
+    """Serves until SIGTERM or Ctrl-C.
+
+    Raises:
+        ConfigError: flags that exclude each other, or a settings file that can't be used.
+        ServingError: nothing to serve, or the port can't be had.
+    """
+    check(config)
+    config = with_threads(config)
+    binary = None if config.embedded else shutil.which(BINARY)
+    if binary is None:
+        return _serve_embedded(config)
+    if config.model_base_path and not Path(config.model_base_path).is_dir():
+        # The real server would wait for the folder for ever, without a port and without an exit.
+        raise ServingError(
+            f"model_base_path {config.model_base_path} does not exist: export a model with "
+            f"imgcap-export --output_dir={config.model_base_path}"
+        )
+    refuse_cpu(config)
+    arguments = binary_command(os.path.abspath(binary), config)
+    print(shlex.join(arguments), flush=True)
+    os.execv(arguments[0], arguments)
+
+
+def check(config: ServeConfig) -> None:
+    """Refuses combinations of flags, as the real server does, before any work.
+
+    Raises:
+        ConfigError: one line that names the flags.
+    """
+    if bool(config.model_base_path) == bool(config.model_config_file):
+        both = "both given" if config.model_base_path else "missing"
+        raise ConfigError(
+            f"--model_base_path is {both}: give it or --model_config_file, one of the two"
+        )
+    if config.batching_parameters_file and not config.enable_batching:
+        raise ConfigError(
+            "--batching_parameters_file is given without --enable_batching: give both"
+        )
+    for name in ("model_config_file", "batching_parameters_file", "ssl_config_file"):
+        path = getattr(config, name)
+        if path and not Path(path).is_file():
+            raise ConfigError(f"--{name}={path} does not exist")
+
+
+def with_threads(config: ServeConfig) -> ServeConfig:
+    """The settings with the threads that the newest export asks for, where none are given."""
+    if config.tensorflow_intra_op_parallelism >= 0:
+        return config
+    threads = 0
+    with contextlib.suppress(ValueError, TypeError):
+        threads = int(_newest_manifest(config).get("intra_op_threads", 0))
+    return dataclasses.replace(config, tensorflow_intra_op_parallelism=threads)
+
+
+def refuse_cpu(config: ServeConfig) -> None:
+    """Keeps the real server from a model made for another CPU: it would abort without a word of the
+    reason.
+
+    Raises:
+        ServingError: this machine's CPU lacks what the newest export needs.
+    """
+    missing = missing_cpu_features(_newest_manifest(config).get("cpu_features") or ())
+    if missing:
+        raise ServingError(
+            f"the newest version in {config.model_base_path} needs a CPU with "
+            f"{', '.join(missing)}, which this machine lacks: serve it elsewhere or export with "
+            "--optimize=none"
+        )
+
+
+def _newest_manifest(config: ServeConfig) -> dict[str, Any]:
+    """What the newest export says of itself; nothing where there is none, and where it is broken:
+    that is said when its version is loaded.
+    """
+    folders = Path(config.model_base_path).glob("[0-9]*") if config.model_base_path else ()
+    versions = {int(path.name): path for path in folders if path.name.isdecimal()}
+    newest = versions.get(max(versions, default=0))
+    if newest is not None:
+        with contextlib.suppress(OSError, ValueError):
+            manifest = json.loads((newest / MANIFEST).read_bytes())
+            return manifest if isinstance(manifest, dict) else {}
+    return {}
+
+
+def binary_command(binary: str, config: ServeConfig) -> list[str]:
+    """The command line of the real server.
+
+    Args:
+        binary: its absolute path.
+        config: the settings; those that only the embedded server has are left out.
+
+    Raises:
+        ConfigError: what only the embedded server can do.
+    """
+    if config.metrics_port and config.rest_api_port not in (0, config.metrics_port):
+        raise ConfigError(
+            f"--metrics_port={config.metrics_port} is not --rest_api_port={config.rest_api_port}: "
+            f"{BINARY} has its metrics on the REST port, so give one of the two"
+        )
+    http_port = config.rest_api_port or config.metrics_port
+    values = {
+        "port": config.port,
+        "rest_api_port": http_port or None,
+        "monitoring_config_file": MONITORING_CONFIG if http_port else None,
+        **_binary_models(config),
+        "grpc_max_threads": config.grpc_max_threads,
+        "enable_batching": config.enable_batching or None,
+        "batching_parameters_file": config.batching_parameters_file or None,
+        "ssl_config_file": config.ssl_config_file or None,
+        "tensorflow_intra_op_parallelism": config.tensorflow_intra_op_parallelism,
+        "tensorflow_inter_op_parallelism": config.tensorflow_inter_op_parallelism,
+        "file_system_poll_wait_seconds": config.file_system_poll_wait_seconds,
+        # By default a broken version is noticed after five minutes; exports are published by
+        # rename, so what is broken once stays broken.
+        "load_retry_interval_micros": 1_000_000,
+        "enable_grpc_healthcheck_service": True,
+    }
+    return [
+        binary,
+        *(f"--{name}={_word(value)}" for name, value in values.items() if value is not None),
+    ]
+
+
+def _binary_models(config: ServeConfig) -> dict[str, str | int | bool]:
+    if not config.model_config_file:
+        # The real server refuses a relative path.
+        return {
+            "model_name": config.model_name,
+            "model_base_path": os.path.abspath(config.model_base_path),
+        }
+    names = (
+        "model_config_file",
+        "model_config_file_poll_wait_seconds",
+        "allow_version_labels_for_unavailable_models",
+    )
+    return {name: getattr(config, name) for name in names}
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _serve_embedded(config: ServeConfig) -> int:
+    quiet.import_tensorflow()  # seconds, so not before the flags are known to be right
+    from serving.server.local_server import LocalServer
+
+    models = model_list(config)
+    options = server_options(config)
+    _set_threads(config)
+    start_logging(config.log_format)
+    server = LocalServer(models, options)
+    server.start()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    served = ", ".join(
+        f"{name} version {' and '.join(map(str, versions))}"
+        for name, versions in server.models.available.items()
+    )
+    print(f"serving {served} on {server.target}, Ctrl-C stops", flush=True)
+    # A signal may be delivered to one of gRPC's threads, which does not wake this one.
+    while not ended.wait(0.2):
+        pass
+    log.info("stopping: requests under way are finished")
+    server.stop(config.drain_seconds)
+    return 0
+
+
+def model_list(config: ServeConfig) -> "ModelConfigList":
+    """What the embedded server is to serve.
+
+    Raises:
+        ConfigError: --model_config_file is no list of models.
+        ServingError: a folder without versions.
+    """
+    from serving.server.models.models import one_model, read_model_list
+    from serving.server.models.versions import find_versions
+
+    if config.model_config_file:
+        models = read_model_list(Path(config.model_config_file))
+    else:
+        models = one_model(Path(config.model_base_path).absolute(), config.model_name)
+    for model in models.config:
+        find_versions(Path(model.base_path))
+    return models
+
+
+def server_options(config: ServeConfig) -> "ServerOptions":
+    """How the embedded server is to do it.
+
+    Raises:
+        ConfigError: a settings file that can't be used.
+    """
+    from serving.server.local_server import ServerOptions
+    from serving.server.queue.options import BatchingOptions
+    from serving.server.settings.settings import read_batching, read_server_credentials
+
+    batching = None
+    if config.enable_batching:
+        path = config.batching_parameters_file
+        batching = read_batching(path) if path else BatchingOptions()
+    return ServerOptions(
+        host=config.host,
+        port=config.port,
+        rest_api_port=config.rest_api_port or None,
+        metrics_port=config.metrics_port or None,
+        credentials=read_server_credentials(config.ssl_config_file)
+        if config.ssl_config_file
+        else None,
+        max_threads=config.grpc_max_threads,
+        batching=batching,
+        poll_seconds=config.file_system_poll_wait_seconds,
+        config_file=Path(config.model_config_file) if config.model_config_file else None,
+        config_poll_seconds=config.model_config_file_poll_wait_seconds,
+        allow_labels_for_unavailable=config.allow_version_labels_for_unavailable_models,
+        log_requests=config.log_requests,
+    )
+
+
+def _set_threads(config: ServeConfig) -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(config.tensorflow_intra_op_parallelism)
+    tf.config.threading.set_inter_op_parallelism_threads(config.tensorflow_inter_op_parallelism)
+
+
+COMMAND = command.Command(
+    name="imgcap-serve",
+    summary=(
+        f"Serves exported models over TensorFlow Serving's gRPC API: with {BINARY} where it is on "
+        "PATH, else inside this process."
+    ),
+    sections=(ServeConfig,),
+    run=serve,
+)

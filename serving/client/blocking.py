@@ -1,0 +1,169 @@
+"""The client: an image in, a caption out, over TensorFlow Serving's gRPC API and without
+TensorFlow.
+
+    with CaptionClient("localhost:8500") as client:
+        print(client.caption("dog.jpg").text)
+
+What can go wrong stands in `serving.client.errors`; the same with `await` in
+`serving.client.awaitable`.
+"""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from imgcap import signature
+from imgcap.errors import ServingError
+from imgcap.progress import Progress
+from serving.client.answers import Caption, Outcome, VersionStatus, parse_caption, parse_status
+from serving.client.connection import Connection, encode
+from serving.client.errors import DeadlineExceeded, ModelNotFound, ServerUnavailable
+from serving.client.images import ImageSource, find_images
+from serving.wire import tensors
+
+
+class CaptionClient(Connection):
+    """A connection to one model; safe to share between threads, closed by `close` or by leaving
+    `with`.
+    """
+
+    def caption(self, image: ImageSource) -> Caption:
+        """The caption of one image.
+
+        Args:
+            image: an encoded file's bytes, a path, or a Pillow image.
+
+        Raises:
+            ServingError: one of the tree in `serving.client.errors`.
+        """
+        request = self._predict_request(encode(image, self.max_side))
+        started = time.monotonic()
+        response = self._call(self._stub.predict, request)
+        return parse_caption(response, seconds=time.monotonic() - started)
+
+    def caption_many(
+        self, images: Iterable[ImageSource], concurrency: int = 4, progress: Progress | None = None
+    ) -> Iterator[Outcome]:
+        """Captions any number of images, several at a time, in the order they came.
+
+        An image is read only when its turn is near: at most `2 * concurrency` are held at once,
+        however long (or endless) `images` is. One bad image costs only its own caption.
+
+        Args:
+            images: image sources; a generator is fine.
+            concurrency: requests under way at a time.
+            progress: moved on by one with each outcome.
+
+        Yields:
+            An outcome for each image.
+        """
+        for outcome in self._outcomes(images, concurrency):
+            if progress is not None:
+                progress.advance()
+            yield outcome
+
+    def stream(self, *names: str | os.PathLike, concurrency: int = 4) -> Iterator[Outcome]:
+        """Captions image files, folders (at any depth) and globs, as `caption_many` does.
+
+        Args:
+            names: what to caption; each in sorted order.
+            concurrency: requests under way at a time.
+
+        Yields:
+            An outcome for each image, whose source is its path.
+        """
+        yield from self._outcomes(find_images(map(os.fspath, names)), concurrency)
+
+    def describe(self) -> dict[str, Any]:
+        """The model's card: encoder, decoder, vocabulary, scores.
+
+        Raises:
+            SignatureNotFound: the model carries no card.
+        """
+        response = self._call(self._stub.predict, self._predict_request(b"", signature.DESCRIBE))
+        return json.loads(tensors.to_array(response.outputs[signature.CARD])[0])
+
+    def signatures(self) -> tuple[str, ...]:
+        """The names of the model's signatures, sorted."""
+        return tensors.signature_names(self._call(self._stub.metadata, self._metadata_request()))
+
+    def status(self) -> tuple[VersionStatus, ...]:
+        """Every version the server knows of this model, oldest first."""
+        return parse_status(self._call(self._stub.status, self._status_request()))
+
+    def wait_until_ready(self, timeout: float = 60.0) -> int:
+        """Waits for the server to come up and have the model.
+
+        Returns:
+            The newest version that is available.
+
+        Raises:
+            ServerUnavailable, ModelNotFound: still so after `timeout` seconds.
+        """
+        end = time.monotonic() + timeout
+        while True:
+            error: ServingError = ServerUnavailable(
+                f"{self.model} on {self.target} is still loading after {timeout:g} s"
+            )
+            try:
+                ready = [entry.version for entry in self.status() if entry.state == "AVAILABLE"]
+                if ready:
+                    return ready[-1]
+            except (ServerUnavailable, ModelNotFound, DeadlineExceeded) as failure:
+                error = failure
+            if time.monotonic() > end:
+                raise error
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Gives the connection back; the client can't be used any more."""
+        self._channel.close()
+
+    def __enter__(self) -> "CaptionClient":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _open(
+        self,
+        target: str,
+        options: list[tuple[str, Any]],
+        credentials: grpc.ChannelCredentials | None,
+    ) -> grpc.Channel:
+        if credentials is None:
+            return grpc.insecure_channel(target, options)
+        return grpc.secure_channel(target, credentials, options)
+
+    def _call(self, call: grpc.UnaryUnaryMultiCallable, request: Any) -> Any:
+        try:
+            return call(request, timeout=self.timeout)
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+
+    def _outcomes(self, images: Iterable[ImageSource], concurrency: int) -> Iterator[Outcome]:
+        waiting: deque[tuple[ImageSource, Future[Caption]]] = deque()
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="imgcap-caption") as pool:
+            try:
+                for image in images:
+                    waiting.append((image, pool.submit(self.caption, image)))
+                    if len(waiting) >= 2 * concurrency:
+                        yield _outcome(*waiting.popleft())
+                while waiting:
+                    yield _outcome(*waiting.popleft())
+            finally:  # whoever stops listening early should not wait for the rest
+                for _, future in waiting:
+                    future.cancel()
+
+
+def _outcome(source: ImageSource, future: "Future[Caption]") -> Outcome:
+    try:
+        return Outcome(source, future.result(), None)
+    except ServingError as error:
+        return Outcome(source, None, error)

@@ -1,0 +1,207 @@
+"""What the blocking and the awaitable client share: whom they ask, how the channel is made, the
+requests.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from imgcap import signature as contract
+from imgcap.errors import ConfigError, ServingError
+from serving.client.errors import BadImage, translate
+from serving.client.images import ImageSource, read_image, shrink
+from serving.wire import tensors, wire_pb2
+
+DEFAULT_TARGET = "localhost:8500"
+MAX_IMAGE_BYTES = 32 * 2**20
+"""An image file above this is refused before it is sent; cameras stay far below."""
+
+MAX_RETRIES = 4
+"""gRPC makes five attempts at most, whatever it is told."""
+
+_RECEIVE_BYTES = 64 * 2**20  # gRPC's own limit is 4 MB, which a batch of `features` passes
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How to trust a server, and how it may trust us; each a PEM file.
+
+    Attributes:
+        ca: who signed the server's certificate; the system's authorities by default.
+        certificate: our own, for a server that verifies its clients.
+        key: the key that belongs to it.
+    """
+
+    ca: str | os.PathLike | None = None
+    certificate: str | os.PathLike | None = None
+    key: str | os.PathLike | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Reads the files.
+
+        Raises:
+            ConfigError: a file can't be read, or a certificate comes without its key.
+        """
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError(
+                "a client's certificate and its key belong together: give both or none"
+            )
+        return grpc.ssl_channel_credentials(
+            _read(self.ca), _read(self.key), _read(self.certificate)
+        )
+
+
+class Connection:
+    """A connection to one model; the clients add the calls."""
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        model: str = contract.MODEL_NAME,
+        version: int | None = None,
+        label: str | None = None,
+        signature: str = contract.DECODE,
+        timeout: float = 10.0,
+        retries: int = 3,
+        max_side: int | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        """Opens no connection yet: the first call does.
+
+        Args:
+            target: host:port.
+            model: name of the model on the server.
+            version: a fixed version of it; the newest by default.
+            label: a label that the server gives to a version, such as "stable"; not together with
+                `version`.
+            signature: the model's function to call, "decode" or "greedy".
+            timeout: seconds a call may take, retries included.
+            retries: how often a call is repeated that the server could not take (0 to 4).
+            max_side: photos are made smaller before they are sent, to this many pixels on the
+                longer side. The caption may then differ from the original file's; by default the
+                file is sent as it is.
+            tls: how to speak to a server that has a certificate; plain text by default.
+        """
+        if version is not None and label is not None:
+            raise ConfigError(f"version {version} and label {label!r} are both given: choose one")
+        if not 0 <= retries <= MAX_RETRIES:
+            raise ConfigError(
+                f"retries {retries} is not in 0 to {MAX_RETRIES}, what gRPC repeats at most"
+            )
+        self.target, self.model, self.version, self.label = target, model, version, label
+        self.signature, self.timeout, self.max_side = signature, timeout, max_side
+        self._secure = tls is not None
+        self._channel = self._open(
+            target, channel_options(retries), tls.credentials() if tls else None
+        )
+        self._stub = tensors.Stub(self._channel)
+
+    def _open(
+        self,
+        target: str,
+        options: list[tuple[str, Any]],
+        credentials: grpc.ChannelCredentials | None,
+    ) -> Any:
+        raise NotImplementedError
+
+    def _spec(self, signature: str = "") -> wire_pb2.ModelSpec:
+        return tensors.model_spec(self.model, self.version, self.label, signature)
+
+    def _predict_request(
+        self, image_bytes: bytes, signature: str | None = None
+    ) -> wire_pb2.PredictRequest:
+        """A request with one row; the model's card is asked for in the same way, under another
+        name.
+        """
+        alias = contract.QUERY if signature == contract.DESCRIBE else contract.IMAGE_BYTES
+        return wire_pb2.PredictRequest(
+            model_spec=self._spec(signature or self.signature),
+            inputs={alias: tensors.string_tensor([image_bytes])},
+        )
+
+    def _metadata_request(self) -> wire_pb2.GetModelMetadataRequest:
+        return wire_pb2.GetModelMetadataRequest(
+            model_spec=self._spec(), metadata_field=[tensors.METADATA_FIELD]
+        )
+
+    def _status_request(self) -> wire_pb2.GetModelStatusRequest:
+        # The real server does not look labels up here; all versions are the answer that helps.
+        spec = tensors.model_spec(self.model, self.version, None)
+        return wire_pb2.GetModelStatusRequest(model_spec=spec)
+
+    def _translated(self, error: grpc.RpcError) -> ServingError:
+        return translate(
+            error.code(), error.details() or "", self.target, self.timeout, secure=self._secure
+        )
+
+
+def channel_options(retries: int) -> list[tuple[str, Any]]:
+    """Settings of a channel that repeats calls by gRPC's own rules.
+
+    gRPC repeats inside the deadline of the call, with exponential backoff and jitter, and listens
+    to a server that asks for a pause; so no loop of ours is needed, for blocking and for awaitable
+    calls alike. A request is repeated only while it still lies in the buffer, which by default (256
+    KB) is smaller than most photos.
+
+    Args:
+        retries: how often at most; 0 switches it off.
+    """
+    policy = {
+        "maxAttempts": retries + 1,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2.5,
+        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+    }
+    method = {"name": [{}]} | ({"retryPolicy": policy} if retries else {})
+    # Where a name stands for several servers, each gets its share; gRPC's default stays with the
+    # first.
+    config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+    return [
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.enable_retries", int(retries > 0)),
+        ("grpc.per_rpc_retry_buffer_size", 2 * MAX_IMAGE_BYTES),
+        ("grpc.max_receive_message_length", _RECEIVE_BYTES),
+        # After a failure a channel tries again only when a call comes, and that call fails with the
+        # old news. With pauses this short a repeated call always meets a fresh attempt, so a
+        # restarted server is found.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
+    ]
+
+
+def encode(image: ImageSource, max_side: int | None = None) -> bytes:
+    """The bytes that are sent for an image.
+
+    Raises:
+        BadImage: unreadable, empty, or too large to send.
+    """
+    try:
+        image_bytes = read_image(image)
+        if max_side is not None:
+            image_bytes = shrink(image_bytes, max_side)
+    except OSError as error:
+        raise BadImage(f"can't be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise BadImage(str(error)) from None
+    if not image_bytes:
+        raise BadImage("the file is empty")
+    if len(image_bytes) > MAX_IMAGE_BYTES:
+        limit = MAX_IMAGE_BYTES // 2**20
+        raise BadImage(
+            f"{len(image_bytes) / 2**20:.0f} MB is above the limit of {limit} MB: make it smaller"
+        )
+    return image_bytes
+
+
+def _read(path: str | os.PathLike | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read ({error.strerror}): give a PEM file") from None

@@ -1,0 +1,130 @@
+"""Image files on their way to the server: found, read, checked, and made smaller on request."""
+
+import glob
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+ImageSource = bytes | str | os.PathLike | Image.Image
+"""An encoded image file's bytes, its path, or an opened Pillow image."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+"""What a folder is searched for; a file that is named outright may have any ending."""
+
+MAX_PIXELS = 50_000_000
+"""Above this an image is not opened on this side: a few KB can declare gigabytes of pixels."""
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+
+
+def read_image(source: ImageSource) -> bytes:
+    """The encoded file of any image source.
+
+    Bytes and files pass untouched, so that the server sees what the camera wrote. A Pillow image
+    has no file any more: it becomes a PNG, which keeps every pixel (lightly compressed; the network
+    is local more often than not).
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, Image.Image):
+        upright = ImageOps.exif_transpose(
+            source
+        )  # a PNG would lose the camera's note which way is up
+        return _encode(
+            upright if upright.mode in _PNG_MODES else upright.convert("RGB"),
+            "PNG",
+            compress_level=1,
+        )
+    return Path(source).read_bytes()
+
+
+def shrink(image_bytes: bytes, max_side: int) -> bytes:
+    """The same picture, upright, its longer side at most `max_side` pixels; smaller ones are not
+    touched.
+
+    Args:
+        image_bytes: an encoded image; the first frame of an animation is taken.
+        max_side: pixels.
+
+    Returns:
+        A JPEG (quality 95), or the bytes as they came where there is nothing to shrink.
+
+    Raises:
+        ValueError: not an image, broken, or above `MAX_PIXELS`.
+    """
+    image = open_image(image_bytes)
+    if max(image.size) <= max_side:
+        return image_bytes
+    # The decoder of a JPEG can skip work for a smaller picture; 2x leaves the resampling its
+    # detail.
+    image.draft("RGB", (2 * max_side, 2 * max_side))
+    try:
+        image = ImageOps.exif_transpose(image)
+        image.thumbnail((max_side, max_side))
+    except Exception as error:  # Pillow's decoders raise nearly anything on a mangled file
+        raise ValueError(f"broken image ({error})") from None
+    return _encode(_on_white(image), "JPEG", quality=95)
+
+
+def open_image(image_bytes: bytes) -> Image.Image:
+    """Reads the header; no pixel is decoded yet.
+
+    Raises:
+        ValueError: no known image format, or above `MAX_PIXELS`.
+    """
+    try:
+        image = Image.open(io.BytesIO(image_bytes))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"too many pixels ({error})") from None
+    except OSError:
+        raise ValueError("not an image (JPEG, PNG, GIF, BMP or WebP)") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels are above the limit of {MAX_PIXELS:,}"
+        )
+    return image
+
+
+def find_images(arguments: Iterable[str]) -> Iterator[str]:
+    """The paths that files, folders and globs stand for, one at a time, each in sorted order.
+
+    A folder gives the images under it, at any depth. A name that matches nothing is yielded as it
+    is, so that whoever opens it can say that it does not exist.
+
+    Args:
+        arguments: as typed.
+    """
+    for argument in arguments:
+        if os.path.isdir(argument):
+            yield from _images_under(argument)
+        elif os.path.exists(argument) or not glob.has_magic(argument):
+            yield argument
+        else:
+            yield from sorted(glob.glob(argument, recursive=True)) or [argument]
+
+
+def _images_under(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (
+            os.path.join(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES)
+        )
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    paper = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+
+
+def _encode(image: Image.Image, format: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()

@@ -1,0 +1,233 @@
+"""A gRPC server that answers as TensorFlow Serving does, inside a Python process.
+
+It is for one machine without the real server's binary: the demo, the tests, a laptop. A request
+gets the same codes, texts and fields from both, so a client can't tell them apart; throughput is
+the real server's business.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfigList
+
+from imgcap.errors import ServingError
+from serving.server.fronts.grpc_services import ModelService, PredictionService
+from serving.server.fronts.health import Health
+from serving.server.fronts.http import HttpFront, Response, metrics_response
+from serving.server.fronts.rest import Rest
+from serving.server.metrics import Metrics
+from serving.server.models.models import Models
+from serving.server.models.servable import Servable
+from serving.server.predictor import Predictor
+from serving.server.queue.options import BatchingOptions
+
+DEFAULT_MAX_THREADS = 64
+"""The real server's default, 4 for each CPU, refuses requests from as few clients as that."""
+
+_SPARE_THREADS = (
+    8  # to refuse, and to answer health and status, while every other thread waits for the model
+)
+_MAX_MESSAGE = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server listens and runs.
+
+    Attributes:
+        host: address to listen on; "0.0.0.0" is every one of this machine.
+        port: of gRPC; 0 takes a free one.
+        rest_api_port: of REST and metrics; 0 takes a free one, None opens none.
+        metrics_port: of metrics alone; 0 takes a free one, None opens none.
+        credentials: TLS; None is plain text.
+        max_threads: requests that may be inside at a time; more are refused at once.
+        batching: how requests are merged; None runs each alone.
+        poll_seconds: how often to look for new versions; 0 never does.
+        config_file: a list of models to be taken again when it changes.
+        config_poll_seconds: how often to look at it; 0 never does.
+        allow_labels_for_unavailable: whether a new label may name a version that is not loaded.
+        log_requests: whether each request is a line in the log.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    rest_api_port: int | None = None
+    metrics_port: int | None = None
+    credentials: grpc.ServerCredentials | None = None
+    max_threads: int = DEFAULT_MAX_THREADS
+    batching: BatchingOptions | None = None
+    poll_seconds: float = 1.0
+    config_file: Path | None = None
+    config_poll_seconds: float = 0.0
+    allow_labels_for_unavailable: bool = False
+    log_requests: bool = False
+
+
+class LocalServer:
+    """Models on a port. `start`, then `stop`; or `with LocalServer(...) as server`."""
+
+    def __init__(self, models: ModelConfigList, options: ServerOptions | None = None) -> None:
+        """Loads nothing yet and opens no port.
+
+        Args:
+            models: what to serve; `serving.server.models.models.one_model` makes a list of one.
+            options: how; the defaults take a free port of this machine.
+        """
+        self._config, self._options = models, options or ServerOptions()
+        self.port = self._options.port
+        self.metrics = Metrics()
+        self.models = Models(self._options.allow_labels_for_unavailable, self._count_warmup)
+        self._server: grpc.Server | None = None
+        self._predictor: Predictor | None = None
+        self._fronts: dict[str, HttpFront] = {}
+        self._health = Health()
+
+    def start(self) -> None:
+        """Loads the models, then opens the ports, so that whoever connects finds them.
+
+        Raises:
+            ServingError: nothing to serve, or a port is in use.
+        """
+        options = self._options
+        for port in (self.port, options.rest_api_port, options.metrics_port):
+            _check_port(options.host, port or 0)  # before the seconds that loading takes
+        self.models.load_first(self._config)
+        self._predictor = Predictor(
+            self.models, self.metrics, options.max_threads, options.batching
+        )
+        self._open_fronts()
+        self._server = self._make_server(self._predictor)
+        self._server.start()
+        self._health.serving = True
+        self.models.start_polling(
+            options.poll_seconds, options.config_file, options.config_poll_seconds
+        )
+
+    def stop(self, grace_seconds: float = 30.0) -> None:
+        """Takes no new request, lets those under way finish, then closes the ports."""
+        self._health.serving = False
+        if self._server is not None:
+            self._server.stop(grace_seconds).wait()
+        for front in self._fronts.values():
+            front.stop()
+        self.models.stop()
+        if self._predictor is not None:
+            self._predictor.stop()
+
+    @property
+    def target(self) -> str:
+        """host:port of gRPC, for a client on this machine."""
+        return self._address(self.port)
+
+    @property
+    def rest_target(self) -> str:
+        """host:port of REST."""
+        return self._address(self._fronts["rest"].port)
+
+    @property
+    def metrics_target(self) -> str:
+        """host:port of the metrics alone."""
+        return self._address(self._fronts["metrics"].port)
+
+    def __enter__(self) -> "LocalServer":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop(grace_seconds=1.0)
+
+    def _address(self, port: int) -> str:
+        host = self._options.host
+        return f"localhost:{port}" if host in ("127.0.0.1", "0.0.0.0") else f"{host}:{port}"
+
+    def _count_warmup(self, path: Path, servable: Servable) -> None:
+        if servable.warmup_seconds is not None:
+            self.metrics.model_warmup_latency.observe(
+                1e6 * servable.warmup_seconds, str(path), "OK"
+            )
+
+    def _open_fronts(self) -> None:
+        rest = Rest(self.models, self._predictor, self.metrics)
+        self._open_front("rest", self._options.rest_api_port, rest.answer)
+        self._open_front(
+            "metrics",
+            self._options.metrics_port,
+            lambda method, path, body: metrics_response(path, self.metrics.text),
+        )
+
+    def _open_front(
+        self, name: str, port: int | None, answer: Callable[[str, str, bytes], Response]
+    ) -> None:
+        if port is not None:
+            self._fronts[name] = HttpFront(self._options.host, port, answer)
+            self._fronts[name].start()
+
+    def _make_server(self, predictor: Predictor) -> grpc.Server:
+        options = self._options
+        settings = [
+            (
+                "grpc.so_reuseport",
+                0,
+            ),  # else a second server on the same port would be taken for this one
+            ("grpc.max_receive_message_length", _MAX_MESSAGE),
+            ("grpc.max_send_message_length", _MAX_MESSAGE),
+        ]
+        threads = options.max_threads + _SPARE_THREADS
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        # The pool's own queue has no bound; who finds no thread for a refusal is refused by gRPC
+        # itself.
+        server = grpc.server(pool, options=settings, maximum_concurrent_rpcs=2 * threads)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(self.models, predictor, self.metrics, options.log_requests), server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(self.models, self.metrics, options.log_requests), server
+        )
+        server.add_generic_rpc_handlers((self._health.handler(),))
+        address = f"{options.host}:{self.port}"
+        try:
+            if options.credentials is None:
+                self.port = server.add_insecure_port(address)
+            else:
+                self.port = server.add_secure_port(address, options.credentials)
+        except RuntimeError:
+            raise _port_in_use(options.host, self.port) from None
+        return server
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises where the port is taken or the host is not an address of this machine."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)  # binding alone succeeds beside a socket that only reserves the port
+    except socket.gaierror:
+        raise ServingError(
+            f"host {host} is not known: give an address of this machine, such as 127.0.0.1"
+        ) from None
+    except PermissionError:
+        raise ServingError(
+            f"port {port} may not be used by this account: choose one above 1023"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _port_in_use(host, port) from None
+        raise ServingError(
+            f"can't listen on {host}:{port} ({error.strerror}): choose another --host or --port"
+        ) from None
+
+
+def _port_in_use(host: str, port: int) -> ServingError:
+    return ServingError(
+        f"port {port} on {host} is in use: stop the other server or choose another --port"
+    )

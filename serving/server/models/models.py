@@ -1,0 +1,366 @@
+"""All models of a server, by a ModelServerConfig; the list may be replaced while requests go on."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
+from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.config.model_server_config_pb2 import (
+    ModelConfig,
+    ModelConfigList,
+    ModelServerConfig,
+)
+
+from imgcap.errors import ConfigError, ServingError
+from imgcap.signature import MODEL_NAME
+from serving.server.models.servable import Servable
+from serving.server.models.versions import Versions, find_versions, not_served
+from serving.server.request_error import RequestError, invalid
+from serving.server.settings.settings import read_text_proto
+
+log = logging.getLogger(__name__)
+
+
+def one_model(base_path: Path, name: str = MODEL_NAME) -> ModelConfigList:
+    """The list that --model_base_path and --model_name stand for."""
+    config = ModelConfig(name=name, base_path=str(base_path), model_platform="tensorflow")
+    return ModelConfigList(config=[config])
+
+
+def read_model_list(path: Path) -> ModelConfigList:
+    """What a --model_config_file says.
+
+    Raises:
+        ConfigError: unreadable, empty, or a list that the server would refuse.
+    """
+    config = read_text_proto(path, ModelServerConfig())
+    if not config.model_config_list.config:
+        raise ConfigError(f"{path} lists no model: give model_config_list {{ config {{ … }} }}")
+    try:
+        check(config.model_config_list)
+    except RequestError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config.model_config_list
+
+
+def check(models: ModelConfigList) -> None:
+    """What the real server checks before it touches anything (model_servers/server_core.cc).
+
+    Raises:
+        RequestError: a name that stands twice, no platform, or a relative base path.
+    """
+    names = [config.name for config in models.config]
+    for config in models.config:
+        if names.count(config.name) > 1:
+            raise invalid(f"Illegal to list model {config.name} multiple times in config list")
+        if not Path(config.base_path).is_absolute():
+            raise invalid(
+                f"Expected model {config.name} to have an absolute path or URI; got "
+                f"base_path()={config.base_path}"
+            )
+        if config.model_platform != "tensorflow":
+            raise invalid(
+                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+                "ModelServerConfig::model_platform."
+            )
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """What requests see, replaced whole, so that they take no lock.
+
+    Attributes:
+        versions: by model.
+        labels: by model, and by label the version's number.
+        ended: models that were served once; their versions stay listed.
+    """
+
+    versions: Mapping[str, Versions] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    ended: Mapping[str, Versions] = field(default_factory=dict)
+
+
+class Models:
+    """The models of a server."""
+
+    def __init__(
+        self,
+        allow_labels_for_unavailable: bool = False,
+        on_loaded: Callable[[Path, Servable], None] = lambda path, servable: None,
+    ) -> None:
+        """Loads nothing yet.
+
+        Args:
+            allow_labels_for_unavailable: whether a new label may point at a version that is not
+                there yet.
+            on_loaded: called with the folder of each version that is available.
+        """
+        self._allow_labels, self._on_loaded = allow_labels_for_unavailable, on_loaded
+        self._serving = _Serving()
+        self._changing = threading.Lock()
+        self._stop = threading.Event()
+        self._poller: threading.Thread | None = None
+
+    def load_first(self, models: ModelConfigList) -> None:
+        """Loads what there is to serve at the start.
+
+        Raises:
+            ServingError: a folder without versions, a broken version, or labels where they are not
+                allowed.
+        """
+        for config in models.config:
+            find_versions(
+                Path(config.base_path)
+            )  # of all models, before the seconds that the first one takes
+            for label, version in config.version_labels.items():
+                if not self._allow_labels:
+                    # So does the real server, in which nothing is loaded when it reads the labels.
+                    raise ServingError(
+                        f"label {label!r} of model {config.name} points at version {version}, "
+                        "which is not loaded at the start: give "
+                        "--allow_version_labels_for_unavailable_models"
+                    )
+        versions = {config.name: self._make_versions(config) for config in models.config}
+        for loading in versions.values():
+            loading.load_first()
+        self._serving = _Serving(versions, _labels(models))
+
+    def reload(self, models: ModelConfigList, seconds: float | None = None) -> None:
+        """Replaces the list: new models are loaded, those left out unloaded, policies and labels
+        changed.
+
+        The real server waits for a base path that does not exist, for ever and with its lock held.
+        Here that is an answer, and nothing has changed; so it is for a version that can't be
+        loaded.
+
+        Args:
+            models: the new list.
+            seconds: how long to wait for a change that is under way; None is for ever.
+
+        Raises:
+            RequestError: an impossible list, a version that can't be loaded, or a label without its
+                version.
+        """
+        check(models)
+        if not self._changing.acquire(timeout=-1 if seconds is None else max(seconds, 0)):
+            raise RequestError(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                "Another change of the configuration is under way",
+            )
+        try:
+            self._replace(models)
+        finally:
+            self._changing.release()
+
+    def find(self, spec: ModelSpec) -> Servable:
+        """The version that a request means.
+
+        Raises:
+            RequestError: an unknown model, version or label.
+        """
+        if not spec.name:
+            raise invalid("ModelSpec has no name specified.")
+        serving, choice = self._serving, spec.WhichOneof("version_choice")
+        version = spec.version.value if choice == "version" else None
+        if choice == "version_label":
+            version = serving.labels.get(spec.name, {}).get(spec.version_label)
+            if version is None:
+                raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+        if spec.name not in serving.versions:
+            raise not_served(spec.name, version)
+        return serving.versions[spec.name].find(version)
+
+    def statuses(self, spec: ModelSpec) -> list[ModelVersionStatus]:
+        """The states of a model's versions; unloaded ones stay listed.
+
+        Raises:
+            RequestError: an unknown model or version.
+        """
+        serving = self._serving
+        versions = serving.versions.get(spec.name) or serving.ended.get(spec.name)
+        if versions is None:
+            missing = (
+                f"version {spec.version.value} of model {spec.name}"
+                if spec.HasField("version")
+                else f"any versions of model {spec.name}"
+            )
+            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find {missing}")
+        return versions.statuses(spec)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a model of that name."""
+        return name in self._serving.versions
+
+    @property
+    def available(self) -> dict[str, list[int]]:
+        """By model, the numbers of the versions that are served."""
+        return {
+            name: versions.available
+            for name, versions in self._serving.versions.items()
+            if versions.available
+        }
+
+    def start_polling(
+        self, seconds: float, config_file: Path | None = None, config_seconds: float = 0.0
+    ) -> None:
+        """Looks for new versions, and for changes of the list, until `stop`.
+
+        Args:
+            seconds: between two looks at the folders; 0 never looks.
+            config_file: a ModelServerConfig.
+            config_seconds: between two looks at it; 0 never looks.
+        """
+        config_file = config_file if config_seconds else None
+        known = config_file.read_bytes() if config_file else b""
+        waits = [wait for wait in (seconds, config_seconds if config_file else 0) if wait]
+        if not waits:
+            return
+        self._poller = threading.Thread(
+            target=self._watch,
+            args=(min(waits), seconds > 0, config_file, known),
+            name="models",
+            daemon=True,
+        )
+        self._poller.start()
+
+    def poll(self) -> None:
+        """Looks once for new versions of every model."""
+        with self._changing:
+            for versions in self._serving.versions.values():
+                try:
+                    versions.poll()
+                except ServingError as error:  # the folder is gone: what is in memory still serves
+                    log.warning("%s", error, extra={"model": versions.model_name})
+
+    def stop(self) -> None:
+        """Ends the polling; a load under way is finished first."""
+        self._stop.set()
+        if self._poller is not None:
+            self._poller.join()
+
+    def _replace(self, models: ModelConfigList) -> None:
+        """Loads first, and changes what is served only when all is loaded.
+
+        As in the real server a label that can't be given leaves the old labels, but the models are
+        taken: asked again, once its version serves, the same list will do.
+        """
+        old = self._serving
+        for config in models.config:
+            _must_have_versions(config)
+        refused = [error for config in models.config if (error := self._label_error(config))]
+        new = {config.name: self._keep_or_make(config) for config in models.config}
+        policies = {name: versions.policy for name, versions in new.items()}
+        for config in models.config:
+            new[config.name].policy = config.model_version_policy
+        try:
+            _load_all(new)
+        except RequestError:
+            for name, versions in new.items():
+                versions.policy = policies[name]  # what was loaded already goes at the next look
+            raise
+        ended = {
+            name: versions
+            for name, versions in old.versions.items()
+            if new.get(name) is not versions
+        }
+        labels = old.labels if refused else _labels(models)
+        self._serving = _Serving(new, labels, {**old.ended, **ended})
+        for versions in ended.values():
+            versions.unload_all()
+        if refused:
+            raise refused[0]
+
+    def _label_error(self, config: ModelConfig) -> RequestError | None:
+        """A label may name only a version that serves already, not one that comes with the same
+        change.
+        """
+        served = self._serving.versions.get(config.name)
+        old = self._serving.labels.get(config.name, {})
+        for label, number in config.version_labels.items():
+            # Even where it is allowed, a label in use must not be moved to a version that is not
+            # there.
+            unused = self._allow_labels and old.get(label, number) == number
+            if not unused and (served is None or number not in served.available):
+                return RequestError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f"Request to assign label to version {number} of model {config.name}, which is "
+                    "not currently available for inference",
+                )
+        return None
+
+    def _keep_or_make(self, config: ModelConfig) -> Versions:
+        known = self._serving.versions.get(config.name)
+        return (
+            known
+            if known and str(known.base_path) == config.base_path
+            else self._make_versions(config)
+        )
+
+    def _make_versions(self, config: ModelConfig) -> Versions:
+        return Versions(
+            config.name, Path(config.base_path), config.model_version_policy, self._on_loaded
+        )
+
+    def _watch(self, seconds: float, folders: bool, config_file: Path | None, known: bytes) -> None:
+        while not self._stop.wait(seconds):
+            if config_file:
+                known = self._reload_file(config_file, known)
+            if folders:
+                self.poll()
+
+    def _reload_file(self, path: Path, known: bytes) -> bytes:
+        """Takes a changed list; a wrong one is reported, the old one goes on, the next look tries
+        again.
+        """
+        try:
+            text = path.read_bytes()
+            if text != known:
+                self.reload(read_model_list(path))
+                log.info("%s is taken", path)
+            return text
+        except (OSError, ConfigError, RequestError) as error:
+            log.warning("%s is not taken, the old list goes on: %s", path, error)
+            return known
+
+
+def _labels(models: ModelConfigList) -> dict[str, dict[str, int]]:
+    return {config.name: dict(config.version_labels) for config in models.config}
+
+
+def _load_all(models: Mapping[str, Versions]) -> None:
+    """Raises where a version that is wanted can't be loaded, as the real server words it."""
+    failed = []
+    for name, versions in models.items():
+        try:
+            errors = versions.poll()
+        except ServingError as error:  # none of the versions that the policy names
+            raise RequestError(grpc.StatusCode.NOT_FOUND, str(error)) from None
+        failed += [
+            f"{{{{name: {name} version: {version}}} due to error: {error}}}}}, "
+            for version, error in errors.items()
+        ]
+    if failed:
+        raise RequestError(
+            grpc.StatusCode.UNKNOWN,
+            f"{len(failed)} servable(s) did not become available: {{{''.join(failed)}}}",
+        )
+
+
+def _must_have_versions(config: ModelConfig) -> None:
+    path = Path(config.base_path)
+    if not path.is_dir():
+        raise RequestError(
+            grpc.StatusCode.NOT_FOUND, f"Could not find base path {path} for servable {config.name}"
+        )
+    try:
+        find_versions(path)
+    except ServingError:
+        raise RequestError(
+            grpc.StatusCode.NOT_FOUND,
+            f"No versions of servable {config.name} found under base path {path}. Did you forget "
+            "to name your leaf directory as a number (eg. '/1/')?",
+        ) from None

@@ -1,0 +1,284 @@
+"""The versions of one model: found on disk, loaded, swapped while requests go on, and listed.
+
+Policies and states are TensorFlow Serving's. Of the folders under the base path that are named with
+a number, the policy says which are to be served: the newest, the newest few, all, or certain ones.
+A new one is loaded and warmed beside the old and takes over only then, so no request meets a gap;
+one that can't be loaded is tried again later, and the old one goes on.
+"""
+
+import gc
+import logging
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
+from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
+    FileSystemStoragePathSourceConfig,
+)
+
+from imgcap.errors import ServingError
+from serving.server.models.servable import LoadError, Servable
+from serving.server.request_error import RequestError
+
+Policy = FileSystemStoragePathSourceConfig.ServableVersionPolicy
+
+LOAD_RETRIES = 5
+LOAD_RETRY_SECONDS = 60.0
+"""As the real server's --max_num_load_retries and --load_retry_interval_micros."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class VersionState:
+    """What GetModelStatus says of a version.
+
+    Attributes:
+        state: a `ModelVersionStatus.State`.
+        code: absl's status number; 0 where all is well.
+        message: what went wrong.
+        failures: how often it could not be loaded.
+        retry_at: on the monotonic clock, when it is tried again.
+    """
+
+    state: int
+    code: int = 0
+    message: str = ""
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+class Versions:
+    """The versions of a model under one base path.
+
+    One thread at a time may change them (`load_first`, `poll`, `unload_all`); any number may look.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_path: Path,
+        policy: Policy | None = None,
+        on_loaded: Callable[[Path, Servable], None] = lambda path, servable: None,
+    ) -> None:
+        """Loads nothing yet.
+
+        Args:
+            model_name: what requests call the model.
+            base_path: the folder whose numbered subfolders are the versions.
+            policy: which of them to serve; the newest by default.
+            on_loaded: called with the folder of each version that is available.
+        """
+        self.model_name, self.base_path, self.policy = model_name, base_path, policy or Policy()
+        self._on_loaded = on_loaded
+        self._served: dict[
+            int, Servable
+        ] = {}  # replaced whole, never changed: readers take no lock
+        self._states: dict[int, VersionState] = {}
+
+    def load_first(self) -> None:
+        """Loads what the policy says; unless all of it can be served, there is no point in
+        starting.
+
+        Raises:
+            ServingError: no such folder, no version in it, or a broken one.
+        """
+        for version, path in sorted(self._wanted().items()):
+            try:
+                self._load(version, path)
+            except LoadError as error:
+                raise ServingError(
+                    f"{error}: export it again with imgcap-export --output_dir={self.base_path}"
+                ) from None
+
+    def poll(self) -> dict[int, str]:
+        """Looks once: loads what is new, then unloads what is not wanted any more.
+
+        Returns:
+            The versions that are wanted and could not be loaded, this time or earlier, and why.
+
+        Raises:
+            ServingError: the folder is gone or empty.
+        """
+        wanted, errors = self._wanted(), {}
+        for version, path in sorted(wanted.items()):
+            if version in self._served:
+                continue
+            if not self._may_load(version):
+                errors[version] = self._states[version].message
+                continue
+            try:
+                self._load(version, path)
+            except LoadError as error:
+                errors[version] = str(error)
+                log.warning(
+                    "version %d is not taken, version %s goes on: %s",
+                    version,
+                    max(self._served, default=None),
+                    error,
+                    extra={"model": self.model_name, "version": version},
+                )
+        if set(self._served) & set(wanted):  # else the old ones are all there is
+            self._unload(set(self._served) - set(wanted))
+        return errors
+
+    def unload_all(self) -> None:
+        """Gives all memory back; the versions stay listed as ended."""
+        self._unload(set(self._served))
+
+    def find(self, version: int | None) -> Servable:
+        """A version that is served.
+
+        Args:
+            version: its number; None is the newest.
+
+        Raises:
+            RequestError: it is not served.
+        """
+        served = self._served
+        number = max(served, default=None) if version is None else version
+        if number not in served:
+            raise not_served(self.model_name, version)
+        return served[number]
+
+    @property
+    def available(self) -> list[int]:
+        """The numbers of the versions that are served, ascending."""
+        return sorted(self._served)
+
+    def statuses(self, spec: ModelSpec) -> list[ModelVersionStatus]:
+        """The states of all versions, or of the one that is asked for; unloaded ones stay listed.
+
+        Raises:
+            RequestError: an unknown version.
+        """
+        states = dict(self._states)
+        if spec.HasField("version"):
+            number = spec.version.value
+            if number not in states:
+                raise RequestError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"Could not find version {number} of model {spec.name}",
+                )
+            states = {number: states[number]}
+        return [_status(number, state) for number, state in sorted(states.items(), reverse=True)]
+
+    def _wanted(self) -> dict[int, Path]:
+        found = find_versions(self.base_path)
+        chosen = choose(self.policy, sorted(found))
+        if not chosen:
+            named, there = (
+                ", ".join(map(str, n)) for n in (self.policy.specific.versions, sorted(found))
+            )
+            raise ServingError(
+                f"{self.base_path} has none of the versions that the policy names ({named}), only "
+                f"{there}"
+            )
+        return {version: found[version] for version in chosen}
+
+    def _may_load(self, version: int) -> bool:
+        state = self._states.get(version)
+        gave_up = state is not None and state.failures > LOAD_RETRIES
+        return not gave_up and (state is None or time.monotonic() >= state.retry_at)
+
+    def _load(self, version: int, path: Path) -> None:
+        state = self._states.setdefault(version, VersionState(ModelVersionStatus.START))
+        state.state = ModelVersionStatus.LOADING
+        try:
+            servable = Servable(path)
+        except LoadError as error:
+            state.failures += 1
+            state.retry_at = time.monotonic() + LOAD_RETRY_SECONDS
+            if state.failures > LOAD_RETRIES:
+                state.state = ModelVersionStatus.END
+            state.code, state.message = grpc.StatusCode.UNKNOWN.value[0], str(error)
+            raise
+        self._on_loaded(path, servable)
+        self._served = {**self._served, version: servable}
+        self._states[version] = VersionState(ModelVersionStatus.AVAILABLE)
+        log.info(
+            "model %s version %d is available",
+            self.model_name,
+            version,
+            extra={"model": self.model_name, "version": version},
+        )
+
+    def _unload(self, versions: set[int]) -> None:
+        """Forgets versions; each ends when the last request that it answers is through."""
+        if not versions:
+            return
+        for version in versions:
+            self._states[version] = state = VersionState(ModelVersionStatus.UNLOADING)
+            weakref.finalize(
+                self._served[version], _end, self.model_name, version, state
+            ).atexit = False
+        self._served = {
+            version: kept for version, kept in self._served.items() if version not in versions
+        }
+        # a loaded graph is full of cycles; its weights should not wait for the collector's whim
+        gc.collect()
+
+
+def _end(model_name: str, version: int, state: VersionState) -> None:
+    state.state = ModelVersionStatus.END
+    log.info(
+        "model %s version %d is unloaded",
+        model_name,
+        version,
+        extra={"model": model_name, "version": version},
+    )
+
+
+def find_versions(base_path: Path) -> dict[int, Path]:
+    """The version folders under a base path, by number; other names are ignored, as the real server
+    does.
+
+    Raises:
+        ServingError: no such folder, or no version in it.
+    """
+    remedy = f"export a model with imgcap-export --output_dir={base_path}"
+    if not base_path.is_dir():
+        raise ServingError(f"model_base_path {base_path} does not exist: {remedy}")
+    versions = {
+        int(path.name): path
+        for path in base_path.iterdir()
+        if path.name.isascii() and path.name.isdecimal() and path.is_dir()
+    }
+    if not versions and (base_path / "saved_model.pb").exists():
+        remedy = f"it is a version itself: give its parent, --model_base_path={base_path.parent}"
+    if not versions:
+        raise ServingError(
+            f"model_base_path {base_path} has no version, a folder named with a number: {remedy}"
+        )
+    return versions
+
+
+def choose(policy: Policy, found: list[int]) -> list[int]:
+    """The versions that a policy serves.
+
+    Args:
+        policy: the newest one where it says nothing.
+        found: what is there, ascending.
+    """
+    if policy.WhichOneof("policy_choice") == "all":
+        return found
+    if policy.WhichOneof("policy_choice") == "specific":
+        return [version for version in found if version in policy.specific.versions]
+    return found[-(policy.latest.num_versions or 1) :]
+
+
+def not_served(model_name: str, version: int | None) -> RequestError:
+    """The answer for a model, or a version of one, that is not there."""
+    wanted = f"Latest({model_name})" if version is None else f"Specific({model_name}, {version})"
+    return RequestError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
+
+
+def _status(number: int, state: VersionState) -> ModelVersionStatus:
+    status = ModelVersionStatus(version=number, state=state.state)
+    status.status.error_code, status.status.error_message = state.code, state.message
+    return status

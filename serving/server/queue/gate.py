@@ -1,0 +1,45 @@
+"""Who may run: a bound on the requests that are inside, and on those of them that run at once."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from serving.server.request_error import RequestError
+
+
+class Gate:
+    """Few run at a time, for each holds an image's activations; some wait; others are refused at
+    once.
+    """
+
+    def __init__(self, waiting: int, running: int) -> None:
+        """Args: waiting: requests inside, running ones included. running: of those, how many run at
+        once.
+        """
+        self._places, self._turns = threading.Semaphore(waiting), threading.Semaphore(running)
+
+    @contextmanager
+    def turn(self, seconds: float | None) -> Iterator[None]:
+        """Waits for a turn.
+
+        Args:
+            seconds: until the caller's deadline; None is for ever.
+
+        Raises:
+            RequestError: too many wait already, or the deadline passed.
+        """
+        if not self._places.acquire(blocking=False):
+            raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+        try:
+            if not self._turns.acquire(timeout=seconds):
+                raise RequestError(
+                    grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded before the model was free"
+                )
+            try:
+                yield
+            finally:
+                self._turns.release()
+        finally:
+            self._places.release()

@@ -1,0 +1,147 @@
+"""TensorFlow Serving's gRPC API without TensorFlow: tensors to and from messages, and the calls.
+
+The official API package imports TensorFlow (seconds, hundreds of MB) to say a few dozen bytes. The
+messages here come from wire.proto instead. They are generated and checked in, not built at import,
+so that the field numbers stand in a file which reads like the official ones and every editor knows
+the classes:
+
+    pip install grpcio-tools==1.75.1
+    python -m grpc_tools.protoc -I. --python_out=. serving/wire.proto
+
+That release writes code for protobuf 6.31.1, as the official stubs are. protobuf refuses code that
+is newer than itself, so this is the newest that works wherever TensorFlow 2.21 does (protobuf >=
+6.31.1, < 8). The calls are spelt out below because a generated service stub would add a check on
+grpcio's version for nothing but these paths.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+
+from serving.wire import wire_pb2
+
+METADATA_FIELD = "signature_def"
+INIT_SIGNATURE = "__saved_model_init_op"
+"""What every SavedModel lists beside its signatures; not for callers."""
+
+_CALLS = {
+    "predict": (
+        "/tensorflow.serving.PredictionService/Predict",
+        wire_pb2.PredictRequest,
+        wire_pb2.PredictResponse,
+    ),
+    "metadata": (
+        "/tensorflow.serving.PredictionService/GetModelMetadata",
+        wire_pb2.GetModelMetadataRequest,
+        wire_pb2.GetModelMetadataResponse,
+    ),
+    "status": (
+        "/tensorflow.serving.ModelService/GetModelStatus",
+        wire_pb2.GetModelStatusRequest,
+        wire_pb2.GetModelStatusResponse,
+    ),
+    "health": (
+        "/grpc.health.v1.Health/Check",
+        wire_pb2.HealthCheckRequest,
+        wire_pb2.HealthCheckResponse,
+    ),
+}
+
+_NUMERIC = {
+    wire_pb2.DT_FLOAT: ("float_val", np.dtype("<f4")),
+    wire_pb2.DT_INT32: ("int_val", np.dtype("<i4")),
+    wire_pb2.DT_INT64: ("int64_val", np.dtype("<i8")),
+}
+
+
+class Stub:
+    """The four calls on one channel; each is a grpc multi-callable (request, timeout=seconds) ->
+    response.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        """Args: channel: a `grpc.Channel` or a `grpc.aio.Channel`; on the latter the calls are
+        awaitable.
+        """
+        self.predict = _call(channel, "predict")
+        self.metadata = _call(channel, "metadata")
+        self.status = _call(channel, "status")
+        self.health = _call(channel, "health")
+
+
+def _call(channel: Any, name: str) -> grpc.UnaryUnaryMultiCallable:
+    path, request, response = _CALLS[name]
+    return channel.unary_unary(
+        path,
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
+    )
+
+
+def string_tensor(values: Sequence[bytes]) -> wire_pb2.TensorProto:
+    """A string tensor of shape [B].
+
+    Args:
+        values: B byte strings.
+    """
+    shape = wire_pb2.TensorShapeProto(dim=[wire_pb2.TensorShapeProto.Dim(size=len(values))])
+    return wire_pb2.TensorProto(dtype=wire_pb2.DT_STRING, tensor_shape=shape, string_val=values)
+
+
+def to_array(tensor: wire_pb2.TensorProto) -> np.ndarray:
+    """The values of a tensor: float32, int32, int64, or `bytes` objects for strings.
+
+    A server may answer in `tensor_content` (raw little-endian bytes) or in the typed field, and the
+    last value of a typed field stands for all that are missing behind it
+    (tensorflow/core/framework/tensor.proto).
+
+    Raises:
+        ValueError: the type is none of these, or the values don't fill the shape.
+    """
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.dtype == wire_pb2.DT_STRING:
+        return _fill(np.array(list(tensor.string_val) + [None], dtype=object)[:-1], shape)
+    if tensor.dtype not in _NUMERIC:
+        raise ValueError(f"tensor of type number {tensor.dtype}, which no captioner answers")
+    field, dtype = _NUMERIC[tensor.dtype]
+    if tensor.tensor_content:
+        return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
+    return _fill(np.array(getattr(tensor, field), dtype=dtype), shape)
+
+
+def _fill(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    missing = int(np.prod(shape)) - len(values)
+    if missing > 0 and len(values):
+        values = np.concatenate([values, np.repeat(values[-1:], missing)])
+    return values.reshape(shape)
+
+
+def model_spec(
+    name: str, version: int | None, label: str | None, signature: str = ""
+) -> wire_pb2.ModelSpec:
+    """Which model a request means; with neither version nor label, the server's newest.
+
+    Args:
+        name: the model.
+        version: its version number, or None.
+        label: a label that the server gives to a version, or None.
+        signature: which function of the model; empty is the default one.
+    """
+    spec = wire_pb2.ModelSpec(name=name, signature_name=signature)
+    if version is not None:
+        spec.version.value = version
+    elif label is not None:
+        spec.version_label = label
+    return spec
+
+
+def signature_names(response: wire_pb2.GetModelMetadataResponse) -> tuple[str, ...]:
+    """The signatures a metadata answer lists, sorted.
+
+    The answer wraps a message of the official package, so `Any.Unpack` would refuse the type's
+    name; its bytes are read directly.
+    """
+    signatures = wire_pb2.SignatureDefMap.FromString(response.metadata[METADATA_FIELD].value)
+    return tuple(sorted(set(signatures.signature_def) - {INIT_SIGNATURE}))

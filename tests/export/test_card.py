@@ -1,0 +1,146 @@
+"""What a version says of itself: the facts of its run, whole where they are known and "unknown"
+where they are not.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from export import card
+from imgcap.data import manifest
+from imgcap.errors import ExportError
+from imgcap.evaluation import scores
+from imgcap.run import checkpoints
+from imgcap.run.restore import load_captioner
+
+ADDED = {
+    "max_pixels": 1000,
+    "encoder_description": "as Keras runs it",
+    "cpu_features": ["avx512_bf16"],
+    "encoder_numerics": "bfloat16",
+    "decoder_numerics": "float32",
+}
+
+
+@pytest.fixture
+def run(workdir: Path, tmp_path: Path) -> Path:
+    """A copy of the run that was never scored."""
+    ignore = shutil.ignore_patterns("scores_*", "captions_*", "contact_*")
+    return shutil.copytree(workdir, tmp_path / "run", ignore=ignore)
+
+
+def facts_of(run: Path) -> card.Facts:
+    captioner, config = load_captioner(run)
+    return card.collect_facts(run, config, captioner.vocabulary, config.decode, ADDED)
+
+
+def write_scores(run: Path, split: str, step: int, **changes) -> None:
+    values = {name: 10.0 + place for place, name in enumerate(scores.NAMES)}
+    intervals = {name: [value - 1, value + 1] for name, value in values.items()}
+    decode = json.loads((run / "config.json").read_text())["decode"]
+    tree = {
+        "split": split,
+        "step": step,
+        "images": 7,
+        "decode": decode,
+        "intervals": intervals,
+        **values,
+        **changes,
+    }
+    (run / f"scores_{split}.json").write_text(json.dumps(tree))
+
+
+def test_the_three_forms_say_the_same(models: Path) -> None:
+    facts = card.read_manifest(models / "1")
+    assert facts["version"] == 1 and facts["name"] == "imgcap"
+    describe = tf.saved_model.load(str(models / "1")).signatures["describe"]
+    answers = describe(query=tf.constant(["", "anything"]))["card"].numpy()
+    assert [json.loads(answer) for answer in answers] == [facts, facts]
+    assert (models / "1" / "MODEL_CARD.md").read_text() == card.format_card(facts)
+
+
+def test_facts_of_a_run(run: Path, data_dir: Path) -> None:
+    facts, prepared = facts_of(run), manifest.load_manifest(data_dir)
+    assert facts["step"] == checkpoints.best_step(run) and facts["dev_cider"] > 0
+    assert facts["model"]["encoder"] == "encoder.keras" and facts["model"]["units"] == 24
+    assert facts["vocabulary_fingerprint"] == prepared.vocabulary_fingerprint
+    assert facts["data"]["images"] == {"train": 32, "dev": 4, "test": 4}
+    assert facts["training"]["learning_rate"] == 0.03
+    assert facts["max_pixels"] == 1000 and facts["scores"] == {}
+    assert str(run.parent) not in json.dumps(facts) and str(data_dir) not in json.dumps(facts)
+
+
+def test_the_scores_of_this_checkpoint_alone(run: Path) -> None:
+    step = checkpoints.best_step(run)
+    write_scores(run, "test", step)
+    write_scores(run, "dev", step + 1)
+    facts = facts_of(run)
+    assert list(facts["scores"]) == ["test"]
+    assert facts["scores"]["test"]["cider"] == 15.0 and facts["scores"]["test"]["intervals"][
+        "cider"
+    ] == [14.0, 16.0]
+    row = next(line for line in card.format_card(facts).splitlines() if line.startswith("| test |"))
+    assert row.startswith("| test | 7 | 10.0 [9.0, 11.0] |") and row.endswith(
+        "| 15.0 [14.0, 16.0] | as exported |"
+    )
+
+
+def test_scores_taken_with_another_search(run: Path) -> None:
+    decode = json.loads((run / "config.json").read_text())["decode"]
+    write_scores(run, "test", checkpoints.best_step(run), decode={**decode, "beam_width": 9})
+    assert "| beam_width=9 |" in card.format_card(facts_of(run))
+
+
+def test_what_is_not_known_is_said_so(run: Path) -> None:
+    settings = json.loads((run / "config.json").read_text())
+    settings["train"]["data_dir"] = str(run / "moved")
+    (run / "config.json").write_text(json.dumps(settings))
+    facts = facts_of(run)
+    assert facts["data"]["images"] is None and facts["data"]["fingerprint"]
+    text = card.format_card(facts)
+    assert text.startswith("# Model card: imgcap, version unknown\n")
+    assert "| images, captions | unknown |" in text and "| layout | unknown |" in text
+    assert "Not scored: run imgcap-evaluate" in text
+
+
+def test_data_of_another_preparation_is_not_that_of_the_run(run: Path) -> None:
+    made = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**made, "data": "0" * 16}))
+    assert facts_of(run)["data"] == {
+        "fingerprint": "0" * 16,
+        **dict.fromkeys(("dataset", "split_source", "images", "captions", "text")),
+    }
+
+
+def test_the_card_for_people(run: Path) -> None:
+    text = card.format_card({**facts_of(run), "version": 12})
+    titles = [line for line in text.splitlines() if line.startswith("#")]
+    sections = ("Intended use", "Data", "Training", "Scores", "Decoding", "Limits")
+    assert titles == ["# Model card: imgcap, version 12", *(f"## {name}" for name in sections)]
+    for row in (
+        "| encoder | encoder.keras, images of 32 × 32 |",
+        "| CPU features it needs | avx512_bf16 |",
+        "| layout | flickr8k |",
+        "| train: images, captions | 32, 160 |",
+        "| learning_rate | 0.03 |",
+        "| beam_width | 3 |",
+    ):
+        assert row in text
+    assert "more than 1,000 pixels is refused" in text and "at most 20 words" in text
+
+
+@pytest.mark.parametrize("content", ["[]", '{"step": 1}'])
+def test_a_file_that_holds_no_scores(content: str, run: Path) -> None:
+    (run / "scores_dev.json").write_text(content.replace("1", str(checkpoints.best_step(run))))
+    with pytest.raises(
+        ExportError, match=r"scores_dev.json holds no scores \(.*\): run imgcap-evaluate again"
+    ):
+        facts_of(run)
+
+
+def test_a_version_without_a_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="manifest.json is missing: export the run again"):
+        card.read_manifest(tmp_path)

@@ -1,0 +1,464 @@
+"""The SavedModel: its contract read back, its captions against evaluation's, and publishing that
+loses nothing.
+"""
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from export import card, cli, versions
+from export.check import parity
+from export.cpu import optimize
+from export.module import Assets, CaptionModule
+from imgcap import signature as contract
+from imgcap.config import DecodeConfig, ModelConfig
+from imgcap.data import batches, manifest, records
+from imgcap.data.vocabulary import Vocabulary
+from imgcap.model.captioner import make_captioner
+from imgcap.run.directory import load_run
+from imgcap.run.restore import load_captioner
+
+
+@pytest.fixture(scope="module")
+def served(models: Path):
+    return tf.saved_model.load(str(models / "1"))
+
+
+@pytest.fixture(scope="module")
+def reloaded(models: Path, workdir: Path) -> dict[str, np.ndarray]:
+    """What every signature answers in a process without this package and without Keras."""
+    return parity._reload(
+        models / "1", [*parity.sample_images(load_run(workdir)[0]), parity.NOT_AN_IMAGE]
+    )
+
+
+def test_signatures_are_the_contract(served, models: Path) -> None:
+    facts = card.read_manifest(models / "1")
+    decode = facts["decode"]
+    assert set(served.signatures) == set(contract.SIGNATURES)
+    for name, (given, returned) in contract.SIGNATURES.items():
+        width = 1 if name == contract.GREEDY else decode["beam_width"]
+        sizes = {"B": None, "K": width, "T": decode["max_length"] + 1, "L": 1, "C": 24}
+
+        def described(alias: str, sizes: dict = sizes) -> tuple[str, list[int | None]]:
+            dtype, axes = contract.TENSORS[alias]
+            return dtype, [sizes[axis] for axis in axes.split()]
+
+        signature = served.signatures[name]
+        inputs = signature.structured_input_signature[1]
+        found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in inputs.items()}
+        assert found == {given: described(given)}, name
+        outputs = signature.structured_outputs
+        found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in outputs.items()}
+        assert found == {alias: described(alias) for alias in returned}, name
+
+
+def test_the_contract_says_twice_the_same() -> None:
+    """The tables of `imgcap.signature` against what its docstrings tell people."""
+    source = Path(contract.__file__).read_text(encoding="utf-8")
+    told = dict(re.findall(r'^([A-Z_]+) = "\w+"\n"""(\w+ \[[^\]]+\])', source, re.MULTILINE))
+    for alias, (dtype, axes) in contract.TENSORS.items():
+        assert told[alias.upper()] == f"{dtype} [{', '.join(axes.split())}]"
+
+
+def test_every_weight_is_written_once(models: Path, workdir: Path) -> None:
+    captioner = load_captioner(workdir)[0]
+    written = tf.train.list_variables(str(models / "1" / "variables" / "variables"))
+    shapes = [tuple(shape) for name, shape in written if name.endswith("VARIABLE_VALUE")]
+    held = [
+        tuple(variable.shape)
+        for variable in (*captioner.encoder.variables, *captioner.decoder.variables)
+    ]
+    assert sorted(shapes) == sorted(held)
+
+
+def caption_split(served, name: str, data_dir: Path, split: str) -> dict[str, str]:
+    """What a signature says to the images of a split, by image."""
+    paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), split)
+    parsed = list(
+        map(records.parse_example, tf.data.TFRecordDataset([str(path) for path in paths]))
+    )
+    answer = served.signatures[name](image_bytes=tf.stack([row.image_bytes for row in parsed]))
+    found = zip(
+        (row.image_id.numpy().decode() for row in parsed), answer["caption"].numpy(), strict=True
+    )
+    return {image_id: caption.decode() for image_id, caption in found}
+
+
+@pytest.mark.parametrize(("name", "beam_width"), [(contract.DECODE, 3), (contract.GREEDY, 1)])
+def test_captions_are_those_of_evaluation(
+    name: str, beam_width: int, served, workdir: Path, data_dir: Path
+) -> None:
+    from imgcap.cli import evaluate
+
+    flags = [
+        f"--workdir={workdir}",
+        f"--data_dir={data_dir}",
+        "--split=train",
+        f"--beam_width={beam_width}",
+    ]
+    assert evaluate.main(["e", *flags]) == 0
+    rows = [
+        json.loads(line) for line in (workdir / "captions_train.jsonl").read_text().splitlines()
+    ]
+    assert caption_split(served, name, data_dir, "train") == {
+        row["image"]: row["caption"] for row in rows
+    }
+
+
+@pytest.mark.parametrize("name", [contract.SERVING_DEFAULT, contract.GREEDY, contract.ENCODE])
+def test_a_bad_row_leaves_its_neighbours_alone(name: str, served, raw_dir: Path) -> None:
+    good = [path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:3]]
+    alone = served.signatures[name](image_bytes=tf.constant(good))
+    mixed = served.signatures[name](
+        image_bytes=tf.constant([good[0], b"text", good[1], b"", good[2][:300], good[2]])
+    )
+    assert [bool(error) for error in mixed["error"].numpy()] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    for alias, tensor in mixed.items():
+        np.testing.assert_array_equal(tf.gather(tensor, [0, 2, 5]), alone[alias], err_msg=alias)
+        if alias != contract.ERROR:
+            assert not tf.gather(tensor, [1, 3, 4]).numpy().any(), alias
+
+
+@pytest.mark.parametrize("name", contract.SIGNATURES)
+def test_an_empty_batch(name: str, served) -> None:
+    ((alias, spec),) = served.signatures[name].structured_input_signature[1].items()
+    answer = served.signatures[name](**{alias: tf.zeros([0, *spec.shape[1:]], spec.dtype)})
+    for output, tensor in answer.items():
+        expected = served.signatures[name].structured_outputs[output].shape.as_list()
+        assert tensor.shape.as_list() == [0, *expected[1:]]
+
+
+def test_features_stand_for_their_image(served, raw_dir: Path) -> None:
+    images = tf.constant([path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:5]])
+    encoded = served.signatures[contract.ENCODE](image_bytes=images)
+    assert not encoded[contract.ERROR].numpy().any()
+    found = served.signatures[contract.DECODE_FEATURES](features=encoded[contract.FEATURES])
+    for alias, tensor in served.signatures[contract.DECODE](image_bytes=images).items():
+        np.testing.assert_array_equal(found[alias], tensor, err_msg=alias)
+
+
+def test_features_are_those_of_training_bit_for_bit(served, workdir: Path, data_dir: Path) -> None:
+    captioner, config = load_captioner(workdir)
+    paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "train")
+    images = batches.evaluation_images(paths, images=8, image_size=config.model.image_size)
+    expected = np.concatenate([tf.function(captioner.encoder)(batch.inputs) for batch in images])
+    parsed = list(
+        map(records.parse_example, tf.data.TFRecordDataset([str(path) for path in paths]))
+    )
+    found = served.signatures[contract.ENCODE](
+        image_bytes=tf.stack([row.image_bytes for row in parsed])
+    )
+    assert expected.dtype == np.float32 and found[contract.FEATURES].shape == (32, 1, 24)
+    np.testing.assert_array_equal(found[contract.FEATURES], expected)
+
+
+def test_the_encoder_is_written_once(models: Path) -> None:
+    # Four signatures encode, and the encoder of this run has one convolution.
+    assert parity.operations(models / "1")["Conv2D"] == 1
+
+
+@pytest.mark.parametrize("kind", ["none", "cpu"])
+def test_the_size_on_disk_is_that_of_the_weights(
+    kind: str, workdir: Path, encoder_file: Path, tmp_path: Path
+) -> None:
+    vocabulary = Vocabulary.load(workdir / "vocab.txt")
+    model = ModelConfig(encoder=str(encoder_file), image_size=32, units=900, embedding_dim=900)
+    captioner = make_captioner(model, vocabulary)
+    assets = Assets(workdir / "vocab.txt", tmp_path / "card.json")
+    assets.card.write_text("{}\n")
+    encoder = optimize.make_fast_encoder(captioner.encoder, kind)
+    module = CaptionModule(captioner, encoder, DecodeConfig(), 32, 1000, assets)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
+    on_disk = sum(path.stat().st_size for path in (tmp_path / "1").rglob("*") if path.is_file())
+    weights = sum(4 * int(np.prod(weight.shape)) for weight in captioner.trainable_variables)
+    assert weights > 2e7 and weights < on_disk <= 1.1 * weights
+
+
+@pytest.mark.parametrize("decoder", ["attention", "adaptive"])
+def test_attention_is_served_beside_the_words(
+    decoder: str, workdir: Path, encoder_file: Path, raw_dir: Path, tmp_path: Path
+) -> None:
+    model = ModelConfig(
+        encoder=str(encoder_file), image_size=32, units=16, embedding_dim=16, decoder=decoder
+    )
+    captioner = make_captioner(model, Vocabulary.load(workdir / "vocab.txt"))
+    assets = Assets(workdir / "vocab.txt", tmp_path / "card.json")
+    assets.card.write_text("{}\n")
+    encoder = optimize.make_fast_encoder(captioner.encoder, "none")
+    options = DecodeConfig(beam_width=2, max_length=6)
+    module = CaptionModule(captioner, encoder, options, 32, 5000, assets)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    images = tf.constant([b"no image", next((raw_dir / "Images").iterdir()).read_bytes()])
+    positions = captioner.encoder.features_shape[0]
+    features = signatures[contract.ENCODE](image_bytes=images)[contract.FEATURES]
+    for name, width in ((contract.DECODE, 2), (contract.GREEDY, 1)):
+        answer = signatures[name](image_bytes=images)
+        assert answer[contract.ATTENTION].shape == (2, width, 7, positions)
+        assert set(answer) == set(contract.ATTENDING_SIGNATURES[name][1])
+        wanted = captioner.attention(features, answer[contract.TOKENS])
+        np.testing.assert_allclose(answer[contract.ATTENTION][1], wanted[1], atol=1e-5)
+        assert not answer[contract.ATTENTION][0].numpy().any()
+        # Each written token has looked somewhere, and padding nowhere.
+        looked = answer[contract.ATTENTION][1].numpy().sum(axis=-1) > 0.01
+        np.testing.assert_array_equal(looked, answer[contract.TOKENS][1].numpy() != 0)
+
+
+def test_a_limit_of_pixels(workdir: Path, tmp_path: Path, raw_dir: Path) -> None:
+    flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck", "--max_pixels=5000"]
+    assert cli.main(["imgcap-export", *flags]) == 0
+    decode = tf.saved_model.load(str(tmp_path / "1")).signatures[contract.DECODE]
+    good = io.BytesIO()
+    Image.open(next((raw_dir / "Images").iterdir())).resize((100, 50)).save(good, "PNG")
+    large = io.BytesIO()
+    Image.new("RGB", (100, 51)).save(large, "PNG")
+    answer = decode(image_bytes=tf.constant([good.getvalue(), large.getvalue()]))
+    assert answer["caption"].numpy()[0] and answer["error"].numpy()[0] == b""
+    assert answer["error"].numpy()[1].startswith(b"declares 100x51 pixels, above the limit of 5000")
+    assert card.read_manifest(tmp_path / "1")["max_pixels"] == 5000
+
+
+@pytest.mark.parametrize("value", ["0", "134217729"])
+def test_a_limit_that_is_none(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.main(["imgcap-export", "--workdir=w", "--output_dir=o", f"--max_pixels={value}"]) == 2
+    )
+    assert f"--max_pixels={value} is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_numerics_are_declared(
+    precision: str, workdir: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    from imgcap.cli import evaluate
+
+    # Weights are float32 under every policy, so a run is one of another policy by its config alone.
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    settings = json.loads((run / "config.json").read_text())
+    settings["train"]["precision"] = precision
+    (run / "config.json").write_text(json.dumps(settings))
+    try:
+        assert (
+            cli.main(
+                ["imgcap-export", f"--workdir={run}", f"--output_dir={tmp_path / 'm'}", "--nocheck"]
+            )
+            == 0
+        )
+        assert (
+            evaluate.main(["e", f"--workdir={run}", f"--data_dir={data_dir}", "--split=dev"]) == 0
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    facts = card.read_manifest(tmp_path / "m" / "1")
+    assert (
+        facts["encoder_numerics"] == precision.removeprefix("mixed_")
+        and facts["decoder_numerics"] == "float32"
+    )
+    # The search does not follow the rounding of the training's precision.
+    (high, config), (low, _) = (load_captioner(one) for one in (workdir, run))
+    features = (
+        np.random.default_rng(0).normal(size=[8, *high.encoder.features_shape]).astype(np.float32)
+    )
+    found = [
+        one.caption_features(tf.constant(features), config.decode).scores for one in (high, low)
+    ]
+    np.testing.assert_array_equal(*found)
+    rows = [json.loads(line) for line in (run / "captions_dev.jsonl").read_text().splitlines()]
+    served = tf.saved_model.load(str(tmp_path / "m" / "1"))
+    assert caption_split(served, contract.DECODE, data_dir, "dev") == {
+        row["image"]: row["caption"] for row in rows
+    }
+
+
+def test_what_is_inside(models: Path, workdir: Path) -> None:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    assert (models / "1" / "assets" / "vocab.txt").read_bytes() == (
+        workdir / "vocab.txt"
+    ).read_bytes()
+    made = json.loads((models / "1" / "manifest.json").read_text())
+    assert made["decoder_numerics"] == "float32" and made["decode"]["beam_width"] == 3
+    warmup = tf.data.TFRecordDataset(
+        str(models / "1" / "assets.extra" / "tf_serving_warmup_requests")
+    )
+    requests = [
+        prediction_log_pb2.PredictionLog.FromString(row).predict_log.request
+        for row in warmup.as_numpy_iterator()
+    ]
+    found = [
+        (request.model_spec.signature_name, alias, tf.make_ndarray(proto).shape[0])
+        for request in requests
+        for alias, proto in request.inputs.items()
+    ]
+    assert sorted(found) == sorted(
+        (name, given, rows)
+        for name, (given, _) in contract.SIGNATURES.items()
+        for rows in (1, 2, 4, 8)
+    )
+    assert not any(
+        name.startswith(parity.FORBIDDEN_OPS) for name in parity.operations(models / "1")
+    )
+    assert [path.name for path in models.iterdir()] == ["1"]
+
+
+def test_versions_never_overwrite(models: Path, workdir: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path, dirs_exist_ok=True)
+    before = (tmp_path / "1" / "saved_model.pb").read_bytes()
+    (tmp_path / "7").mkdir()
+    (tmp_path / "notes").mkdir()
+    flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck"]
+    assert cli.main(["imgcap-export", *flags]) == 0
+    assert (tmp_path / "8" / "saved_model.pb").exists()
+    assert (tmp_path / "1" / "saved_model.pb").read_bytes() == before
+    assert list(versions.find_versions(tmp_path)) == [1, 7, 8]
+    assert cli.main(["imgcap-export", *flags, "--keep=2"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["8", "9", "notes"]
+
+
+@pytest.mark.parametrize(
+    ("change", "altered", "message"),
+    [
+        (
+            "greedy/caption",
+            lambda texts: np.full_like(texts, b"?"),
+            "greedy/caption of 17 of 17 .*: '.+' became '[?]'",
+        ),
+        (
+            "encode/features",
+            lambda values: values * 1.1,
+            r"encode/features differs .*by more than .*first: image 0",
+        ),
+        ("describe/card", lambda texts: np.array([b"{}"]), "the card differs after reloading"),
+    ],
+)
+def test_a_model_that_answers_otherwise_is_not_published(
+    change: str,
+    altered: Callable,
+    message: str,
+    reloaded: dict[str, np.ndarray],
+    workdir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = {**reloaded, change: altered(reloaded[change])}
+    monkeypatch.setattr(parity, "_reload", lambda written, rows: answers)
+    assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={tmp_path}"]) == 1
+    error = capsys.readouterr().err
+    assert re.search(message, error) and "nothing was published" in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_are_compared_by_hand() -> None:
+    live = np.array([-1.0, -np.inf, -3.0])
+    parity._compare_numbers("score", live, live + [1e-4, 0, -1e-4], 1e-4)
+    for other in ([-1.0, -np.inf, -3.1], [-1.0, -2.0, -3.0], [np.nan, -np.inf, -3.0]):
+        with pytest.raises(
+            parity.ExportError, match="score differs after reloading, by more than 0.0003"
+        ):
+            parity._compare_numbers("score", live, np.array(other), 1e-4)
+
+
+def test_the_default_is_the_very_graph_of_decode(models: Path, raw_dir: Path) -> None:
+    """As a model server reads it, from the file and by a session."""
+    image = next((raw_dir / "Images").iterdir()).read_bytes()
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        definitions = tf.compat.v1.saved_model.loader.load(
+            session, ["serve"], str(models / "1")
+        ).signature_def
+        assert (
+            definitions[contract.SERVING_DEFAULT]
+            == definitions[contract.DECODE]
+            != definitions[contract.GREEDY]
+        )
+        answers = {
+            name: session.run(
+                definition.outputs[contract.CAPTION].name,
+                {definition.inputs["image_bytes"].name: [image]},
+            )
+            for name, definition in definitions.items()
+            if contract.SIGNATURES.get(name, ("",))[0] == contract.IMAGE_BYTES
+            and name != contract.ENCODE
+        }
+        described = definitions[contract.DESCRIBE]
+        (line,) = session.run(
+            described.outputs["card"].name, {described.inputs["query"].name: [b""]}
+        )
+    assert set(answers) == {contract.SERVING_DEFAULT, contract.DECODE, contract.GREEDY}
+    assert answers[contract.SERVING_DEFAULT].tolist() == answers[contract.DECODE].tolist() != [b""]
+    assert json.loads(line)["version"] == 1
+
+
+def test_a_fresh_process_asks_every_signature(reloaded: dict[str, np.ndarray]) -> None:
+    expected = {
+        f"{name}/{alias}"
+        for name, (_, returned) in contract.SIGNATURES.items()
+        for alias in returned
+    }
+    assert set(reloaded) == expected
+    assert json.loads(reloaded["describe/card"][0])["version"] == 1
+
+
+def test_an_operation_a_server_lacks(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.decode = tf.function(
+        lambda image_bytes: tf.py_function(lambda rows: rows, [image_bytes], tf.string),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    with pytest.raises(
+        parity.ExportError, match="holds EagerPyFunc, which a stock CPU server can't run"
+    ):
+        parity._refuse_operations(tmp_path)
+
+
+def test_a_function_for_xla_alone(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.decode = tf.function(
+        lambda features: features + 1.0,
+        input_signature=[tf.TensorSpec([None], tf.float32)],
+        jit_compile=True,
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    with pytest.raises(
+        parity.ExportError,
+        match="holds functions compiled by XLA, which a stock CPU server can't run",
+    ):
+        parity._refuse_operations(tmp_path)
+
+
+def test_a_folder_that_can_not_be_written(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    flags = [f"--workdir={workdir}", f"--output_dir={tmp_path / 'file'}", "--nocheck"]
+    assert cli.main(["imgcap-export", *flags]) == 1
+    error = capsys.readouterr().err
+    assert (
+        "can't be written (" in error
+        and "free the disk or mend the folder" in error
+        and error.count("\n") == 1
+    )
+
+
+def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["imgcap-export", f"--workdir={tmp_path}", f"--output_dir={tmp_path}/m"]) == 1
+    assert "config.json is missing" in capsys.readouterr().err

@@ -1,0 +1,212 @@
+"""Preparation: what is in the shards, resuming, and every refusal."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from imgcap.cli import prepare
+from imgcap.config import PrepareConfig
+from imgcap.data.manifest import load_manifest
+from imgcap.data.prepare import preparation
+from imgcap.data.raw import drawn
+from imgcap.data.records import parse_example
+from imgcap.data.vocabulary import Vocabulary, normalise
+from imgcap.errors import DataError
+
+
+def config(raw_dir: Path, output_dir: Path, **values) -> PrepareConfig:
+    values = {"num_shards": 4, "min_count": 2, "num_processes": 2, **values}
+    return PrepareConfig(raw_dir=str(raw_dir), output_dir=str(output_dir), **values)
+
+
+def test_every_image_once_with_its_bytes_and_captions(raw_dir: Path, data_dir: Path) -> None:
+    prepared = load_manifest(data_dir)
+    vocabulary = Vocabulary.load(data_dir / "vocab.txt")
+    seen = {}
+    for name in (name for names in prepared.shards.values() for name in names):
+        for row in map(parse_example, tf.data.TFRecordDataset(str(data_dir / name))):
+            image_id = row.image_id.numpy().decode()
+            assert row.image_bytes.numpy() == (raw_dir / "Images" / image_id).read_bytes()
+            captions = [text.decode() for text in row.captions.numpy()]
+            expected = [
+                vocabulary.encode(normalise(text), prepared.max_length) for text in captions
+            ]
+            assert [
+                [token for token in tokens if token] for tokens in row.tokens.numpy().tolist()
+            ] == expected
+            assert image_id not in seen
+            seen[image_id] = name.split("-")[0]
+    assert sorted(seen) == sorted(path.name for path in (raw_dir / "Images").iterdir())
+    assert prepared.images == {"train": 32, "dev": 4, "test": 4}
+    assert prepared.captions == {"train": 160, "dev": 20, "test": 20}
+    assert sum(prepared.token_counts.values()) == 160
+
+
+def test_vocabulary_is_from_the_training_split_alone(raw_dir: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    drawn.write_dataset(raw, 40, seed=0)
+    held_out = (raw / "Flickr_8k.testImages.txt").read_text().split()[0]
+    with (raw / "captions.txt").open("a") as file:
+        file.write(f"{held_out},zebra zebra zebra\n")
+    preparation.prepare(config(raw, tmp_path / "data"))
+    assert "zebra" not in Vocabulary.load(tmp_path / "data" / "vocab.txt").words
+
+
+def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    drawn.write_dataset(raw, 40, seed=0)
+    (raw / "Images" / "scene_0000.jpg").write_bytes(b"")
+    truncated = (raw / "Images" / "scene_0001.jpg").read_bytes()[:200]
+    (raw / "Images" / "scene_0001.jpg").write_bytes(truncated)
+    with pytest.raises(
+        DataError, match=r"2 of 40 images are unreadable.*scene_0000.jpg: .*; scene_0001.jpg: "
+    ):
+        preparation.prepare(config(raw, tmp_path / "data"))
+    assert not (tmp_path / "data" / "manifest.json").exists()
+    prepared = preparation.prepare(config(raw, tmp_path / "data", max_bad_fraction=0.1))
+    assert sorted(prepared.unreadable) == ["scene_0000.jpg", "scene_0001.jpg"]
+    assert prepared.images["train"] == 30
+
+
+def test_a_second_run_keeps_finished_shards(
+    raw_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preparation, "_refuse_too_many_unreadable", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            preparation.prepare(config(raw_dir, tmp_path))
+    assert not (tmp_path / "manifest.json").exists()
+    lost = tmp_path / "train-00001-of-00004.tfrecord"
+    lost.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.tfrecord")}
+    assert preparation.prepare(config(raw_dir, tmp_path)).images["train"] == 32
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert lost.exists()
+    assert not (tmp_path / ".parts").exists()
+    unchanged = (tmp_path / "manifest.json").stat().st_mtime_ns
+    preparation.prepare(config(raw_dir, tmp_path))
+    assert (tmp_path / "manifest.json").stat().st_mtime_ns == unchanged
+
+
+def test_another_preparation_is_not_overwritten(raw_dir: Path, data_dir: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"manifest.json describes another preparation.*give a new --output_dir"
+    ):
+        preparation.prepare(config(raw_dir, data_dir, max_length=7))
+
+
+def test_a_missing_shard_is_named(data_dir: Path, tmp_path: Path) -> None:
+    manifest = json.loads((data_dir / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        DataError, match=r"train-00000-of-00004.tfrecord is missing: run imgcap-prepare"
+    ):
+        load_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match=r"manifest.json can't be read .*run imgcap-prepare"):
+        load_manifest(tmp_path)
+
+
+def test_command_line(raw_dir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        prepare.main(["imgcap-prepare", f"--raw_dir={data_dir}", f"--output_dir={data_dir}"]) == 1
+    )
+    assert capsys.readouterr().err.startswith(
+        f"imgcap-prepare: error: {data_dir} has no image folder"
+    )
+    flags = [f"--raw_dir={raw_dir}", f"--output_dir={data_dir}", "--num_shards=4", "--min_count=2"]
+    assert prepare.main(["imgcap-prepare", *flags]) == 0
+    assert "train: 32 images, 160 captions, 4 shards" in capsys.readouterr().out
+
+
+def test_official_counts_of_flickr8k(shared: Path) -> None:
+    from imgcap.data.raw import flickr8k
+
+    raw = flickr8k.read(shared / "flickr8k", seed=0)
+    assert len(raw.examples) == 7000
+    assert len(raw.unlisted) == 91
+    assert all(len(example.captions) == 5 for example in raw.examples)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_parts_of_three_machines_are_the_work_of_one(
+    raw_dir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [
+        f"--raw_dir={raw_dir}",
+        f"--output_dir={tmp_path}",
+        "--num_shards=4",
+        "--min_count=2",
+        "--shard_count=3",
+    ]
+    for index in (2, 0):
+        assert (
+            prepare.main(["imgcap-prepare", *flags, f"--shard_index={index}", "--num_processes=1"])
+            == 0
+        )
+    assert "part 0 of 3: " in capsys.readouterr().out
+    assert not (tmp_path / "manifest.json").exists()
+    assert prepare.main(["imgcap-prepare", *flags, "--merge"]) == 1
+    # Six shards (4 train, 1 dev, 1 test), of which every third falls to machine 1.
+    assert capsys.readouterr().err == (
+        f"imgcap-prepare: error: {tmp_path} lacks 2 of 6 shards (train-00001-of-00004.tfrecord, "
+        "dev-00000-of-00001.tfrecord): run --shard_index=1 of --shard_count=3 to its end\n"
+    )
+    assert prepare.main(["imgcap-prepare", *flags[:-1], "--merge"]) == 1
+    assert "lacks 2 of 6 shards" in capsys.readouterr().err
+    assert prepare.main(["imgcap-prepare", *flags, "--shard_index=1"]) == 0
+    assert prepare.main(["imgcap-prepare", *flags, "--merge"]) == 0
+    assert "train: 32 images, 160 captions, 4 shards" in capsys.readouterr().out
+    assert contents(tmp_path) == contents(data_dir)
+    assert prepare.main(["imgcap-prepare", *flags, "--shard_index=1"]) == 0
+    assert "is joined already" in capsys.readouterr().out
+
+
+def test_parts_that_do_not_belong_together(
+    raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preparation.prepare_part(config(raw_dir, tmp_path, shard_count=2, shard_index=0, max_length=7))
+    preparation.prepare_part(config(raw_dir, tmp_path, shard_count=2, shard_index=1, min_count=30))
+    for max_length, message in (
+        (
+            7,
+            r"test-00000-of-00001.tfrecord was made with --max_length 20 \(here 7\), "
+            r"vocabulary \w+ \(here \w+\): prepare",
+        ),
+        (
+            20,
+            r"dev-00000-of-00001.tfrecord was made with --max_length 7 \(here 20\): "
+            r"prepare all parts with the same",
+        ),
+    ):
+        with pytest.raises(DataError, match=message):
+            preparation.prepare(
+                config(raw_dir, tmp_path, shard_count=2, merge=True, max_length=max_length)
+            )
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--shard_index=3", "--shard_count=3"], "--shard_index=3 must be below --shard_count=3"),
+        (
+            ["--shard_index=1", "--shard_count=3", "--merge"],
+            "--shard_index=1 is one part, --merge joins all",
+        ),
+    ],
+)
+def test_wrong_parts(raw_dir: Path, tmp_path: Path, flags: list[str], message: str, capsys) -> None:
+    assert (
+        prepare.main(["imgcap-prepare", f"--raw_dir={raw_dir}", f"--output_dir={tmp_path}", *flags])
+        == 2
+    )
+    assert message in capsys.readouterr().err

@@ -1,0 +1,138 @@
+"""Evaluation by its command line: each image once, scores by the scorer, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from imgcap.cli import evaluate as cli
+from imgcap.evaluation import sweep
+from imgcap.evaluation.scores import score_captions
+
+
+def evaluate(workdir: Path, data_dir: Path, *more: str) -> int:
+    return cli.main(["imgcap-evaluate", f"--workdir={workdir}", f"--data_dir={data_dir}", *more])
+
+
+def test_what_is_written(workdir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(workdir, data_dir, "--split=train", "--beam_width=2") == 0
+    rows = [
+        json.loads(line) for line in (workdir / "captions_train.jsonl").read_text().splitlines()
+    ]
+    assert len({row["image"] for row in rows}) == len(rows) == 32
+    scores = json.loads((workdir / "scores_train.json").read_text())
+    again = score_captions(
+        {row["image"]: row["caption"] for row in rows},
+        {row["image"]: row["references"] for row in rows},
+    )
+    for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"):
+        assert scores[name] == again[name]
+        low, high = scores["intervals"][name]
+        assert low <= scores[name] <= high
+    assert scores["split"] == "train" and scores["decode"]["beam_width"] == 2
+    assert scores["insight"]["distinct_captions"] == len({row["caption"] for row in rows})
+    page = (workdir / "contact_sheet_train.html").read_text()
+    assert rows[0]["image"] in page
+    assert "train: 32 images, beam width 2" in capsys.readouterr().out
+
+
+def test_beam_width_one_is_greedy_and_all_the_same_every_time(
+    workdir: Path, data_dir: Path
+) -> None:
+    found = []
+    for _ in range(2):
+        assert evaluate(workdir, data_dir, "--split=dev", "--beam_width=1") == 0
+        found.append((workdir / "captions_dev.jsonl").read_text())
+    assert found[0] == found[1]
+
+
+def test_a_run_that_is_none(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(tmp_path, data_dir) == 1
+    assert (
+        "config.json is missing: give --workdir a directory that imgcap-train wrote"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_run_without_a_checkpoint(
+    workdir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    assert evaluate(tmp_path / "run", data_dir) == 1
+    assert "holds no checkpoint yet" in capsys.readouterr().err
+
+
+def test_data_of_another_vocabulary(
+    workdir: Path, raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from imgcap.cli import prepare
+
+    flags = [f"--raw_dir={raw_dir}", f"--output_dir={tmp_path}", "--min_count=30", "--num_shards=1"]
+    assert prepare.main(["imgcap-prepare", *flags]) == 0
+    assert evaluate(workdir, tmp_path) == 1
+    assert "the run's vocabulary" in capsys.readouterr().err
+
+
+def test_a_vocabulary_that_was_edited_in_the_run(
+    workdir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(workdir, tmp_path / "run")
+    words = (tmp_path / "run" / "vocab.txt").read_text()
+    (tmp_path / "run" / "vocab.txt").write_text(words + "zebra\n")
+    assert evaluate(tmp_path / "run", data_dir) == 1
+    assert "vocab.txt has fingerprint" in capsys.readouterr().err
+
+
+def test_two_splits_as_one(workdir: Path, data_dir: Path) -> None:
+    assert evaluate(workdir, data_dir, "--split=dev+test") == 0
+    rows = [
+        json.loads(line) for line in (workdir / "captions_dev+test.jsonl").read_text().splitlines()
+    ]
+    assert len({row["image"] for row in rows}) == len(rows) == 8
+
+
+def test_sweep_finds_what_export_then_carries(
+    workdir: Path,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    monkeypatch.setattr(sweep, "BEAM_WIDTHS", (1, 2))
+    assert evaluate(run, data_dir, "--sweep") == 0
+    rows = json.loads((run / "sweep_dev.json").read_text())["rows"]
+    # Greedy search has no use for the length penalty; every other combination stands there once.
+    assert (
+        len(rows) == 2 + 2 * 3 == len({tuple(row[name] for name in sweep.COLUMNS) for row in rows})
+    )
+    assert [row["cider"] for row in rows] == sorted((row["cider"] for row in rows), reverse=True)
+    assert f"{rows[0]['cider']:.2f}" in capsys.readouterr().out
+    assert evaluate(run, data_dir, "--split=dev") == 0
+    scores = json.loads((run / "scores_dev.json").read_text())
+    assert {name: scores["decode"][name] for name in sweep.COLUMNS} == {
+        name: rows[0][name] for name in sweep.COLUMNS
+    }
+    # Features pass float16 in the sweep; a caption may change by it, a score hardly.
+    assert scores["cider"] == pytest.approx(rows[0]["cider"], rel=0.05)
+
+
+def test_sweep_and_decode_options_exclude_each_other(
+    workdir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(workdir, data_dir, "--sweep", "--beam_width=2") == 2
+    assert "--sweep tries the decode options itself: drop --beam_width" in capsys.readouterr().err
+
+
+def test_damaged_choice_of_options(
+    workdir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    (run / "decode.json").write_text('{"beam_width": 0, "suppress": []}')
+    assert evaluate(run, data_dir) == 1
+    assert "decode.json holds no decode options" in capsys.readouterr().err

@@ -1,0 +1,236 @@
+"""imgcap-caption against a server that answers the number of bytes."""
+
+import io
+import json
+import socket
+import subprocess
+import sys
+
+import grpc
+import pytest
+from PIL import Image
+
+from serving.cli import caption
+from tests.serving.client.test_client import failing, length_of, numbers, serving
+from tests.support.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving(length_of) as target:
+        yield f"--server={target}"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name, content in {"a.jpg": b"1", "b.png": b"22", "deep/c.gif": b"333"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    status = caption.main(["imgcap-caption", *map(str, arguments)])
+    return status, *capsys.readouterr()
+
+
+def test_a_line_for_each_image(capsys, server, photos):
+    status, out, err = run(capsys, photos, server)
+    assert (status, err) == (0, "")
+    assert out == "".join(
+        f"{photos}/{name}\t{size}\n"
+        for name, size in [("a.jpg", 1), ("b.png", 2), ("deep/c.gif", 3)]
+    )
+
+
+def test_flags_may_stand_before_and_behind(capsys, server, photos):
+    _, before, _ = run(capsys, server, photos / "*.jpg", photos / "b.png")
+    _, behind, _ = run(capsys, photos / "*.jpg", photos / "b.png", *server.split("="))
+    assert before == behind and before.count("\n") == 2
+
+
+def test_json_is_one_array_of_objects(capsys, server, photos):
+    status, out, err = run(capsys, photos / "b.png", photos / "a.jpg", server, "--json")
+    first, second = json.loads(out)
+    assert status == 0 and err == ""
+    assert (first["image"], first["caption"], first["score"], first["error"]) == (
+        f"{photos}/b.png",
+        "2",
+        -0.5,
+        None,
+    )
+    assert first["alternatives"] == [
+        {"caption": "2", "score": -0.5},
+        {"caption": "second", "score": -0.75},
+    ]
+    assert second["caption"] == "1" and second["model_version"] == 4
+
+
+def test_bad_images_are_named_and_the_others_captioned(capsys, server, photos):
+    (photos / "bad.jpg").write_bytes(b"bad")
+    (photos / "empty.jpg").touch()
+    arguments = [
+        photos / name for name in ("bad.jpg", "a.jpg", "empty.jpg", "missing.jpg", "b.png")
+    ]
+    status, out, err = run(capsys, *arguments, server)
+    assert status == 1
+    assert out == f"{photos}/a.jpg\t1\n{photos}/b.png\t2\n"
+    assert err.splitlines() == [
+        f"imgcap-caption: {photos}/bad.jpg: not an image",
+        f"imgcap-caption: {photos}/empty.jpg: the file is empty",
+        f"imgcap-caption: {photos}/missing.jpg: can't be read: No such file or directory",
+    ]
+    status, out, _ = run(capsys, *arguments, server, "--json")
+    objects = json.loads(out)
+    assert status == 1 and [entry["caption"] for entry in objects] == [None, "1", None, None, "2"]
+    assert objects[0] | {"error": None} == {
+        "image": f"{photos}/bad.jpg",
+        "caption": None,
+        "score": None,
+        "error": None,
+    }
+    assert [bool(entry["error"]) for entry in objects] == [True, False, True, True, False]
+
+
+def test_standard_input_is_an_image(server, photos):
+    script = "import sys; from serving.cli.caption import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "-", str(photos / "a.jpg"), server],
+        input=b"four",
+        capture_output=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == f"-\t4\n{photos}/a.jpg\t1\n"
+
+
+def test_jsonl_goes_to_a_file(capsys, server, photos, tmp_path):
+    (photos / "bad.jpg").write_bytes(b"bad")
+    output = tmp_path / "out.jsonl"
+    arguments = [photos / "a.jpg", photos / "bad.jpg", server, f"--jsonl_output={output}"]
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (1, "") and "bad.jpg: not an image" in err
+    first, second = map(json.loads, output.read_text().splitlines())
+    assert (first["caption"], first["error"]) == ("1", None)
+    assert (second["caption"], second["error"]) == (None, "not an image")
+    assert run(capsys, photos, server, "--jsonl_output=/no/folder/x")[0] == 2
+    assert run(capsys, photos, server, "--json", f"--jsonl_output={output}")[0] == 2
+
+
+def test_lines_before_the_server_went_away_are_kept(capsys, photos, tmp_path):
+    answer, _ = failing(grpc.StatusCode.UNAVAILABLE, "gone", times=10**9)
+
+    def one_then_none(request, context):
+        if request.inputs["image_bytes"].string_val[0] == b"1":
+            return length_of(request, context)
+        return answer(request, context)
+
+    output = tmp_path / "out.jsonl"
+    with serving(one_then_none) as target:
+        arguments = [photos, f"--server={target}", "--timeout=1", f"--jsonl_output={output}"]
+        status, _, err = run(capsys, *arguments)
+    assert status == 3 and err.count("\n") == 1
+    assert [json.loads(line)["caption"] for line in output.read_text().splitlines()] == ["1"]
+
+
+def test_label_reaches_the_server(capsys, photos):
+    seen = []
+
+    def answer(request, context):
+        seen.append(request.model_spec.version_label)
+        return length_of(request, context)
+
+    with serving(answer) as target:
+        assert run(capsys, photos / "a.jpg", f"--server={target}", "--label=canary")[0] == 0
+        both = run(
+            capsys, photos / "a.jpg", f"--server={target}", "--label=canary", "--model_version=1"
+        )
+    assert seen == ["canary"] and both[0] == 2 and "choose one" in both[2]
+
+
+def test_bar_shows_for_many_in_a_terminal(server, photos, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for number in range(caption.MANY):
+        (photos / f"{number:02d}.jpg").write_bytes(b"x")
+    for out, expected in ((io.StringIO(), True), (Terminal(), False)):
+        err = Terminal()
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        assert caption.main(["imgcap-caption", str(photos), server]) == 0
+        assert ("captioning" in err.getvalue()) is expected
+        assert out.getvalue().count("\n") == caption.MANY + 3
+
+
+def test_names_that_are_not_ascii_stay_readable(capsys, server, photos):
+    (photos / "a.jpg").rename(photos / "Käse ✓.jpg")
+    assert "Käse ✓.jpg" in run(capsys, photos / "K*", server, "--json")[1]
+
+
+def test_server_away_is_one_line(capsys, photos):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    status, out, err = run(capsys, photos, f"--server=localhost:{port}", "--timeout=2")
+    assert (status, out) == (3, "")
+    assert (
+        err.count("\n") == 1
+        and f"localhost:{port}" in err
+        and "imgcap-serve --model_base_path=" in err
+    )
+
+
+def test_server_that_refuses_is_one_line(capsys, photos):
+    answer, _ = failing(grpc.StatusCode.NOT_FOUND, "Servable not found for request: Latest(nope)")
+    with serving(answer) as target:
+        status, out, err = run(capsys, photos, f"--server={target}", "--model=nope")
+    assert (status, out) == (1, "") and err.count("\n") == 1 and "Latest(nope)" in err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "no image is given"),
+        (["{}/nothing"], "no image in"),
+        (["a.jpg", "--signature=x"], "--signature"),
+        (["a.jpg", "--concurrency=0"], "--concurrency=0"),
+        (["a.jpg", "--nonsense"], "nonsense"),
+    ],
+)
+def test_wrong_use_is_status_2(capsys, tmp_path, arguments, message):
+    (tmp_path / "nothing").mkdir()
+    status, out, err = run(capsys, *(argument.format(tmp_path) for argument in arguments))
+    assert (status, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def attending(request, context):
+    answer = length_of(request, context)
+    answer.outputs["attention"].CopyFrom(numbers([0.25] * 24, 1, 2, 3, 4))
+    return answer
+
+
+def test_heatmap_has_a_panel_a_word(capsys, tmp_path):
+    Image.new("RGB", (300, 200), "orange").save(tmp_path / "photo.png")
+    with serving(attending) as target:
+        drawn = tmp_path / "out.png"
+        status, out, _ = run(
+            capsys, tmp_path / "photo.png", f"--server={target}", f"--heatmap={drawn}"
+        )
+        assert status == 0 and out
+        with Image.open(drawn) as picture:
+            # The photo and the one word of the caption, side by side.
+            assert picture.format == "PNG" and picture.width > 2 * 220 and picture.height < 300
+        status, _, err = run(
+            capsys, tmp_path / "photo.png", f"--server={target}", "--heatmap=/no/such/folder/a.png"
+        )
+        assert status == 2 and "--heatmap=/no/such/folder/a.png can't be written" in err
+
+
+def test_heatmap_is_about_one_image_of_a_model_that_attends(capsys, server, photos):
+    status, _, err = run(capsys, photos, server, "--heatmap=a.png")
+    assert status == 2 and "--heatmap=a.png is about one image: 3 are given" in err
+    status, _, err = run(capsys, photos / "a.jpg", server, "--heatmap=a.png")
+    assert status == 2 and "this model does not attend" in err

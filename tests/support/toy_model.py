@@ -1,0 +1,100 @@
+"""A SavedModel with the captioner's outputs and no captioner in it: a row's answer follows from its
+bytes.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from imgcap import signature
+from serving.server.local_server import LocalServer, ServerOptions
+from serving.server.models.models import one_model
+
+BEAMS, WORDS = 3, 5
+
+
+class ToyCaptioner(tf.Module):
+    """Rows of bytes to captions: `<word> image of <n> bytes`; a row that starts with "bad" gets an
+    error.
+
+    Besides what the contract demands there is `raises`, a signature that fails in the graph as an
+    undefended decoder does, and `slow`, which takes its time.
+    """
+
+    def __init__(self, word: str = "an") -> None:
+        super().__init__()
+        self.word = tf.Variable(word, trainable=False)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=signature.IMAGE_BYTES)])
+    def decode(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._answer(image_bytes)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=signature.IMAGE_BYTES)])
+    def raises(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        sizes = tf.map_fn(
+            lambda row: tf.size(tf.io.decode_image(row)), image_bytes, fn_output_signature=tf.int32
+        )
+        return {signature.SCORE: tf.cast(sizes, tf.float32)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=signature.IMAGE_BYTES)])
+    def slow(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        spins = tf.while_loop(lambda i: i < 100_000, lambda i: (i + 1,), [tf.constant(0)])[0]
+        outputs = self._answer(image_bytes)
+        outputs[signature.SCORE] += 0.0 * tf.cast(spins, tf.float32)
+        return outputs
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=signature.QUERY)])
+    def describe(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
+        card = tf.strings.join(['{"word": "', self.word, '"}'])
+        return {signature.CARD: tf.fill(tf.shape(query), card)}
+
+    def _answer(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        lengths = tf.strings.length(image_bytes)  # -> [B]
+        bad = tf.strings.substr(image_bytes, 0, 3) == "bad"  # -> [B]
+        caption = tf.strings.join(
+            [self.word, " image of ", tf.strings.as_string(lengths), " bytes"]
+        )
+        caption = tf.where(bad, "", caption)
+        score = -tf.cast(lengths, tf.float32) / 1000.0
+        beams = tf.range(BEAMS, dtype=tf.float32)
+        tokens = lengths[:, None, None] + tf.reshape(tf.range(BEAMS * WORDS), [BEAMS, WORDS])
+        runners_up = caption[:, None] + tf.constant([["", " or so", " I think"]])
+        return {
+            signature.CAPTION: caption,
+            signature.SCORE: score,
+            signature.CAPTIONS: tf.where(bad[:, None], "", runners_up),
+            signature.SCORES: score[:, None] - beams,
+            signature.TOKENS: tokens,
+            signature.TOKEN_LOG_PROBS: -0.1 * tf.cast(tf.ones_like(tokens), tf.float32),
+            signature.ERROR: tf.where(bad, "not an image", ""),
+        }
+
+
+def write_toy_model(path: Path, word: str = "an") -> Path:
+    """Writes the toy under a version directory.
+
+    Args:
+        path: such as `base/1`.
+        word: the first word of its captions, to tell versions apart.
+    """
+    toy = ToyCaptioner(word)
+    signatures = {
+        signature.SERVING_DEFAULT: toy.decode,
+        signature.DECODE: toy.decode,
+        signature.DESCRIBE: toy.describe,
+        "raises": toy.raises,
+        "slow": toy.slow,
+    }
+    tf.saved_model.save(toy, str(path), signatures=signatures)
+    return path
+
+
+def serve(base_path: Path, **options: Any) -> LocalServer:
+    """A server of one model, by the fields of `ServerOptions`."""
+    return LocalServer(one_model(base_path), ServerOptions(**options))
+
+
+if __name__ == "__main__":
+    write_toy_model(Path(sys.argv[1], "1"))
