@@ -16,7 +16,14 @@ from imgcap.config import CONFIG_NAME, Config, to_json
 from imgcap.errors import RunError
 from imgcap.model.captioner import Captioner
 from imgcap.run import directory
-from imgcap.run.checkpoints import Progression, best_step, save, save_encoder, steps
+from imgcap.run.checkpoints import (
+    UNFINISHED,
+    Progression,
+    best_step,
+    save,
+    save_encoder,
+    steps,
+)
 from imgcap.run.restore import load_captioner, restore_step
 
 BEST = "best"
@@ -93,7 +100,7 @@ def _refuse_strangers(runs: Sequence[Path]) -> None:
 
 def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) -> None:
     """Beside its name, then renamed: a run directory that is there is whole."""
-    unfinished = workdir.with_name(f".{workdir.name}{directory.UNFINISHED}")
+    unfinished = workdir.with_name(f".{workdir.name}{UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     for name in (directory.RUN, directory.VOCABULARY, directory.ENCODER_FILE, directory.DECODE):
