@@ -2,13 +2,20 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint bench reproduce clean
+.PHONY: demo test check bench reproduce clean
 
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
 
 test: .venv/.installed
 	$(BIN)/python -m pytest
+
+# Style, types and who may import whom; takes seconds.
+check: .venv/.checkers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p imgcap -p export -p serving
+	$(BIN)/lint-imports --no-logo
 
 # The best recipe, from raw photos to scores and the rows of TABLE:
 #   make reproduce RAW=flickr8k [ENCODER=FILE.keras] [SEED=0] [OUT=runs/reproduce] [TABLE=README.md]
@@ -20,9 +27,9 @@ TABLE ?= README.md
 RUNS = $(OUT)/attention $(OUT)/scst
 reproduce: .venv/.installed
 	$(BIN)/imgcap-prepare --raw_dir=$(RAW) --output_dir=$(OUT)/data
-	$(BIN)/imgcap-train --flagfile=configs/flickr8k_attention.cfg --encoder=$(ENCODER) --seed=$(SEED) \
+	$(BIN)/imgcap-train --flagfile=flickr8k_attention --encoder=$(ENCODER) --seed=$(SEED) \
 		--data_dir=$(OUT)/data --workdir=$(OUT)/attention
-	$(BIN)/imgcap-train --flagfile=configs/flickr8k_scst.cfg --finetune_from=$(OUT)/attention --seed=$(SEED) \
+	$(BIN)/imgcap-train --flagfile=flickr8k_scst --finetune_from=$(OUT)/attention --seed=$(SEED) \
 		--data_dir=$(OUT)/data --workdir=$(OUT)/scst
 	for run in $(RUNS); do $(BIN)/imgcap-evaluate --workdir=$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
 	$(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
@@ -33,17 +40,15 @@ reproduce: .venv/.installed
 # Preparing, training, exporting; with MODELS=models/imgcap serving, too.
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python -m imgcap.cli.bench --output=bench.json
-	$(BIN)/python -m export.benchmark --output=bench.json
-	$(if $(MODELS),$(BIN)/python -m serving.measurement --model_base_path=$(MODELS) --output=bench.json)
-
-lint: .venv/.installed
-	$(BIN)/python -m pip install --quiet ruff
-	$(BIN)/ruff check .
+	$(BIN)/python -m tests.bench --output=bench.json $(if $(MODELS),--model_base_path=$(MODELS))
 
 .venv/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+.venv/.checkers: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 clean:
