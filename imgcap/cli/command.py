@@ -1,23 +1,34 @@
-"""From a config section to absl flags, and from a command line to one call: the only place that
-reads flags.
+"""A console command: makes flags from config sections and one call from a command line.
+
+No other module reads flags.
 """
 
 import dataclasses
 import errno
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
+from imgcap import __version__
+from imgcap.cli.flagfile import find_flagfiles
+from imgcap.cli.help_text import make_help
 from imgcap.config import flag_fields
 from imgcap.errors import ConfigError, ImgcapError
 from imgcap.host import quiet
 
-# What a shell shows of a program that SIGPIPE ended.
 PIPE_STATUS = 141
+"""What a shell shows of a program that SIGPIPE ended."""
+
+# How a flag is made, by the type of its setting's default.
+_DEFINE: dict[type, Callable[..., Any]] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 # What a full disk, a quota, `ulimit -f` and a failing disk give any write.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -32,12 +43,13 @@ class Command(NamedTuple):
         sections: the config dataclasses whose fields are its flags.
         run: called with one validated instance a section, then the overrides (if any), then the
             positional arguments; may return an exit status (None is 0).
-        overrides: a config dataclass whose fields are flags without a default, since a run
-            directory has the values; `run` gets those that were given, as a dict.
-        positional: what positional arguments are called in the usage line; empty where there are
+        positional: what positional arguments are called in the usage line; empty if there are
             none.
         tensorflow: whether it needs TensorFlow, which is then imported after the flags are found
             good.
+        overrides: a config dataclass whose fields are flags without a default, since a run
+            directory has the values; `run` gets those that were given, as a dict.
+        recipes: whether `--flagfile` also accepts the name of a shipped recipe.
     """
 
     name: str
@@ -47,6 +59,7 @@ class Command(NamedTuple):
     positional: str = ""
     tensorflow: bool = False
     overrides: type | None = None
+    recipes: bool = False
 
 
 def main(command: Command, argv: Sequence[str] | None = None) -> int:
@@ -70,7 +83,7 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
         print(f"{command.name}: error: {_one_line(error)}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
-        # Whoever read the output, such as `head`, has enough.
+        # Whoever read the output, such as `head`, needs no more of it.
         _drop_output()
         return PIPE_STATUS
     except OSError as error:
@@ -90,17 +103,24 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """Has what is still buffered for an output that takes no more go nowhere, so that the flush at
-    exit can't fail.
-    """
+    """Sends what is still buffered to nowhere, so that the flush at exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(command: Command, argv: list[str]) -> int:
+    """Parses, answers `--help` and `--version`, else validates and runs; returns the status."""
     values, arguments = _parse(command, argv)
     if values["help"].value:
-        print(_help_text(command, values))
+        usage = f"{command.name} {command.positional}".rstrip()
+        print(
+            make_help(usage, command.summary, command.sections, command.overrides, command.recipes)
+        )
         return 0
+    if values["version"].value:
+        print(f"{command.name} {__version__}")
+        return 0
+    if arguments and not command.positional:
+        raise ConfigError(f"unexpected argument {arguments[0]!r} (see {command.name} --help)")
     sections = _read_sections(command, values)
     if command.tensorflow:
         quiet.import_tensorflow()
@@ -108,8 +128,21 @@ def _run(command: Command, argv: list[str]) -> int:
 
 
 def _parse(command: Command, argv: list[str]) -> tuple[flags.FlagValues, list[str]]:
+    """Reads a command line.
+
+    Args:
+        command: whose flags are defined.
+        argv: the command line with the program's name first.
+
+    Returns:
+        The flags, and the positional arguments.
+
+    Raises:
+        ConfigError: an unknown flag, or a value of the wrong type.
+    """
     values = flags.FlagValues()
     flags.DEFINE_bool("help", False, "Show this text.", flag_values=values, short_name="h")
+    flags.DEFINE_bool("version", False, "Show the version.", flag_values=values)
     flags.DEFINE_multi_string("flagfile", [], "File with one flag a line.", flag_values=values)
     for section in command.sections:
         for field in flag_fields(section):
@@ -117,29 +150,32 @@ def _parse(command: Command, argv: list[str]) -> tuple[flags.FlagValues, list[st
     for field in flag_fields(command.overrides) if command.overrides else ():
         _define(field, None, values)
     try:
-        arguments = values(argv)[1:]
+        return values, values(find_flagfiles(argv) if command.recipes else argv)[1:]
     except flags.Error as error:
         raise ConfigError(f"{error} (see {command.name} --help)") from None
-    if arguments and not command.positional:
-        raise ConfigError(f"unexpected argument {arguments[0]!r} (see {command.name} --help)")
-    return values, arguments
 
 
-def _define(field: dataclasses.Field, default: Any, values: flags.FlagValues) -> None:
+def _define(field: dataclasses.Field[Any], default: Any, values: flags.FlagValues) -> None:
+    """Makes a flag from a setting.
+
+    Args:
+        field: the setting; its type is that of its own default.
+        default: value when the flag is not given; None for an override.
+        values: where the flag is added.
+    """
     help_text, choices = field.metadata["help"], field.metadata["choices"]
     if choices:
         flags.DEFINE_enum(field.name, default, list(choices), help_text, flag_values=values)
         return
-    define = {
-        bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-    }[type(field.default)]
-    define(field.name, default, help_text, flag_values=values)
+    _DEFINE[type(field.default)](field.name, default, help_text, flag_values=values)
 
 
 def _read_sections(command: Command, values: flags.FlagValues) -> list[Any]:
+    """One validated instance a section, then the overrides that were given, as a dict.
+
+    Raises:
+        ConfigError: a value out of its range, or settings that do not go together.
+    """
     sections = []
     for section in command.sections:
         given = {field.name: values[field.name].value for field in flag_fields(section)}
@@ -154,37 +190,6 @@ def _read_sections(command: Command, values: flags.FlagValues) -> list[Any]:
     return sections
 
 
-def _help_text(command: Command, values: flags.FlagValues) -> str:
-    positional = f" {command.positional}" if command.positional else ""
-    lines = [
-        f"usage: {command.name}{positional} [--flag=value ...]",
-        "",
-        textwrap.fill(command.summary, 96),
-        "",
-    ]
-    for section in command.sections:
-        lines += [
-            line
-            for field in flag_fields(section)
-            for line in _help_lines(field, f"default: {field.default}")
-        ]
-    for field in flag_fields(command.overrides) if command.overrides else ():
-        lines += _help_lines(field, "default: as the run was trained with")
-    return "\n".join(
-        [*lines, "  --flagfile=FILE", "      File with one flag a line; # begins a comment."]
-    )
-
-
-def _help_lines(field: dataclasses.Field, default: str) -> list[str]:
-    limits = field.metadata
-    legal = f" One of: {', '.join(limits['choices'])}." if limits["choices"] else ""
-    shown = "required" if limits["required"] and not field.default else default
-    kind = {bool: "", int: "=N", float: "=X", str: "=TEXT"}[type(field.default)]
-    text = textwrap.wrap(
-        f"{limits['help']}{legal} ({shown})", 96, initial_indent=" " * 6, subsequent_indent=" " * 6
-    )
-    return [f"  --{'[no]' if kind == '' else ''}{field.name}{kind}", *text]
-
-
 def _one_line(error: Exception) -> str:
+    """An error's text without line breaks."""
     return " ".join(str(error).split())

@@ -32,6 +32,7 @@ COMMAND = command.Command(
     sections=(ModelConfig, TrainConfig, DecodeConfig, ShowConfig),
     run=run,
     tensorflow=True,
+    recipes=True,
 )
 
 

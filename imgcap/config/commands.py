@@ -77,7 +77,9 @@ class ShowConfig(Section):
     """What one call of imgcap-train shows beside its bar and metrics.jsonl; no part of the run."""
 
     tensorboard: bool = setting(
-        False, "Write curves, and sample captions with their images, to workdir/tensorboard."
+        False,
+        "Write curves, and sample captions with their images, to workdir/tensorboard.",
+        heading="What this call shows",
     )
     profile_steps: str = setting(
         "", "First and last step, such as 10,15, that TensorFlow profiles to workdir/profile."

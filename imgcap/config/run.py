@@ -46,6 +46,8 @@ class ModelConfig(Section):
         "densenet201",
         "A keras.applications model in lower case, or a .keras file (RGB 0-255 to a grid).",
         required=True,
+        common=True,
+        heading="Model",
     )
     encoder_weights: str = setting(
         "imagenet",
@@ -61,6 +63,7 @@ class ModelConfig(Section):
         "(Tanti et al. 2018), by soft attention (Xu et al. 2015) or adaptive attention (Lu et al. "
         "2017).",
         choices=("pre_inject", "par_inject", "inject_and_merge", *ATTENDING),
+        common=True,
     )
     embedding_dim: int = setting(512, "Width of the word embedding.", minimum=1)
     units: int = setting(512, "Width of the LSTM.", minimum=1)
@@ -94,14 +97,42 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """Training: data, optimisation, numerics, and what is kept."""
 
-    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
-    workdir: str = setting("", "Run directory; a run found there is resumed.", required=True)
-    batch_size: int = setting(
-        128, "Captions in a global batch, split over the replicas.", minimum=1
+    data_dir: str = setting(
+        "",
+        "Folder that imgcap-prepare wrote.",
+        required=True,
+        common=True,
     )
-    epochs: int = setting(12, "Passes over the training captions.", minimum=1)
-    max_steps: int = setting(0, "Stop after this many steps; 0 is no limit.", minimum=0)
-    learning_rate: float = setting(1e-3, "Peak learning rate of Adam.", minimum=0.0)
+    workdir: str = setting(
+        "",
+        "Run directory; a run found there is resumed.",
+        required=True,
+        common=True,
+    )
+    batch_size: int = setting(
+        128,
+        "Captions in a global batch, split over the replicas.",
+        minimum=1,
+        common=True,
+    )
+    epochs: int = setting(
+        12,
+        "Passes over the training captions.",
+        minimum=1,
+        common=True,
+    )
+    max_steps: int = setting(
+        0,
+        "Stop after this many steps; 0 is no limit.",
+        minimum=0,
+        heading="Training: length and optimiser",
+    )
+    learning_rate: float = setting(
+        1e-3,
+        "Peak learning rate of Adam.",
+        minimum=0.0,
+        common=True,
+    )
     schedule: str = setting(
         "cosine",
         "Learning rate after the warm-up: constant, down to 0 along a cosine, or a tenth at each "
@@ -127,6 +158,7 @@ class TrainConfig(Section):
         "Probability taken from the true word and shared by all words.",
         minimum=0.0,
         maximum=0.9,
+        heading="Training: regularisation",
     )
     word_dropout: float = setting(
         0.0,
@@ -152,6 +184,7 @@ class TrainConfig(Section):
         "(scst, Rennie et al. 2017; from a run given by finetune_from) the negative CIDEr of "
         "sampled ones.",
         choices=("cross_entropy", "scst"),
+        heading="Training: self-critical, on CIDEr",
     )
     scst_samples: int = setting(
         5, "Captions drawn for an image in self-critical training.", minimum=2
@@ -170,7 +203,10 @@ class TrainConfig(Section):
         choices=("mean", "greedy"),
     )
     finetune_from: str = setting(
-        "", "Run directory whose best weights to start from; its model settings are taken too."
+        "",
+        "Run directory whose best weights to start from; its model settings are taken too.",
+        common=True,
+        heading="Training: fine-tuning and the encoder",
     )
     finetune_blocks: int = setting(
         0,
@@ -190,13 +226,17 @@ class TrainConfig(Section):
         "Micro-batches that a batch is cut into; their gradients are summed, so that less memory "
         "does.",
         minimum=1,
+        heading="Training: memory",
     )
     recompute: bool = setting(
         False,
         "Compute the encoder's activations again in the backward pass instead of keeping them.",
     )
     cache_features: bool = setting(
-        False, "Run the frozen encoder once and train on its stored features."
+        False,
+        "Run the frozen encoder once and train on its stored features.",
+        common=True,
+        heading="Training: images and stored features",
     )
     cached_views: int = setting(
         1,
@@ -231,6 +271,8 @@ class TrainConfig(Section):
         "default",
         "tf.distribute strategy.",
         choices=("default", "one_device", "mirrored", "multi_worker", "auto"),
+        common=True,
+        heading="Training: devices and numerics",
     )
     num_logical_cpus: int = setting(
         0, "Split the CPU into this many devices, to try a strategy; 0 leaves it.", minimum=0
@@ -243,7 +285,10 @@ class TrainConfig(Section):
         False, "Same order and same arithmetic at every run, at some cost in speed."
     )
     patience: int = setting(
-        4, "Epochs without a better dev CIDEr before training stops; 0 never stops.", minimum=0
+        4,
+        "Epochs without a better dev CIDEr before training stops; 0 never stops.",
+        minimum=0,
+        heading="Training: stopping, logging, checkpoints, seed",
     )
     log_every: int = setting(20, "Steps between lines of metrics.jsonl.", minimum=1)
     checkpoint_every: int = setting(
@@ -353,7 +398,10 @@ class DecodeConfig(Section):
     """
 
     beam_width: int = setting(
-        3, "Captions kept open while searching, and returned; 1 is greedy.", minimum=1
+        3,
+        "Captions kept open while searching, and returned; 1 is greedy.",
+        minimum=1,
+        heading="Search for captions",
     )
     length_normalisation: str = setting(
         "wu",

@@ -15,6 +15,8 @@ def setting(
     maximum: float | None = None,
     required: bool = False,
     flag: bool = True,
+    common: bool = False,
+    heading: str = "",
 ) -> Any:
     """One field of a section: its default, what it means, and which values are legal.
 
@@ -26,12 +28,16 @@ def setting(
         maximum: the greatest legal number.
         required: whether an empty string is refused.
         flag: whether a flag is made from it; the others are set by programs alone.
+        common: whether `--help` lists it first, among the settings that most calls give.
+        heading: title under which `--help` lists it and the fields after it; empty goes on under
+            the one before, or under the section's first line.
 
     Returns:
         A dataclass field.
     """
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum, "required": required}
-    return dataclasses.field(default=default, metadata={"help": help, "flag": flag, **limits})
+    shown = {"help": help, "flag": flag, "common": common, "heading": heading}
+    return dataclasses.field(default=default, metadata={**shown, **limits})
 
 
 def flag_fields(section: type) -> list[dataclasses.Field]:
