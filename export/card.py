@@ -20,9 +20,9 @@ from imgcap.data import manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError, ExportError, RunError
 from imgcap.evaluation.scores import NAMES
+from imgcap.model_folder import MANIFEST
 from imgcap.run import checkpoints, directory
 
-MANIFEST = "manifest.json"
 CARD = "card.json"
 MODEL_CARD = "MODEL_CARD.md"
 ASSETS = "assets"

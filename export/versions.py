@@ -8,26 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgcap.errors import ExportError
+from imgcap.model_folder import find_versions
 
 UNFINISHED = ".unfinished"
 REMOVED = ".removed"
-
-
-def find_versions(base: Path) -> dict[int, Path]:
-    """The versions of a model, as a server finds them.
-
-    Args:
-        base: the model's folder; may be absent.
-
-    Returns:
-        Folders by their numbers, rising.
-    """
-    found = (
-        [path for path in base.iterdir() if path.name.isdecimal() and path.is_dir()]
-        if base.is_dir()
-        else []
-    )
-    return {int(path.name): path for path in sorted(found, key=lambda path: int(path.name))}
 
 
 def unfinished_folder(base: Path) -> Path:

@@ -11,8 +11,7 @@ from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from imgcap import signature as contract
-
-FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+from imgcap.model_folder import WARMUP_FILE
 
 
 def write_warmup(written: Path, features_shape: tuple[int, int]) -> None:
@@ -27,8 +26,8 @@ def write_warmup(written: Path, features_shape: tuple[int, int]) -> None:
         contract.FEATURES: tf.zeros([1, *features_shape]),
         contract.QUERY: tf.constant([""]),
     }
-    (written / FILE.parent).mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(written / FILE)) as writer:
+    (written / WARMUP_FILE.parent).mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(written / WARMUP_FILE)) as writer:
         for request in _requests(rows):
             log = prediction_log_pb2.PredictionLog(
                 predict_log=prediction_log_pb2.PredictLog(request=request)

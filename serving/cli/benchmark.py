@@ -17,11 +17,10 @@ from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError, ServingError
 from serving.cli.connection import ConnectionConfig, client_arguments
-from serving.client.awaitable import AsyncCaptionClient
+from serving.cli.load import Load, Measurement, measure
+from serving.client import AsyncCaptionClient, BadImage
 from serving.client.connection import encode
-from serving.client.errors import BadImage
 from serving.client.images import find_images
-from serving.client.load import Load, Measurement, measure
 
 PHOTO_SIZE = (500, 375)
 """Of the pictures that are drawn where none are given, in pixels; Flickr8k's are as large."""

@@ -19,6 +19,7 @@ from imgcap.config import Section, setting
 from imgcap.errors import ConfigError, ServingError
 from imgcap.host import quiet
 from imgcap.host.cpu import missing_cpu_features
+from imgcap.model_folder import MANIFEST, find_versions
 from imgcap.signature import MODEL_NAME
 from serving.server.logs import start_logging
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # they import TensorFlow
     from serving.server.local_server import ServerOptions
 
 BINARY = "tensorflow_model_server"
-MANIFEST = "manifest.json"
 MONITORING_CONFIG = Path(__file__).parents[1] / "deployment" / "monitoring.config"
 
 log = logging.getLogger(__name__)
@@ -182,8 +182,7 @@ def _newest_manifest(config: ServeConfig) -> dict[str, Any]:
     """What the newest export says of itself; nothing where there is none, and where it is broken:
     that is said when its version is loaded.
     """
-    folders = Path(config.model_base_path).glob("[0-9]*") if config.model_base_path else ()
-    versions = {int(path.name): path for path in folders if path.name.isdecimal()}
+    versions = find_versions(Path(config.model_base_path)) if config.model_base_path else {}
     newest = versions.get(max(versions, default=0))
     if newest is not None:
         with contextlib.suppress(OSError, ValueError):
@@ -284,14 +283,14 @@ def model_list(config: ServeConfig) -> "ModelConfigList":
         ServingError: a folder without versions.
     """
     from serving.server.models.models import one_model, read_model_list
-    from serving.server.models.versions import find_versions
+    from serving.server.models.versions import require_versions
 
     if config.model_config_file:
         models = read_model_list(Path(config.model_config_file))
     else:
         models = one_model(Path(config.model_base_path).absolute(), config.model_name)
     for model in models.config:
-        find_versions(Path(model.base_path))
+        require_versions(Path(model.base_path))
     return models
 
 

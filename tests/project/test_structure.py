@@ -56,7 +56,7 @@ LAYERS = [
         "serving.server.models.servable",
         "serving.server.settings.settings",
         "serving.client.connection",
-        "serving.client.load",
+        "serving.cli.load",
         "serving.client.heatmap",
     },
     {

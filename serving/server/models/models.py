@@ -18,7 +18,7 @@ from tensorflow_serving.config.model_server_config_pb2 import (
 from imgcap.errors import ConfigError, ServingError
 from imgcap.signature import MODEL_NAME
 from serving.server.models.servable import Servable
-from serving.server.models.versions import Versions, find_versions, not_served
+from serving.server.models.versions import Versions, not_served, require_versions
 from serving.server.request_error import RequestError, invalid
 from serving.server.settings.settings import read_text_proto
 
@@ -113,7 +113,7 @@ class Models:
                 allowed.
         """
         for config in models.config:
-            find_versions(
+            require_versions(
                 Path(config.base_path)
             )  # of all models, before the seconds that the first one takes
             for label, version in config.version_labels.items():
@@ -357,7 +357,7 @@ def _must_have_versions(config: ModelConfig) -> None:
             grpc.StatusCode.NOT_FOUND, f"Could not find base path {path} for servable {config.name}"
         )
     try:
-        find_versions(path)
+        require_versions(path)
     except ServingError:
         raise RequestError(
             grpc.StatusCode.NOT_FOUND,

@@ -23,11 +23,9 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from imgcap.host.cpu import missing_cpu_features
+from imgcap.model_folder import MANIFEST, WARMUP_FILE
 from imgcap.signature import SERVING_DEFAULT
 from serving.server.request_error import RequestError, invalid
-
-MANIFEST = "manifest.json"
-WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 
 _LOAD_ERRORS = (OSError, ValueError, KeyError, AttributeError, DecodeError, tf.errors.OpError)
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}

@@ -22,6 +22,7 @@ from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
 )
 
 from imgcap.errors import ServingError
+from imgcap.model_folder import find_versions
 from serving.server.models.servable import LoadError, Servable
 from serving.server.request_error import RequestError
 
@@ -169,7 +170,7 @@ class Versions:
         return [_status(number, state) for number, state in sorted(states.items(), reverse=True)]
 
     def _wanted(self) -> dict[int, Path]:
-        found = find_versions(self.base_path)
+        found = require_versions(self.base_path)
         chosen = choose(self.policy, sorted(found))
         if not chosen:
             named, there = (
@@ -234,9 +235,8 @@ def _end(model_name: str, version: int, state: VersionState) -> None:
     )
 
 
-def find_versions(base_path: Path) -> dict[int, Path]:
-    """The version folders under a base path, by number; other names are ignored, as the real server
-    does.
+def require_versions(base_path: Path) -> dict[int, Path]:
+    """Finds the version folders under a base path, by number.
 
     Raises:
         ServingError: no such folder, or no version in it.
@@ -244,11 +244,7 @@ def find_versions(base_path: Path) -> dict[int, Path]:
     remedy = f"export a model with imgcap-export --output_dir={base_path}"
     if not base_path.is_dir():
         raise ServingError(f"model_base_path {base_path} does not exist: {remedy}")
-    versions = {
-        int(path.name): path
-        for path in base_path.iterdir()
-        if path.name.isascii() and path.name.isdecimal() and path.is_dir()
-    }
+    versions = find_versions(base_path)
     if not versions and (base_path / "saved_model.pb").exists():
         remedy = f"it is a version itself: give its parent, --model_base_path={base_path.parent}"
     if not versions:

@@ -7,14 +7,14 @@ import math
 import grpc
 import pytest
 from PIL import Image
+from serving.client.load import Load, Measurement, measure
 
 from imgcap.errors import ConfigError
 from serving.cli import benchmark
 from serving.cli.benchmark import BenchmarkConfig, make_images, make_loads
 from serving.client.answers import Caption
 from serving.client.errors import BadImage, Overloaded
-from serving.client.load import Load, Measurement, measure
-from tests.serving.client.test_client import failing, length_of, serving
+from tests.support.fake_server import failing, length_of, serving
 from tests.support.servers import free_port
 
 

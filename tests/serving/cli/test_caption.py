@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from serving.cli import caption
-from tests.serving.client.test_client import failing, length_of, numbers, serving
+from tests.support.fake_server import failing, length_of, numbers, serving
 from tests.support.paths import ROOT
 
 

@@ -6,14 +6,10 @@ import asyncio
 import dataclasses
 import io
 import itertools
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -36,97 +32,16 @@ from serving.client.errors import (
     SignatureNotFound,
 )
 from serving.wire import wire_pb2
+from tests.support.fake_server import (
+    answer_for,
+    failing,
+    length_of,
+    numbers,
+    serving,
+    strings,
+)
 from tests.support.paths import ROOT
-
-Answer = Callable[[wire_pb2.PredictRequest, grpc.ServicerContext], wire_pb2.PredictResponse]
-
-
-@contextmanager
-def serving(answer: Answer, port: int = 0) -> Iterator[str]:
-    """A server whose Predict is `answer`; yields its address."""
-    handler = grpc.unary_unary_rpc_method_handler(
-        answer, wire_pb2.PredictRequest.FromString, wire_pb2.PredictResponse.SerializeToString
-    )
-    server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                "tensorflow.serving.PredictionService", {"Predict": handler}
-            ),
-        )
-    )
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(0).wait()
-
-
-def numbers(values: list[float], *shape: int) -> wire_pb2.TensorProto:
-    dims = [wire_pb2.TensorShapeProto.Dim(size=size) for size in shape]
-    return wire_pb2.TensorProto(
-        dtype=wire_pb2.DT_FLOAT, tensor_shape=wire_pb2.TensorShapeProto(dim=dims), float_val=values
-    )
-
-
-def integers(values: list[int], *shape: int) -> wire_pb2.TensorProto:
-    tensor = numbers([], *shape)
-    tensor.dtype = wire_pb2.DT_INT32
-    tensor.int_val.extend(values)
-    return tensor
-
-
-def strings(values: list[str], *shape: int) -> wire_pb2.TensorProto:
-    tensor = numbers([], *shape)
-    tensor.dtype = wire_pb2.DT_STRING
-    tensor.string_val.extend(value.encode() for value in values)
-    return tensor
-
-
-def answer_for(text: str, error: str = "") -> wire_pb2.PredictResponse:
-    response = wire_pb2.PredictResponse(
-        outputs={
-            "caption": strings([text], 1),
-            "score": numbers([-0.5], 1),
-            "captions": strings([text, "second"], 1, 2),
-            "scores": numbers([-0.5, -0.75], 1, 2),
-            "tokens": integers([5, 6, 3, 7, 3, 0], 1, 2, 3),
-            "token_log_probs": numbers([-0.25, -0.5, -0.125, -1.0, -2.0, 0.0], 1, 2, 3),
-            "error": strings([error], 1),
-        }
-    )
-    response.model_spec.version.value = 4
-    return response
-
-
-def length_of(
-    request: wire_pb2.PredictRequest, context: grpc.ServicerContext
-) -> wire_pb2.PredictResponse:
-    """Answers the number of bytes; rows that start with "bad" get an error."""
-    row = request.inputs["image_bytes"].string_val[0]
-    return answer_for(str(len(row)), error="not an image" if row.startswith(b"bad") else "")
-
-
-def failing(code: grpc.StatusCode, details: str, times: int = 10**9) -> tuple[Answer, list[float]]:
-    """An answer that fails so many times, and the list of the moments it was asked."""
-    asked: list[float] = []
-
-    def answer(
-        request: wire_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> wire_pb2.PredictResponse:
-        asked.append(time.monotonic())
-        if len(asked) <= times:
-            context.abort(code, details)
-        return answer_for("at last")
-
-    return answer, asked
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.support.servers import free_port
 
 
 def test_caption_has_all_that_the_server_says():

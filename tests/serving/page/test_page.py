@@ -1,7 +1,6 @@
 """The page, state by state, without a browser."""
 
 import csv
-import importlib.util
 import io
 import subprocess
 import sys
@@ -13,18 +12,19 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from serving.client.answers import Caption, Hypothesis
+from serving.client import Caption, Hypothesis, SignatureNotFound
+from serving.page.card import draw_attention, draw_bars
+from serving.page.history import to_csv, to_row
+from serving.page.messages import explain
+from serving.page.options import MAX_UPLOAD_MB
+from serving.page.settings import Settings, start_command
 from serving.wire import wire_pb2
-from tests.serving.client.test_client import answer_for, free_port, numbers
+from tests.support.fake_server import answer_for, numbers
 from tests.support.paths import ROOT
+from tests.support.servers import free_port
 
 APP = ROOT / "app.py"
 JPEG = "image/jpeg"
-
-# app.py is a script beside the packages, not one of them.
-specification = importlib.util.spec_from_file_location("app", APP)
-app = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(app)
 
 
 class FakeServer:
@@ -150,7 +150,7 @@ def test_where_the_model_looks(page, server):
 def test_attention_lights_its_corner_up():
     buffer = io.BytesIO()
     Image.new("RGB", (80, 40), "white").save(buffer, "PNG")
-    picture = Image.open(io.BytesIO(app.draw_attention(buffer.getvalue(), (0.0, 0.0, 0.7, 0.0))))
+    picture = Image.open(io.BytesIO(draw_attention(buffer.getvalue(), (0.0, 0.0, 0.7, 0.0))))
     corners = [
         picture.convert("L").getpixel(place) for place in ((2, 2), (77, 2), (2, 37), (77, 37))
     ]
@@ -175,8 +175,8 @@ def test_many_are_captioned_in_order_and_a_bad_one_is_named(page, server):
 
 
 def test_a_model_without_greedy_search():
-    missing = app.SignatureNotFound('Serving signature key "greedy" not found.')
-    assert app.sentence(missing).startswith(
+    missing = SignatureNotFound('Serving signature key "greedy" not found.')
+    assert explain(missing).startswith(
         "This model does not have that kind of search: choose the other one"
     )
 
@@ -231,8 +231,8 @@ def test_server_away(page, server):
 
 
 def test_default_address_needs_no_port(page):
-    settings = app.Settings("localhost:8500", "imgcap", "", "decode")
-    assert app.start_command(settings) == "imgcap-serve --model_base_path=MODELS/imgcap"
+    settings = Settings("localhost:8500", "imgcap", "", "decode")
+    assert start_command(settings) == "imgcap-serve --model_base_path=MODELS/imgcap"
 
 
 def test_server_that_comes_back(page, monkeypatch):
@@ -287,7 +287,7 @@ def test_image_the_model_refuses_is_not_sent_again(page, server):
 
 
 def test_too_large_and_too_many(page, server):
-    upload(page, ("huge.jpg", b"x" * (app.MAX_UPLOAD_MB * 2**20 + 600_000), JPEG))
+    upload(page, ("huge.jpg", b"x" * (MAX_UPLOAD_MB * 2**20 + 600_000), JPEG))
     assert "too large: 21 MB, and the limit is 20 MB" in shown(page) and not server.asked
     upload(page, *(photo(width, 10) for width in range(10, 62)))
     assert "52 photographs are too many at once: the first 50 are taken." in shown(page)
@@ -327,15 +327,15 @@ def test_history_and_downloads(page):
 
 def test_csv_holds_no_formula():
     caption = Caption("@sum", -1.0, version=2, seconds=0.5)
-    rows = [app.to_row(app.Result(name, b"", caption, "")) for name in ("=1+1.jpg", "a,b.jpg")]
-    first, second = csv.DictReader(io.StringIO(app.to_csv(rows)))
+    rows = [to_row(name, caption) for name in ("=1+1.jpg", "a,b.jpg")]
+    first, second = csv.DictReader(io.StringIO(to_csv(rows)))
     assert (first["image"], first["caption"], second["image"]) == ("'=1+1.jpg", "'@sum", "a,b.jpg")
 
 
 def test_bars_are_shares_of_the_best():
     beams = (Hypothesis("a", -1.0), Hypothesis("b", -1.0), Hypothesis("c", -3.0))
-    assert app.bars(Caption("a", -1.0, alternatives=beams)).count("width: 100%") == 1
-    assert "width: 14%" in app.bars(Caption("a", -1.0, alternatives=beams))
+    assert draw_bars(Caption("a", -1.0, alternatives=beams)).count("width: 100%") == 1
+    assert "width: 14%" in draw_bars(Caption("a", -1.0, alternatives=beams))
 
 
 LIGHT = """

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.cli.load import Load, measure
 from serving.client.awaitable import AsyncCaptionClient
-from serving.client.load import Load, measure
 from tests.support.paths import ROOT
 from tests.support.toy_model import write_toy_model
 

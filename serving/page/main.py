@@ -1,0 +1,26 @@
+"""The whole page from top to bottom."""
+
+import streamlit as st
+
+from serving.page.captioning import show_results
+from serving.page.history import show_downloads, show_history
+from serving.page.photos import choose_photos
+from serving.page.settings import choose_settings, find_version
+from serving.page.style import STYLE
+
+
+def main() -> None:
+    """Draws the page; Streamlit calls this again at every click."""
+    st.set_page_config(
+        page_title="imgcap · captions for photographs", page_icon="🏞️", layout="centered"
+    )
+    st.html(STYLE)
+    settings = choose_settings()
+    st.title("What is in the picture?")
+    st.text("Drop a photograph, and a neural network says in one sentence what it sees.")
+    version = find_version(settings)
+    photos = choose_photos()
+    if version:
+        show_results(photos, settings, version)
+    show_downloads()
+    show_history(photos)
