@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support.browser import MISSING, Browser
 from tests.support.paths import ROOT
 from tests.support.servers import free_port
 from tests.support.toy_model import serve, write_toy_model
-from tests.support.webdriver import MISSING, Browser
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
 
