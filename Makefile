@@ -37,10 +37,10 @@ reproduce: .venv/.installed
 	$(BIN)/imgcap-evaluate --workdir=$(OUT)/scst --data_dir=$(OUT)/data --split=dev+test
 	$(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
 
-# Preparing, training, exporting; with MODELS=models/imgcap serving, too.
+# Ratios of preparing, training and exporting; with MODELS=models/imgcap of serving, too.
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python -m tests.bench --output=bench.json $(if $(MODELS),--model_base_path=$(MODELS))
+	$(BIN)/python -m tests.bench $(if $(MODELS),--model_base_path=$(MODELS))
 
 .venv/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgcap.cli import command
 from imgcap.config import Section, setting
-from tests.bench import measurement_table
-from tests.bench.measurement_table import Row
+from tests.bench.table import Row, measure_and_keep
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from imgcap.data.shards import Reference
@@ -55,7 +54,7 @@ class Captioned(NamedTuple):
 def run(config: AgreementConfig, arguments: list[str]) -> None:
     """Captions, compares, prints and keeps the table."""
     del arguments
-    measurement_table.measure_and_keep("agreement", config.output, lambda: compare(config))
+    measure_and_keep("agreement", config.output, lambda: compare(config))
 
 
 def compare(config: AgreementConfig) -> list[Row]:

@@ -9,7 +9,7 @@ import pytest
 from imgcap.cli import command
 from tests.bench import agreement
 from tests.bench.agreement import Captioned
-from tests.bench.measurement_table import Row
+from tests.bench.table import Row
 
 
 def test_agreement_by_hand() -> None:

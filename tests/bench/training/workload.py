@@ -1,5 +1,5 @@
-"""What everything is measured on: one small data set as training finds it, and steps as training
-takes them.
+"""The data set that everything is measured on, as training finds it, and steps as training takes
+them.
 """
 
 import itertools
@@ -18,17 +18,17 @@ from imgcap.data.manifest import Manifest
 from imgcap.data.prepare.preparation import prepare
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError
-from imgcap.model.captioner import Captioner
-from imgcap.model.decoders import DECODERS, make_decoder
-from imgcap.model.encoder import Encoder, make_encoder
+from imgcap.model.captioner import Captioner, make_captioner_encoder
+from imgcap.model.decoders import make_decoder
+from imgcap.model.encoder import Encoder
 from imgcap.model.precision import dtype_policy
 from imgcap.training.inputs import stored_features
 from imgcap.training.inputs.stored_features import StoredFeatures
 from imgcap.training.objective.teacher_forcing import make_objective
 from imgcap.training.optimizer import make_optimizer
 from imgcap.training.step import TrainStep, make_train_step
-from tests.bench import drawing
-from tests.bench.config import BenchConfig
+from tests.bench.config import BenchConfig, TrainingBenchConfig
+from tests.bench.training import photos
 
 SHARDS = 8
 STEPS_OF_A_RUN = 1000
@@ -37,7 +37,7 @@ RAW = "raw"
 
 
 class Workload(NamedTuple):
-    """What is there before the first measurement.
+    """All that exists before the first measurement.
 
     Attributes:
         raw_dir: images and captions in Kaggle's layout.
@@ -77,42 +77,43 @@ class Workload(NamedTuple):
         return max(1, self.config.train.batch_size // captions_per_image)
 
 
-def make_workload(settings: BenchConfig, folder: Path) -> Workload:
+def make_workload(bench: BenchConfig, training: TrainingBenchConfig, folder: Path) -> Workload:
     """Draws or copies the data, prepares it and stores its features.
 
     Args:
-        settings: names data and sizes.
+        bench: names the encoder.
+        training: data and sizes.
         folder: for all of it.
 
     Returns:
         What the measurements take.
 
     Raises:
-        DataError: `settings.data_dir` is no prepared data.
-        ConfigError: the encoder can't be had.
+        DataError: `data_dir` is no prepared data.
+        ConfigError: the encoder cannot be loaded.
     """
     raw_dir, data_dir = folder / RAW, folder / "data"
-    if settings.data_dir:
-        drawing.copy_photos(raw_dir, Path(settings.data_dir), settings.images)
+    if training.data_dir:
+        photos.copy_photos(raw_dir, Path(training.data_dir), training.images)
     else:
-        drawing.draw_photos(raw_dir, settings.images, seed=0)
+        photos.draw_photos(raw_dir, training.images, seed=0)
     prepared = prepare(preparation(raw_dir, data_dir))
     model = ModelConfig(
-        encoder=settings.encoder,
+        encoder=bench.encoder,
         encoder_weights="none",
-        image_size=settings.image_size,
-        units=settings.units,
-        embedding_dim=settings.units,
+        image_size=bench.image_size,
+        units=training.units,
+        embedding_dim=training.units,
     )
     train = TrainConfig(
         data_dir=str(data_dir),
         workdir=str(folder / "run"),
-        batch_size=settings.batch_size,
+        batch_size=training.batch_size,
         cache_features=True,
     )
     config = Config(model=model, train=train)
     files.write_text(folder / CONFIG, to_json(config))
-    encoder = make_encoder(model, pooled=DECODERS[model.decoder].pooled)
+    encoder = make_captioner_encoder(model)
     stored = stored_features.store_features(
         encoder,
         data_dir,
@@ -128,7 +129,7 @@ def make_workload(settings: BenchConfig, folder: Path) -> Workload:
 
 
 def load_workload(config_path: Path, features_dir: Path) -> Workload:
-    """What `make_workload` made, in another process; the encoder has other weights.
+    """Loads in another process what `make_workload` made; the encoder has other weights.
 
     Args:
         config_path: its config.
@@ -144,7 +145,7 @@ def load_workload(config_path: Path, features_dir: Path) -> Workload:
         tuple(files.read_json(features_dir / stored_features.NAME, DataError, "")["shape"]),
         1,
     )
-    encoder = make_encoder(config.model, pooled=DECODERS[config.model.decoder].pooled)
+    encoder = make_captioner_encoder(config.model)
     vocabulary = Vocabulary.load(data_dir / manifest.VOCABULARY_NAME)
     prepared = manifest.load_manifest(data_dir)
     return Workload(
@@ -153,21 +154,19 @@ def load_workload(config_path: Path, features_dir: Path) -> Workload:
 
 
 def preparation(raw_dir: Path, output_dir: Path) -> PrepareConfig:
-    """How the raw data is prepared; rare words are kept, else so few captions would have too
-    few.
-    """
+    """Settings of the preparation; rare words are kept, else so few captions would have too few."""
     return PrepareConfig(
         raw_dir=str(raw_dir), output_dir=str(output_dir), num_shards=SHARDS, min_count=1
     )
 
 
 def repeat_shards(paths: Sequence[Path], held: int, wanted: int) -> list[Path]:
-    """Shards, one after the other and from the start again, until they hold what is wanted.
+    """Lists shards, one after the other and from the start again, until they hold enough.
 
     Args:
         paths: shards of about the same size.
-        held: what all of them hold.
-        wanted: the same unit.
+        held: images or captions that all of them hold.
+        wanted: images or captions that the list should hold.
 
     Returns:
         At least one path.
@@ -178,10 +177,10 @@ def repeat_shards(paths: Sequence[Path], held: int, wanted: int) -> list[Path]:
 def make_step(
     work: Workload, train: TrainConfig, references: Iterable[np.ndarray] = ()
 ) -> TrainStep:
-    """A train step on a decoder of its own.
+    """Builds a train step on a decoder of its own.
 
     Args:
-        work: has the encoder, of which the blocks that the config names are set to train.
+        work: has the encoder; the blocks that `train` names become trainable.
         train: how to train; its precision is the decoder's.
         references: numbered captions of the training images, for the self-critical objective alone.
 

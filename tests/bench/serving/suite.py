@@ -1,75 +1,44 @@
-"""`python -m tests.bench.serving`: what the embedded server adds to an export, and what it does
-with many callers and with too many, as ratios measured in one run.
+"""Times the embedded server: what it adds to one call, what many callers get, and what is left when
+far too much is asked.
 """
 
 import asyncio
 import contextlib
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from imgcap.cli import command
-from imgcap.config import Section, setting
+from imgcap import signature
 from imgcap.errors import ServingError
 from serving.cli.benchmark import BenchmarkConfig, make_images
+from serving.cli.load import Load, Measurement, measure
 from serving.cli.serve import ServeConfig, with_threads
 from serving.client.awaitable import AsyncCaptionClient
 from serving.client.blocking import CaptionClient
-from serving.client.load import Load, Measurement, measure
-from serving.server.models.versions import find_versions
-from tests.bench import measurement_table
-from tests.bench.measurement_table import Row
-from tests.bench.timer import timing_process
+from serving.server.models.versions import require_versions
+from tests.bench.config import BenchConfig, ServingBenchConfig
+from tests.bench.table import Row
+from tests.bench.timing import Subject, clocked, take_turns, timing_process
 from tests.support.paths import ROOT
 
-IN_PROCESS = Path(__file__).with_name("in_process.py")
 BATCHING = ROOT / "serving" / "deployment" / "batching.config"
 CALLS_A_TURN = 5
 CALLERS = 32
-# A full server answers with the wait of its queue, 64 requests: seconds, where one request takes a
-# tenth.
+# Seconds. A full server answers after the wait of its queue, 64 requests of a tenth of a second.
 PATIENCE = 60.0
 OVERLOAD = 4
+SERVED, ALONE = "served", "alone"
 
 
-@dataclass(frozen=True)
-class MeasurementConfig(Section):
-    """What is measured, and how long."""
-
-    model_base_path: str = setting(
-        "", "Folder that imgcap-export wrote; its newest version is measured.", required=True
-    )
-    repetitions: int = setting(
-        7,
-        f"Turns, of {CALLS_A_TURN} calls each, that the server and the model alone have; the "
-        "median counts.",
-        minimum=1,
-    )
-    seconds: float = setting(
-        20.0, "Length of each load with many callers; three times that for overload.", minimum=0.5
-    )
-    output: str = setting(
-        "", "JSON file for the rows, beside those of other benchmarks; empty writes none."
-    )
-
-
-def run(config: MeasurementConfig, arguments: list[str]) -> None:
-    """Measures, prints and keeps the table."""
-    del arguments
-    measurement_table.measure_and_keep("serving", config.output, lambda: measure_all(config))
-
-
-def measure_all(config: MeasurementConfig) -> list[Row]:
+def measure_serving(bench: BenchConfig, serving: ServingBenchConfig) -> list[Row]:
     """Starts servers and loads them.
 
     Args:
-        config: the model, and how long.
+        bench: how many turns the server and the model alone have.
+        serving: the model, and how long.
 
     Returns:
         The rows of the table.
@@ -77,23 +46,38 @@ def measure_all(config: MeasurementConfig) -> list[Row]:
     Raises:
         ServingError: nothing to serve, or a server that does not start.
     """
-    base_path = Path(config.model_base_path).absolute()
-    version = base_path / str(max(find_versions(base_path)))
-    images = make_images(BenchmarkConfig(), ())
+    version = newest_version(Path(serving.model_base_path))
+    base_path, images = version.parent, make_images(BenchmarkConfig(), ())
     _say("one caller, with a server and without")
     with _server(base_path) as target:
-        rows = [_latency_row(version, target, images[0], config.repetitions)]
+        rows = [_latency_row(version, target, images[0], bench.repetitions)]
     with _server(
         base_path, "--enable_batching", f"--batching_parameters_file={BATCHING}"
     ) as target:
         _say("many callers")
-        one, many = asyncio.run(_measure_callers(target, images, config.seconds))
+        one, many = asyncio.run(_measure_callers(target, images, serving.seconds))
         rows.append(callers_row(one, many))
         _say("too many callers")
         over = asyncio.run(
-            _measure_overload(target, images, OVERLOAD * many.rate, 3 * config.seconds)
+            _measure_overload(target, images, OVERLOAD * many.rate, 3 * serving.seconds)
         )
     return [*rows, *overload_rows(many, over)]
+
+
+def newest_version(model_base_path: Path) -> Path:
+    """The folder of the version that is measured.
+
+    Args:
+        model_base_path: what `imgcap-export` wrote.
+
+    Returns:
+        An absolute path.
+
+    Raises:
+        ServingError: no such folder, or no version in it.
+    """
+    base_path = model_base_path.absolute()
+    return base_path / str(max(require_versions(base_path)))
 
 
 def _say(what: str) -> None:
@@ -102,7 +86,7 @@ def _say(what: str) -> None:
 
 @contextlib.contextmanager
 def _server(base_path: Path, *flags: str) -> Iterator[str]:
-    """`imgcap-serve` in a process of its own: its address."""
+    """Runs `imgcap-serve` in a process of its own; yields its address."""
     script = "import sys; from serving.cli.serve import main; sys.exit(main())"
     arguments = [f"--model_base_path={base_path}", "--port=0", "--embedded", *flags]
     with subprocess.Popen(
@@ -112,6 +96,7 @@ def _server(base_path: Path, *flags: str) -> Iterator[str]:
         text=True,
         cwd=ROOT,
     ) as server:
+        assert server.stdout
         found = re.search(r"localhost:\d+", server.stdout.readline())
         if not found:
             raise ServingError(
@@ -130,29 +115,22 @@ def _latency_row(version: Path, target: str, image: bytes, repetitions: int) -> 
     threads = with_threads(
         ServeConfig(model_base_path=str(version.parent))
     ).tensorflow_intra_op_parallelism
-    served, alone = [], []
     with contextlib.ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.jpg"
         path.write_bytes(image)
-        ask_alone = stack.enter_context(timing_process(IN_PROCESS, version, threads, path))
+        alone = Subject(str(version), signature.DECODE, image_file=str(path))
+        timer = stack.enter_context(timing_process([alone], intra_op=threads))
         client = stack.enter_context(CaptionClient(target, timeout=PATIENCE, retries=0))
-        for measured in (False, *[True] * repetitions):
-            turns = _time_client(client, image), ask_alone(CALLS_A_TURN + 1)
-            for seconds, kept in zip(turns, (served, alone), strict=True):
-                # The first call of a turn finds the caches full of the other process.
-                kept += seconds[1:] if measured else []
-    one, other = statistics.median(served), statistics.median(alone)
+        calls = clocked(lambda: client.caption(image), CALLS_A_TURN + 1)
+        turns = {
+            # The first call of a turn finds the caches full of the other process.
+            SERVED: lambda: calls()[1:],
+            ALONE: lambda: timer(alone, 1, CALLS_A_TURN),
+        }
+        medians = take_turns(turns, repetitions)
+    one, other = medians[SERVED], medians[ALONE]
     note = f"{1000 * one:.1f} against {1000 * other:.1f} ms, embedded server, no batching"
     return Row("gRPC over loopback ÷ SavedModel in process, batch 1", one / other, "≤ 1.10", note)
-
-
-def _time_client(client: CaptionClient, image: bytes) -> list[float]:
-    seconds = []
-    for _ in range(CALLS_A_TURN + 1):
-        started = time.perf_counter()
-        client.caption(image)
-        seconds.append(time.perf_counter() - started)
-    return seconds
 
 
 async def _measure_callers(
@@ -172,11 +150,11 @@ async def _measure_overload(
 
 
 def callers_row(one: Measurement, many: Measurement) -> Row:
-    """What many callers get against one.
+    """How many times as many captions a second many callers get together as one caller.
 
     Args:
-        one: of one caller.
-        many: of many.
+        one: measured with one caller.
+        many: measured with many callers.
     """
     note = f"{many.rate:.1f} against {one.rate:.1f} captions/s, batching.config"
     return Row(
@@ -185,7 +163,7 @@ def callers_row(one: Measurement, many: Measurement) -> Row:
 
 
 def overload_rows(capacity: Measurement, over: Measurement) -> list[Row]:
-    """What is left of the capacity under too much load, and how long the accepted wait.
+    """How much of the capacity is left under too much load, and how long accepted requests wait.
 
     Args:
         capacity: of callers that wait for their answers.
@@ -208,15 +186,3 @@ def overload_rows(capacity: Measurement, over: Measurement) -> list[Row]:
         # The queue holds twice as many as there were callers, and no more.
         Row(f"{OVERLOAD} × capacity offered: p99 ÷ p99 at capacity", longest / usual, "≤ 4", waits),
     ]
-
-
-COMMAND = command.Command(
-    name="python -m tests.bench.serving",
-    summary="Times the embedded server: what it adds to one call, what many callers get, and what "
-    "is left when far too much is asked. Ratios hold from machine to machine, milliseconds don't.",
-    sections=(MeasurementConfig,),
-    run=run,
-)
-
-if __name__ == "__main__":
-    sys.exit(command.main(COMMAND))

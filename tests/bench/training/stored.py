@@ -1,4 +1,4 @@
-"""Training on stored features: against nothing to read, against a notebook, and in bfloat16."""
+"""Training on stored features: against batches in memory, against a notebook, and in bfloat16."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,12 +8,18 @@ import tensorflow as tf
 
 from imgcap.config import DecodeConfig, TrainConfig
 from imgcap.data import shards
-from imgcap.data.batches import Batch, training_encoded, training_features
+from imgcap.data.batches import (
+    Batch,
+    EncodedCaptions,
+    EncodedImages,
+    Position,
+    training_batches,
+)
 from imgcap.training.objective.cider_reward import CiderReward
-from tests.bench.measurement_table import Row
-from tests.bench.notebook_training import Caption, NotebookTraining
-from tests.bench.turns import take_turns
-from tests.bench.workload import Workload, make_step, train_on
+from tests.bench.notebook import Caption, NotebookDecoder
+from tests.bench.table import Row
+from tests.bench.timing import clocked, take_turns
+from tests.bench.training.workload import Workload, make_step, train_on
 
 READ, HELD, HALF, FULL, NOTEBOOK = "read", "held", "half", "full", "notebook"
 STEP, REWARD = "step", "reward"
@@ -24,11 +30,11 @@ COMPARED_STEPS = 30
 
 
 def epoch_rows(work: Workload, captions: int, repetitions: int) -> list[Row]:
-    """Epochs on stored features: of the input pipeline, of the same batches in memory, of some of
-    those in either precision, and as a notebook trains.
+    """Times epochs on stored features: from the input pipeline, from the same batches in memory, on
+    some of those in either precision, and as a notebook trains.
 
     Args:
-        work: has the features.
+        work: has the stored features.
         captions: of an epoch.
         repetitions: turns that all have.
 
@@ -36,45 +42,45 @@ def epoch_rows(work: Workload, captions: int, repetitions: int) -> list[Row]:
         Three rows.
     """
     # Made once, like the graph of the step; reading starts anew at each turn.
-    epoch = training_features(
-        work.feature_shards(captions),
-        captions=work.config.train.batch_size,
-        features_shape=work.stored.shape,
-        max_length=work.prepared.max_length,
-        seed=0,
-        epoch=0,
-    )
-    batches, train = list(epoch), work.config.train
+    train = work.config.train
+    examples = EncodedCaptions(train.batch_size, work.stored.shape, work.prepared.max_length)
+    epoch = training_batches(work.feature_shards(captions), examples, Position())
+    batches = list(epoch)
     spread = batches[:: max(1, len(batches) // COMPARED_STEPS)]
     # In the precision of the recipes in configs/.
     half_step = make_step(work, dataclasses.replace(train, precision="mixed_bfloat16"))
     full_step = make_step(work, train)
     few = some_captions(batches, NOTEBOOK_CAPTIONS * NOTEBOOK_BATCHES)
-    notebook = NotebookTraining(
+    notebook = NotebookDecoder(
         work.stored.shape[1],
         work.config.model.units,
         len(work.vocabulary),
         work.prepared.max_length + 1,
     )
-    subjects = {
-        READ: lambda: train_on(half_step, epoch),
-        HELD: lambda: train_on(half_step, batches),
-        HALF: lambda: train_on(half_step, spread),
-        FULL: lambda: train_on(full_step, spread),
-        NOTEBOOK: lambda: notebook.fit(few, NOTEBOOK_CAPTIONS),
+    turns = {
+        READ: clocked(lambda: train_on(half_step, epoch)),
+        HELD: clocked(lambda: train_on(half_step, batches)),
+        HALF: clocked(lambda: train_on(half_step, spread)),
+        FULL: clocked(lambda: train_on(full_step, spread)),
+        NOTEBOOK: clocked(lambda: notebook.fit(few, NOTEBOOK_CAPTIONS)),
     }
     captions_of = {READ: batches, HELD: batches, HALF: spread, FULL: spread}
-    medians = take_turns(subjects, repetitions)
+    medians = take_turns(turns, repetitions)
     speeds = {
         name: sum(len(batch.tokens) for batch in batches) / medians[name]
         for name, batches in captions_of.items()
     }
     speeds[NOTEBOOK] = len(few) / medians[NOTEBOOK]
-    return _make_rows(speeds, len(batches))
+    return epoch_rows_of(speeds, len(batches))
 
 
-def _make_rows(speeds: dict[str, float], steps: int) -> list[Row]:
-    """Rows from captions a second."""
+def epoch_rows_of(speeds: dict[str, float], steps: int) -> list[Row]:
+    """Rows of the ratios of epochs.
+
+    Args:
+        speeds: captions a second, by what was timed.
+        steps: of an epoch.
+    """
 
     def row(name: str, one: str, other: str, target: str) -> Row:
         note = f"{speeds[one]:.0f} against {speeds[other]:.0f} captions/s, {steps} steps a turn"
@@ -93,7 +99,7 @@ def _make_rows(speeds: dict[str, float], steps: int) -> list[Row]:
 
 
 def some_captions(batches: list[Batch], count: int) -> list[Caption]:
-    """Captions from all over an epoch, as a notebook keeps them.
+    """Picks captions from all over an epoch, in the form that a notebook keeps them in.
 
     Args:
         batches: of stored features.
@@ -112,32 +118,29 @@ def some_captions(batches: list[Batch], count: int) -> list[Caption]:
 
 
 def reward_row(work: Workload, repetitions: int) -> Row:
-    """What of a self-critical step goes into CIDEr.
+    """Times the share of CIDEr in a self-critical step.
 
     Args:
-        work: has the features.
+        work: has the stored features.
         repetitions: turns that step and reward have.
     """
     train = dataclasses.replace(work.config.train, objective="scst", finetune_from="captioner")
     held = list(
-        training_encoded(
+        training_batches(
             work.stored.paths(work.prepared, "train"),
-            images=work.images_per_batch(),
-            features_shape=work.stored.shape,
-            seed=0,
-            epoch=0,
+            EncodedImages(work.images_per_batch(), work.stored.shape),
+            Position(),
         )
     )
     references = list(shards.reference_tokens(work.image_shards()))
     step = make_step(work, train, references)
     score = _make_scorer(CiderReward.build(references, len(work.vocabulary)), train)
-    subjects = {
-        STEP: lambda: train_on(step, held),
-        REWARD: lambda: [float(score(batch.tokens[:, :, 1:])) for batch in held],
+    turns = {
+        STEP: clocked(lambda: train_on(step, held)),
+        REWARD: clocked(lambda: [float(score(batch.tokens[:, :, 1:])) for batch in held]),
     }
     milliseconds = {
-        name: 1000 * seconds / len(held)
-        for name, seconds in take_turns(subjects, repetitions).items()
+        name: 1000 * seconds / len(held) for name, seconds in take_turns(turns, repetitions).items()
     }
     note = (
         f"{milliseconds[REWARD]:.1f} of {milliseconds[STEP]:.1f} ms, {work.images_per_batch()} "
@@ -152,8 +155,8 @@ def reward_row(work: Workload, repetitions: int) -> Row:
 
 
 def _make_scorer(reward: CiderReward, train: TrainConfig) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Scores as many captions, of the shape that sampling gives them; which ones they are changes
-    no time.
+    """A function that scores as many captions as a step does, of the shape that sampling gives
+    them; which captions they are does not change the time.
     """
     length = DecodeConfig().num_tokens
 

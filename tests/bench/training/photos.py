@@ -1,4 +1,4 @@
-"""Raw data to measure on, in Kaggle's layout: scenes in the size and weight of photos, or the
+"""Raw data to measure on, in Kaggle's layout: drawn scenes of the size and weight of photos, or the
 photos of a data set.
 """
 
@@ -24,8 +24,7 @@ CONSONANTS, VOWELS = "bdfgklmnprst", "aeiou"
 
 
 def draw_photos(folder: Path, images: int, seed: int) -> None:
-    """Draws pictures that take as long to decode as photos, with captions that take as long to
-    learn.
+    """Draws pictures that take as long to decode as photos, with captions of photos' lengths.
 
     Args:
         folder: made if absent.
@@ -49,7 +48,7 @@ def draw_photos(folder: Path, images: int, seed: int) -> None:
 
 
 def copy_photos(folder: Path, data_dir: Path, images: int) -> None:
-    """Takes photos and captions out of shards.
+    """Copies photos and captions out of shards.
 
     Args:
         folder: made if absent.

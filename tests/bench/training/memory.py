@@ -1,4 +1,4 @@
-"""What training holds in memory as the data set grows: a fresh process each, since a process never
+"""Memory of training as the data set grows: measured in a fresh process each, since a process never
 shrinks.
 """
 
@@ -6,29 +6,37 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imgcap.data import batches
+from imgcap.data.batches import EncodedCaptions, Position, training_batches
 from imgcap.errors import RunError
-from tests.bench.measurement_table import Row
-from tests.bench.workload import Workload, load_workload, make_step, repeat_shards, train_on
+from tests.bench.table import Row
+from tests.bench.training.workload import (
+    Workload,
+    load_workload,
+    make_step,
+    repeat_shards,
+    train_on,
+)
+from tests.support.paths import ROOT
 
+MODULE = "tests.bench.training.memory"
 GROWTH = 10
 STATUS = Path("/proc/self/status")
 MEGABYTE = 1e6
 
 
 def memory_rows(work: Workload) -> list[Row]:
-    """Peak memory of an epoch on ten times the data against that of an epoch on the data.
+    """Measures the peak memory of an epoch on ten times the data against that of one on the data.
 
     Args:
         work: has the features.
 
     Returns:
-        One row; none, with a printed line, where the system has no `/proc`.
+        One row; none, with a printed line, if the system has no `/proc`.
     """
     if not STATUS.exists():
         print(f"left out: memory of training ({STATUS} is not there)")
         return []
-    small, large = (_peak_bytes_of_a_process(work, times) for times in (1, GROWTH))
+    small, large = (peak_bytes_of_a_process(work, times) for times in (1, GROWTH))
     captions = work.prepared.captions["train"]
     note = (
         f"{large / MEGABYTE:.0f} against {small / MEGABYTE:.0f} MB, {GROWTH * captions} against "
@@ -37,16 +45,28 @@ def memory_rows(work: Workload) -> list[Row]:
     return [Row(f"memory of training, {GROWTH} times the data", large / small, "≤ 1.1", note)]
 
 
-def _peak_bytes_of_a_process(work: Workload, times: int) -> int:
+def peak_bytes_of_a_process(work: Workload, times: int) -> int:
+    """Trains one epoch in a fresh process.
+
+    Args:
+        work: has the stored features.
+        times: how often each shard is read.
+
+    Returns:
+        The most memory that the process ever had resident, in bytes.
+
+    Raises:
+        RunError: the process failed.
+    """
     command = [
         sys.executable,
         "-m",
-        __spec__.name,
+        MODULE,
         str(work.config_path),
         str(work.stored.folder),
         str(times),
     ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if ended.returncode:
         reason = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise RunError(
@@ -69,20 +89,16 @@ def train_and_measure(config_path: Path, features_dir: Path, times: int) -> int:
     """
     work = load_workload(config_path, features_dir)
     paths = repeat_shards(work.stored.paths(work.prepared, "train"), 1, times)
-    epoch = batches.training_features(
-        paths,
-        captions=work.config.train.batch_size,
-        features_shape=work.stored.shape,
-        max_length=work.prepared.max_length,
-        seed=0,
-        epoch=0,
+    examples = EncodedCaptions(
+        work.config.train.batch_size, work.stored.shape, work.prepared.max_length
     )
+    epoch = training_batches(paths, examples, Position())
     train_on(make_step(work, work.config.train), epoch)
     return peak_bytes(STATUS.read_text(encoding="utf-8"))
 
 
 def peak_bytes(status: str) -> int:
-    """The most memory that was ever resident.
+    """Reads the most memory that was ever resident, in bytes.
 
     Not `getrusage`, whose peak a process inherits from the one that started it.
 

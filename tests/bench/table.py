@@ -53,8 +53,7 @@ def format_table(rows: Sequence[Row]) -> str:
 
 
 def measure_and_keep(name: str, output: str, measure: Callable[[], Sequence[Row]]) -> None:
-    """Measures, prints the table and keeps it; an output that can't be written is refused before
-    the measuring.
+    """Measures, prints the table and keeps it; refuses an unusable output before the measuring.
 
     Args:
         name: of the table.
@@ -73,16 +72,16 @@ def measure_and_keep(name: str, output: str, measure: Callable[[], Sequence[Row]
 
 
 def load_tables(path: Path) -> dict[str, Any]:
-    """The tables that a file holds already; to be called before hours of measuring end at it.
+    """Reads the tables that a file holds already, and checks that it can be written.
 
     Args:
         path: a JSON file by `write_table`, or one that is not there yet.
 
     Returns:
-        A table a name.
+        Tables by their names.
 
     Raises:
-        ConfigError: the file holds something else, or can't be made.
+        ConfigError: the file holds something else, or its folder is missing.
     """
     if not path.parent.is_dir():
         raise ConfigError(

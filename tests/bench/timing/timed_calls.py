@@ -1,16 +1,18 @@
-"""Run as a script in a process of its own, since thread settings hold for a whole process: times a
-few calls of SavedModels for each line of standard input.
+"""Script: times calls of SavedModels in a process of its own, since thread settings hold for a
+whole process.
 
-Arguments: intra-op threads, inter-op threads (0 is the default), image size, and the subjects, each
-written `<input>:<signature>:<folder>`. The input is `images` for pixels or `image_bytes` for JPEG
-files; in place of it `openvino:f32:<folder>` runs the folder's model by OpenVINO at that precision.
+Its argument is JSON with `intra_op`, `inter_op` and `subjects` (see `tests.bench.timing.process`).
+Each line of standard input asks `<number of the subject> <rows> <calls>`; the seconds of each call
+are the answer, in a line.
 """
 
 import functools
+import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -20,25 +22,34 @@ import tensorflow as tf
 Call = Callable[[int], object]
 """Runs a batch of so many rows and waits for the answer."""
 
-OPENVINO = "openvino"
 PATCH = 16  # pixels of one colour in the pictures, so that a JPEG of them is of a photograph's size
 
 
-def load(subject: str, image_size: int) -> Call:
-    """Loads what is to be timed.
+def load(subject: dict[str, Any]) -> Call:
+    """Loads what is timed.
 
     Args:
-        subject: as the arguments of this script.
-        image_size: pixels, height and width.
+        subject: fields of a `Subject`.
     """
-    given, signature, folder = subject.split(":", 2)
-    if given == OPENVINO:
-        run = _load_openvino(folder, signature)
-        return lambda rows: run(_draw_images(rows, image_size))
-    function = tf.saved_model.load(folder).signatures[signature]
-    draw = _draw_images if given == "images" else _draw_files
-    inputs = functools.cache(lambda rows: tf.constant(draw(rows, image_size)))
-    return lambda rows: [output.numpy() for output in function(**{given: inputs(rows)}).values()]
+    folder, size, image_file = subject["folder"], subject["image_size"], subject["image_file"]
+    if subject["openvino"]:
+        encode = _load_openvino(folder, subject["openvino"])
+        return lambda rows: encode(_draw_images(rows, size))
+    function = _load_model(folder).signatures[subject["signature"]]
+    (name,) = function.structured_input_signature[1]
+
+    @functools.cache
+    def inputs(rows: int) -> tf.Tensor:
+        if image_file:
+            return tf.repeat(tf.io.read_file(image_file)[tf.newaxis], rows, axis=0)
+        return tf.constant((_draw_images if name == "images" else _draw_files)(rows, size))
+
+    return lambda rows: [output.numpy() for output in function(**{name: inputs(rows)}).values()]
+
+
+@functools.cache
+def _load_model(folder: str) -> Any:
+    return tf.saved_model.load(folder)
 
 
 @functools.cache
@@ -72,15 +83,14 @@ def _load_openvino(folder: str, precision: str) -> Callable[[np.ndarray], object
     return encode
 
 
-def main(intra_op: str, inter_op: str, image_size: str, *subjects: str) -> None:
-    """Answers `<number of the subject> <batch size> <calls>` with the seconds of each call, in a
-    line.
-    """
-    tf.config.threading.set_intra_op_parallelism_threads(int(intra_op))
-    tf.config.threading.set_inter_op_parallelism_threads(int(inter_op))
+def main(argument: str) -> None:
+    """Answers until its input ends."""
+    settings = json.loads(argument)
+    tf.config.threading.set_intra_op_parallelism_threads(settings["intra_op"])
+    tf.config.threading.set_inter_op_parallelism_threads(settings["inter_op"])
     # Loaded when first asked for: not every subject is timed under every setting, and each takes
     # gigabytes.
-    loaded = functools.cache(lambda number: load(subjects[number], int(image_size)))
+    loaded = functools.cache(lambda number: load(settings["subjects"][number]))
     for line in sys.stdin:
         number, rows, calls = map(int, line.split())
         call = loaded(number)
@@ -96,4 +106,4 @@ def main(intra_op: str, inter_op: str, image_size: str, *subjects: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from imgcap.data.batches import training_images
+from imgcap.data.batches import DecodedImages, Position, training_batches
 from imgcap.data.prepare.preparation import prepare
 from imgcap.data.records import parse_example
-from tests.bench import bare
-from tests.bench.measurement_table import Row
-from tests.bench.turns import take_turns
-from tests.bench.workload import Workload, preparation, repeat_shards
+from tests.bench.table import Row
+from tests.bench.timing import clocked, take_turns
+from tests.bench.training import bare
+from tests.bench.training.workload import Workload, preparation, repeat_shards
 
 WHOLE, BARE = "whole", "bare"
 # Images an epoch of the pipeline, Flickr8k's own number: starting it takes 0.3 s, as much as 1,000
@@ -26,22 +26,21 @@ READ_AT_LEAST = 6000
 
 
 def pipeline_row(work: Workload, repetitions: int) -> Row:
-    """The input pipeline of images against a loop that only decodes and resizes what lies in
-    memory.
+    """Times the input pipeline of images against a loop that only decodes and resizes files that
+    are in memory.
 
     Args:
-        work: has the shards.
+        work: holds the image shards.
         repetitions: turns that both have.
     """
     images, size = work.prepared.images["train"], work.config.model.image_size
     paths = repeat_shards(work.image_shards(), images, READ_AT_LEAST)
     images = round(images * len(paths) / len(work.image_shards()))
-    decoded = training_images(
-        paths, images=work.images_per_batch(), image_size=size, augment=True, seed=0, epoch=0
-    )
+    examples = DecodedImages(work.images_per_batch(), size, augment=True)
+    pipeline = training_batches(paths, examples, Position())
     subjects = {
-        WHOLE: _drainer(decoded.map(lambda batch: batch.inputs[0, 0, 0, 0])),
-        BARE: _drainer(_decoded(paths, size)),
+        WHOLE: clocked(_make_drain(pipeline.map(lambda batch: batch.inputs[0, 0, 0, 0]))),
+        BARE: clocked(_make_drain(_decoded(paths, size))),
     }
     medians = take_turns(subjects, repetitions)
     note = (
@@ -55,15 +54,13 @@ def pipeline_row(work: Workload, repetitions: int) -> Row:
     )
 
 
-def _drainer(values: tf.data.Dataset) -> Callable[[], object]:
-    """Reads a data set of float32 [] from its start to its end without a step in Python."""
+def _make_drain(values: tf.data.Dataset) -> Callable[[], object]:
+    """A function that reads a data set of float32 [] to its end without a step in Python."""
     return tf.function(lambda: values.reduce(0.0, tf.add))
 
 
 def _decoded(paths: list[Path], size: int) -> tf.data.Dataset:
-    """One value of each decoded and resized image; the files are in memory before the clock
-    starts.
-    """
+    """One value of each decoded and resized image; the files are in memory before timing starts."""
     records = tf.data.TFRecordDataset([str(path) for path in paths]).map(
         lambda record: parse_example(record).image_bytes
     )
@@ -80,13 +77,13 @@ def _decoded(paths: list[Path], size: int) -> tf.data.Dataset:
 
 
 def prepare_row(work: Workload, repetitions: int) -> Row:
-    """Preparing against a loop, in as many processes, that reads and decodes each image once.
+    """Times preparing against a loop, in as many processes, that reads and decodes each image once.
 
-    Both fork their processes from one that has imported TensorFlow, and that is started before the
-    clock is.
+    Both fork their processes from one that has imported TensorFlow and that is started before
+    timing starts.
 
     Args:
-        work: has the raw images.
+        work: names the raw images.
         repetitions: turns that both have.
     """
     numbers = itertools.count()
@@ -105,7 +102,7 @@ def prepare_row(work: Workload, repetitions: int) -> Row:
                 )
             )
 
-    medians = take_turns({WHOLE: prepare_all, BARE: decode_all}, repetitions)
+    medians = take_turns({WHOLE: clocked(prepare_all), BARE: clocked(decode_all)}, repetitions)
     note = (
         f"{len(images) / medians[WHOLE]:.0f} against {len(images) / medians[BARE]:.0f} images/s, "
         f"{processes} processes"

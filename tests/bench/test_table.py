@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from imgcap.errors import ConfigError
-from tests.bench import measurement_table
-from tests.bench.measurement_table import Row
+from tests.bench import table
+from tests.bench.table import Row
 
 
 @pytest.mark.parametrize(
@@ -28,22 +28,20 @@ def test_targets(ratio: float, target: str, reached: bool) -> None:
 
 def test_the_table() -> None:
     rows = [Row("size", 1.0512, "≤ 1.1", "all"), Row("a longer name", 12.0, "", "")]
-    assert measurement_table.format_table(rows).splitlines() == [
+    assert table.format_table(rows).splitlines() == [
         "measure        ratio  target  note",
         "size           1.05   ≤ 1.1   all",
         "a longer name  12.00",
     ]
-    assert measurement_table.format_table([Row("size", 1.2, "≤ 1.1", "")]).splitlines()[2:] == [
-        "missed: size"
-    ]
+    assert table.format_table([Row("size", 1.2, "≤ 1.1", "")]).splitlines()[2:] == ["missed: size"]
 
 
 def test_tables_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     for name, ratio in (("training", 1.0), ("export", 2.0), ("training", 3.0)):
-        measurement_table.write_table(path, name, [Row("speed", ratio, "≥ 2", "how")])
-    tables = json.loads(path.read_text())
-    assert {name: table["rows"] for name, table in tables.items()} == {
+        table.write_table(path, name, [Row("speed", ratio, "≥ 2", "how")])
+    written = json.loads(path.read_text())
+    assert {name: content["rows"] for name, content in written.items()} == {
         "training": [
             {"name": "speed", "ratio": 3.0, "target": "≥ 2", "note": "how", "reached": True}
         ],
@@ -61,10 +59,10 @@ def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> 
     path = tmp_path / "bench.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=message):
-        measurement_table.load_tables(path)
+        table.load_tables(path)
     assert path.read_text() == content
 
 
 def test_a_folder_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no folder"):
-        measurement_table.load_tables(tmp_path / "absent" / "bench.json")
+        table.load_tables(tmp_path / "absent" / "bench.json")

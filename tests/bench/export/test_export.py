@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
 from imgcap.cli import command
-from imgcap.errors import RunError
-from tests.bench import export, export_rows
-from tests.bench.export_rows import DEFAULT, ENCODER, NOTEBOOK, RECOMMENDED, Case
-from tests.bench.measurement_table import Row
-from tests.bench.timer import timing_process
+from tests.bench.__main__ import COMMAND
+from tests.bench.export import models, rows
+from tests.bench.export.models import ENCODER
+from tests.bench.export.rows import DEFAULT, NOTEBOOK, RECOMMENDED, Case
+from tests.bench.table import Row
 
 
 def test_encoders_by_hand() -> None:
@@ -22,7 +21,7 @@ def test_encoders_by_hand() -> None:
         Case("cpu", ENCODER, DEFAULT, 16): 0.024,
         Case("cpu", "decode", RECOMMENDED, 16): 1.0,
     }
-    assert export_rows.encoder_rows(medians) == [
+    assert rows.encoder_rows(medians) == [
         Row(
             "encoder, cpu against none, batch 16, recommended threads",
             1.5,
@@ -48,11 +47,11 @@ def test_search_by_hand() -> None:
         Case("cpu_bf16", "decode", RECOMMENDED, 16): 0.015,
         Case(NOTEBOOK, "greedy", DEFAULT, 1): 1.2,
     }
-    assert [(row.ratio, row.target) for row in export_rows.decode_rows(medians)] == [
+    assert [(row.ratio, row.target) for row in rows.decode_rows(medians)] == [
         (pytest.approx(1.1), "≤ 1.2"),
         (pytest.approx(1.5), "≤ 1.6"),
     ]
-    assert [(row.ratio, row.target) for row in export_rows.greedy_rows(medians)] == [
+    assert [(row.ratio, row.target) for row in rows.greedy_rows(medians)] == [
         (pytest.approx(12), "≥ 10")
     ]
 
@@ -63,17 +62,17 @@ def test_the_whole_at_a_toy_size(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(export_rows, "VOCABULARY_SIZE", 20)
+    monkeypatch.setattr(models, "VOCABULARY_SIZE", 20)
     flags = [
         f"--encoder={encoder_file}",
         "--image_size=32",
         "--repetitions=1",
         f"--output={tmp_path / 'rows.json'}",
     ]
-    assert command.main(export.COMMAND, ["benchmark", *flags]) == 0
-    rows = json.loads((tmp_path / "rows.json").read_text())["export"]["rows"]
+    assert command.main(COMMAND, ["bench", "--part=export", *flags]) == 0
+    found = json.loads((tmp_path / "rows.json").read_text())["export"]["rows"]
     kinds = ("none", "cpu", "cpu_bf16")
-    assert [row["name"] for row in rows if "openvino" not in row["name"]] == [
+    assert [row["name"] for row in found if "openvino" not in row["name"]] == [
         *(
             f"encoder, {kind} against none, batch {batch}, {threads} threads"
             for kind in kinds[1:]
@@ -84,27 +83,5 @@ def test_the_whole_at_a_toy_size(
         *(f"greedy, {kind} against predict() per word, batch 1" for kind in ("none", "cpu_bf16")),
         *(f"size on disk ÷ weights, {kind}" for kind in kinds),
     ]
-    assert all(row["ratio"] > 0 and row["note"] for row in rows)
-    assert capsys.readouterr().out.count("\n") >= len(rows) + 1
-
-
-def test_a_timer_answers_call_by_call(tmp_path: Path) -> None:
-    module = tf.Module()
-    images = tf.TensorSpec([None, 4, 4, 3], tf.float32, name="images")
-    module.encode = tf.function(lambda images: {"features": images + 1.0}, input_signature=[images])
-    files = tf.TensorSpec([None], tf.string, name="image_bytes")
-    module.decode = tf.function(
-        lambda image_bytes: {
-            "pixels": tf.map_fn(tf.io.decode_jpeg, image_bytes, fn_output_signature=tf.uint8)
-        },
-        input_signature=[files],
-    )
-    signatures = {"encode": module.encode, "decode": module.decode}
-    tf.saved_model.save(module, str(tmp_path), signatures=signatures)
-    subjects = [f"images:encode:{tmp_path}", f"image_bytes:decode:{tmp_path}"]
-    with timing_process(export_rows.TIMER, 1, 2, 4, *subjects) as ask:
-        for subject, batch_size in ((0, 1), (0, 16), (1, 2)):
-            seconds = ask(subject, batch_size, 3)
-            assert len(seconds) == 3 and all(0 < call < 60 for call in seconds)
-        with pytest.raises(RunError, match="timing.py .* ended before its answer"):
-            ask(7, 1, 3)
+    assert all(row["ratio"] > 0 and row["note"] for row in found)
+    assert capsys.readouterr().out.count("\n") >= len(found) + 1

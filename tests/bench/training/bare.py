@@ -1,5 +1,6 @@
-"""What preparing can't do without: each image file read and decoded once. Runs in a worker
-process.
+"""The work that preparing cannot do without: each image file read and decoded once.
+
+It runs in worker processes and imports nothing that they would have to wait for.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ def decode_files(paths: Sequence[str]) -> int:
         paths: of the files.
 
     Returns:
-        How many pixels they have.
+        Pixels that they have together.
     """
     # It is imported already in the process this one was forked from, which keeps it to one thread.
     import tensorflow as tf
