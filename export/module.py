@@ -13,6 +13,7 @@ from imgcap.config import DecodeConfig
 from imgcap.data import image
 from imgcap.model import search
 from imgcap.model.captioner import Captioner
+from imgcap.run.checkpoints import tf_variables
 
 Outputs = dict[str, tf.Tensor]
 """Tensors by their names in `imgcap.signature`."""
@@ -67,7 +68,7 @@ class CaptionModule(tf.Module):
             signature.ATTENDING_SIGNATURES if captioner.attends else signature.SIGNATURES
         )
         layers = [*encoder.variables, *captioner.decoder.variables]
-        self.weights = [variable.value for variable in layers]
+        self.weights = tf_variables(layers)
         self.vocabulary_file = tf.saved_model.Asset(str(assets.vocabulary))
         self.card_file = tf.saved_model.Asset(str(assets.card))
         self._card = _read_when_loaded(self.card_file)
@@ -155,7 +156,7 @@ class CaptionModule(tf.Module):
             captions = self._captioner.caption_features(features, options)
             outputs = self._answer(captions, error)
             if self._captioner.attends:
-                attention = self._captioner.attention(features, captions.tokens)
+                attention = self._captioner.attention_weights(features, captions.tokens)
                 outputs[signature.ATTENTION] = tf.where(
                     (error == "")[:, None, None, None], attention, 0.0
                 )

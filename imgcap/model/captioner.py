@@ -1,5 +1,5 @@
-"""Images → words: encoder, decoder, search and vocabulary as one graph. Evaluation and export both
-call it.
+"""Images → words: encoder, decoder, search and vocabulary as one graph, used by evaluation and
+export.
 """
 
 import keras
@@ -10,6 +10,7 @@ from imgcap.data.vocabulary import END, GLUE_PATTERN, GLUE_REWRITE, PAD, START, 
 from imgcap.model import search
 from imgcap.model.decoders import DECODERS, Decoder, Start, make_decoder
 from imgcap.model.encoder import Encoder, make_encoder
+from imgcap.model.rows import repeat_rows
 
 
 class Captioner:
@@ -27,7 +28,7 @@ class Captioner:
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """What training changes, decoder first."""
+        """The variables that training changes, those of the decoder first."""
         return [*self.decoder.trainable_variables, *self.encoder.network.trainable_variables]
 
     def caption_features(self, features: tf.Tensor, options: DecodeConfig) -> search.Captions:
@@ -45,16 +46,16 @@ class Captioner:
         return find(self.bind_step(start, options.beam_width), start.state, options)
 
     def bind_step(self, start: Start, copies: int) -> search.Step:
-        """The decoder's step as a search takes it.
+        """Binds the decoder's step to the memory of images, as a search calls it.
 
         Args:
             start: of B images.
-            copies: rows of an image in the search; they are neighbours.
+            copies: rows of an image in the search; they stand side by side.
 
         Returns:
-            A function of (tokens int32 [B copies], state).
+            The step, a function of tokens int32 [B * copies] and state.
         """
-        memory = tf.nest.map_structure(lambda part: tf.repeat(part, copies, axis=0), start.memory)
+        memory = repeat_rows(start.memory, copies)
 
         def step(tokens: tf.Tensor, state: search.State) -> tuple[tf.Tensor, search.State]:
             return self.decoder.step(tokens, memory, state)
@@ -63,33 +64,32 @@ class Captioner:
 
     @property
     def attends(self) -> bool:
-        """Whether the decoder looks at positions, so that `attention` has something to show."""
+        """Whether the decoder attends to positions, so that `attention_weights` are not empty."""
         return not self.decoder.pooled
 
-    def attention(self, features: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
-        """Where the decoder looked for each word of its captions. A function of the words alone, so
-        that no search has to carry it along.
+    def attention_weights(self, features: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+        """Weights of all positions for each word of the captions.
+
+        They follow from the words alone, so no search has to carry them along.
 
         Args:
             features: float [B, L, C].
             tokens: int32 [B, K, T], from `caption_features`.
 
         Returns:
-            float32 [B, K, T, L], 0 behind the end.
+            float32 [B, K, T, L], 0 after the end.
         """
         copies, length = tf.shape(tokens)[1], tokens.shape[2]
         start = self.decoder.begin(tf.cast(features, tf.float32))
-        start = tf.nest.map_structure(lambda part: tf.repeat(part, copies, axis=0), start)
+        start = repeat_rows(start, copies)
         words = tf.reshape(tokens, [-1, length])
         read = tf.concat([tf.fill([tf.shape(words)[0], 1], START), words[:, :-1]], axis=1)
-        shares = (
-            self.decoder.attention(read, start)
-            * tf.cast(words != PAD, tf.float32)[:, :, tf.newaxis]
-        )
-        return tf.reshape(shares, [-1, copies, length, shares.shape[2]])
+        real = tf.cast(words != PAD, tf.float32)[:, :, tf.newaxis]
+        weights = self.decoder.attention_weights(read, start) * real  # -> [B * K, T, L]
+        return tf.reshape(weights, [-1, copies, length, weights.shape[2]])
 
     def to_text(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Word numbers to captions, in the graph; equals `Vocabulary.decode`.
+        """Turns word numbers into captions, in the graph; equals `Vocabulary.decode`.
 
         Args:
             tokens: int32 [..., T].
@@ -112,8 +112,8 @@ def make_captioner(
     Args:
         model: settings of encoder and decoder.
         vocabulary: of the data.
-        weights: of the encoder, in place of those that `model` names; 'none' where a checkpoint
-            follows.
+        weights: of the encoder, in place of those that `model` names; 'none' if a checkpoint is
+            loaded next.
 
     Returns:
         The captioner, under the precision policy that is in force.
@@ -129,7 +129,7 @@ def make_captioner_encoder(model: ModelConfig, *, weights: str | None = None) ->
 
     Args:
         model: settings of encoder and decoder.
-        weights: in place of those that `model` names; 'none' where a checkpoint follows.
+        weights: in place of those that `model` names; 'none' if a checkpoint is loaded next.
 
     Returns:
         The encoder, under the precision policy that is in force.
@@ -141,7 +141,7 @@ def make_captioner_encoder(model: ModelConfig, *, weights: str | None = None) ->
 
 
 def join_captioner(encoder: Encoder, model: ModelConfig, vocabulary: Vocabulary) -> Captioner:
-    """Builds a captioner with new decoder weights on an encoder that is there.
+    """Builds a captioner with new decoder weights on a given encoder.
 
     Args:
         encoder: images to features.

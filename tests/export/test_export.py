@@ -213,7 +213,7 @@ def test_attention_is_served_beside_the_words(
         answer = signatures[name](image_bytes=images)
         assert answer[contract.ATTENTION].shape == (2, width, 7, positions)
         assert set(answer) == set(contract.ATTENDING_SIGNATURES[name][1])
-        wanted = captioner.attention(features, answer[contract.TOKENS])
+        wanted = captioner.attention_weights(features, answer[contract.TOKENS])
         np.testing.assert_allclose(answer[contract.ATTENTION][1], wanted[1], atol=1e-5)
         assert not answer[contract.ATTENTION][0].numpy().any()
         # Each written token has looked somewhere, and padding nowhere.

@@ -1,4 +1,4 @@
-"""The LSTM decoders: what turns an image's features into words."""
+"""The LSTM decoders, which turn the features of an image into words."""
 
 import tensorflow as tf
 
@@ -32,7 +32,7 @@ def make_decoder(
         The decoder, weights drawn.
     """
     decoder = DECODERS[config.decoder](config, vocabulary_size, features_shape[0])
-    # One pass over a made-up image and word makes every layer's variables, in one order.
+    # One pass over an image of zeros and one word makes every layer's variables, in one order.
     decoder.teacher_forcing(
         tf.ones([1, 1], tf.int32), decoder.begin(tf.zeros([1, *features_shape]))
     )

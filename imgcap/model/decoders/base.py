@@ -1,8 +1,8 @@
-"""What all LSTM decoders share.
+"""The base class of all LSTM decoders, and the tuples that they take and give.
 
-One seam for all: `begin(features) → memory, state` and `step(tokens, memory, state) → logits,
-state`. What stays the same along a caption is memory, what changes is state; search reorders state
-alone. Teacher forcing carries the same `_advance` over a whole caption.
+Every decoder has one interface: `begin(features) → memory, state` and `step(tokens, memory, state)
+→ logits, state`. Memory stays the same along a caption, state changes; search reorders state alone.
+Teacher forcing runs the same `_advance` along a whole caption.
 """
 
 from typing import NamedTuple
@@ -21,11 +21,11 @@ IMAGE, WORDS, OUTPUT, RECURRENT = 0, 1, 2, 3
 
 
 class Start(NamedTuple):
-    """Where a caption begins.
+    """Memory and initial state of a decoder, made from the features of B images.
 
     Attributes:
-        memory: what the image gives to every step, float [B, …] each, or nothing.
-        state: what changes along the caption, the LSTM's (output, cell), float32 [B, D] each.
+        memory: what every step reads of the image, float [B, …] each; may be empty.
+        state: what changes along the caption: the LSTM's (hidden, cell), float32 [B, D] each.
     """
 
     memory: tuple[tf.Tensor, ...]
@@ -33,43 +33,54 @@ class Start(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one step of a caption gives.
+    """Result of one step of a caption.
 
     Attributes:
-        output: float32 [B, D], what the logits are made of.
-        attention: float32 [B, L], the share of each position; [B, 0] from a decoder that does not
+        output: float32 [B, D], from which the logits are made.
+        attention_weights: float32 [B, L], of each position; [B, 0] from a decoder that does not
             attend.
         state: the next state.
     """
 
     output: tf.Tensor
-    attention: tf.Tensor
+    attention_weights: tf.Tensor
     state: State
 
 
 class Forced(NamedTuple):
-    """What teacher forcing gives.
+    """Result of teacher forcing.
 
     Attributes:
         logits: float32 [B, T, V]; position t is about token t + 1.
-        attention: float32 [B, T, L], as in `Step`.
+        attention_weights: float32 [B, T, L], as in `Step`.
     """
 
     logits: tf.Tensor
-    attention: tf.Tensor
+    attention_weights: tf.Tensor
 
 
-def beside(words: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Words [B, T, D] with one vector of the image [B, E] beside each: [B, T, D + E]."""
+def concat_image(words: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Appends one vector of the image to each word.
+
+    Args:
+        words: [B, T, D].
+        image: [B, E].
+
+    Returns:
+        [B, T, D + E].
+    """
     image = tf.repeat(image[:, tf.newaxis], tf.shape(words)[1], axis=1)
     return tf.concat([words, tf.cast(image, words.dtype)], axis=-1)
 
 
 class Decoder(keras.layers.Layer):
-    """Word embedding, one LSTM, logits in float32."""
+    """Word embedding, one LSTM, logits in float32.
+
+    Attributes:
+        pooled: whether the decoder takes one vector an image instead of the encoder's grid.
+    """
 
     pooled = True
-    """Whether the decoder takes one vector an image instead of the encoder's grid."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
         """Makes the layers.
@@ -80,8 +91,8 @@ class Decoder(keras.layers.Layer):
             positions: L.
         """
         super().__init__(name=config.decoder)
-        # Keras' default, ±0.05, makes words whisper beside the image: the first epochs would only
-        # turn them up.
+        # With Keras' default, ±0.05, words are faint beside the image, and the first epochs would
+        # only enlarge them.
         spread = TIED_EMBEDDING_RANGE if config.tie_weights else EMBEDDING_RANGE
         words = keras.initializers.RandomUniform(-spread, spread)
         self.embedding = keras.layers.Embedding(
@@ -99,10 +110,10 @@ class Decoder(keras.layers.Layer):
             self.to_logits = keras.layers.Dense(vocabulary_size, name="logits")
 
     def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
-        """Turns features into the start of a caption.
+        """Turns features into memory and initial state.
 
         Args:
-            features: float [B, L, C]; L = 1 where the decoder wants them pooled.
+            features: float [B, L, C]; L = 1 if the decoder takes them pooled.
             seed: int32 [2], of dropout; None is no dropout.
 
         Returns:
@@ -111,8 +122,14 @@ class Decoder(keras.layers.Layer):
         raise NotImplementedError
 
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """What `_advance` gets of the words, made for a whole caption at once: [B, T, D] → [B, T,
-        *].
+        """Inputs of `_advance`, made from all words of a caption at once.
+
+        Args:
+            words: [B, T, D].
+            memory: from `begin`.
+
+        Returns:
+            [B, T, *].
         """
         del memory
         return self.lstm.project(words)
@@ -124,7 +141,17 @@ class Decoder(keras.layers.Layer):
         state: State,
         mask: tf.Tensor | None,
     ) -> Step:
-        """One word on, from its projection [B, *]."""
+        """Reads one word.
+
+        Args:
+            projected: [B, *], from `_project`.
+            memory: from `begin`.
+            state: before the word.
+            mask: of recurrent dropout, [B, D]; None is no dropout.
+
+        Returns:
+            Output, attention weights and next state.
+        """
         del memory
         state = self.lstm.advance(projected, state, mask)
         return Step(state[0], tf.zeros([tf.shape(projected)[0], 0]), state)
@@ -132,15 +159,15 @@ class Decoder(keras.layers.Layer):
     def step(
         self, tokens: tf.Tensor, memory: tuple[tf.Tensor, ...], state: State
     ) -> tuple[tf.Tensor, State]:
-        """One word on.
+        """Reads one word and predicts the next; the step of a search.
 
         Args:
-            tokens: int32 [B], the words before.
+            tokens: int32 [B], the word read.
             memory: from `begin`, B rows.
             state: from `begin` or the step before, B rows.
 
         Returns:
-            Logits float32 [B, V] of the words after, and the next state.
+            Logits float32 [B, V] of the next word, and the next state.
         """
         projected = self._project(self.embedding(tokens[:, tf.newaxis]), memory)[:, 0]
         step = self._advance(projected, memory, state, None)
@@ -149,7 +176,7 @@ class Decoder(keras.layers.Layer):
     def teacher_forcing(
         self, tokens: tf.Tensor, start: Start, seed: tf.Tensor | None = None
     ) -> Forced:
-        """A whole caption, each word given the true words before it.
+        """Predicts every word of a caption from the true words before it.
 
         Args:
             tokens: int32 [B, T], start token first.
@@ -157,13 +184,13 @@ class Decoder(keras.layers.Layer):
             seed: int32 [2], of dropout; None is no dropout.
 
         Returns:
-            Logits and attention.
+            Logits and attention weights.
         """
-        outputs, attention = self._unroll(tokens, start, seed)
-        return Forced(self._logits(self._dropout(outputs, seed, OUTPUT)), attention)
+        outputs, attention_weights = self._unroll(tokens, start, seed)
+        return Forced(self._logits(self._dropout(outputs, seed, OUTPUT)), attention_weights)
 
-    def attention(self, tokens: tf.Tensor, start: Start) -> tf.Tensor:
-        """Where the decoder looked for each word of finished captions.
+    def attention_weights(self, tokens: tf.Tensor, start: Start) -> tf.Tensor:
+        """Weights of all positions for each word of finished captions.
 
         Args:
             tokens: int32 [B, T], start token first.
@@ -177,6 +204,7 @@ class Decoder(keras.layers.Layer):
     def _unroll(
         self, tokens: tf.Tensor, start: Start, seed: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Runs the decoder along captions: outputs [B, T, D] and attention weights [B, T, L]."""
         words = self._dropout(self.embedding(tokens), seed, WORDS)
         mask = None
         if seed is not None and self._config.recurrent_dropout:
@@ -189,15 +217,21 @@ class Decoder(keras.layers.Layer):
 
         def advance(projected: tf.Tensor, state: State) -> tuple[tuple[tf.Tensor, ...], State]:
             step = self._advance(projected, start.memory, state, mask)
-            return (step.output, step.attention), step.state
+            return (step.output, step.attention_weights), step.state
 
         inputs = self._project(words, start.memory)
-        outputs, attention = unroll(advance, inputs, start.state, (self.lstm.units, self._attended))
-        return outputs, attention
+        widths = self.lstm.units, self._attended
+        outputs, attention_weights = unroll(advance, inputs, start.state, widths)
+        return outputs, attention_weights
 
     def _logits(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Float32 [..., V] of outputs [..., D]; with tied weights from the embedding itself (Press
-        & Wolf 2017).
+        """Logits of outputs; with tied weights from the embedding itself (Press & Wolf 2017).
+
+        Args:
+            outputs: float32 [..., D].
+
+        Returns:
+            float32 [..., V].
         """
         if not self._config.tie_weights:
             return tf.cast(self.to_logits(outputs), tf.float32)
@@ -208,9 +242,18 @@ class Decoder(keras.layers.Layer):
         return tf.cast(tf.tensordot(vectors, table, [[-1], [1]]), tf.float32) + self.bias
 
     def _dropout(self, values: tf.Tensor, seed: tf.Tensor | None, place: int) -> tf.Tensor:
-        """Dropout as a function of the seed and the place in the model: no hidden state, so a
-        resumed run draws what an undisturbed one would have drawn. Variational dropout has one mask
-        for all words of a caption.
+        """Dropout as a function of the seed and the place in the model.
+
+        It keeps no state of its own, so a resumed run draws what an undisturbed one would have
+        drawn. Variational dropout has one mask for all words of a caption.
+
+        Args:
+            values: float [B, …].
+            seed: int32 [2]; None is no dropout.
+            place: IMAGE, WORDS, OUTPUT or RECURRENT.
+
+        Returns:
+            The values, some of them 0 and the others scaled up.
         """
         if seed is None or not self._config.dropout:
             return values
@@ -220,7 +263,7 @@ class Decoder(keras.layers.Layer):
         return values * tf.cast(self._mask(shape, self._config.dropout, seed, place), values.dtype)
 
     def _mask(self, shape: tf.Tensor | list, rate: float, seed: tf.Tensor, place: int) -> tf.Tensor:
-        """0 with probability `rate`, else 1 / (1 - rate): float32."""
+        """Draws a mask that is 0 with probability `rate`, else 1 / (1 - rate): float32."""
         seed = tf.random.experimental.stateless_fold_in(seed, place)
         kept = tf.random.stateless_uniform(shape, seed, alg="philox") >= rate
         return tf.cast(kept, tf.float32) / (1.0 - rate)

@@ -6,12 +6,12 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import ModelConfig
-from imgcap.model.decoders.base import IMAGE, Decoder, Start, Step, beside
+from imgcap.model.decoders.base import IMAGE, Decoder, Start, Step, concat_image
 from imgcap.model.decoders.lstm import State
 
 
 class PreInject(Decoder):
-    """The image is the first "word": it sets the state that the start token then meets."""
+    """Pre-inject: the image is read as the first "word", before the start token."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
         super().__init__(config, vocabulary_size, positions)
@@ -25,7 +25,7 @@ class PreInject(Decoder):
 
 
 class ParInject(Decoder):
-    """The image stands beside every word."""
+    """Par-inject: the LSTM reads the image together with every word."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
         super().__init__(config, vocabulary_size, positions)
@@ -36,32 +36,37 @@ class ParInject(Decoder):
         return Start((image,), self.lstm.zeros(tf.shape(image)[0]))
 
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        return self.lstm.project(beside(words, memory[0]))
+        return self.lstm.project(concat_image(words, memory[0]))
 
 
 class InjectAndMerge(Decoder):
-    """The image enters at all three places at once: it sets the first state (init-inject), stands
-    beside every word (par-inject), and is added to the LSTM's output before the logits (merge).
+    """Init-inject, par-inject and merge at once.
 
-    Dropout meets the features themselves, once for all three.
+    The image sets the initial state, is read together with every word, and is added to the LSTM's
+    output before the logits. Dropout acts on the features themselves, once for all three.
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, positions: int) -> None:
         super().__init__(config, vocabulary_size, positions)
         self.image = keras.layers.Dense(config.embedding_dim, name="image")
-        self.first = keras.layers.Dense(2 * config.units, activation="tanh", name="first")
-        self.show = keras.layers.Dense(config.units, use_bias=False, name="show")
+        self.initial_state = keras.layers.Dense(
+            2 * config.units, activation="tanh", name="initial_state"
+        )
+        self.image_to_output = keras.layers.Dense(
+            config.units, use_bias=False, name="image_to_output"
+        )
 
     def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
         features = self._dropout(features[:, 0], seed, IMAGE)
-        state = tf.cast(self.first(features), tf.float32)
+        state = tf.cast(self.initial_state(features), tf.float32)
         image = self.image(features)  # -> [B, D]
         return Start(
-            (image, tf.cast(self.show(image), tf.float32)), tuple(tf.split(state, 2, axis=-1))
+            (image, tf.cast(self.image_to_output(image), tf.float32)),
+            tuple(tf.split(state, 2, axis=-1)),
         )
 
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        return self.lstm.project(beside(words, memory[0]))
+        return self.lstm.project(concat_image(words, memory[0]))
 
     def _advance(
         self,

@@ -13,80 +13,89 @@ import keras
 import tensorflow as tf
 
 State = tuple[tf.Tensor, ...]
+"""Tensors that change along a caption, B rows each; of an LSTM (hidden, cell), float32 [B, D]."""
+
 Advance = Callable[[tf.Tensor, State], tuple[tuple[tf.Tensor, ...], State]]
+"""(inputs [B, *] of one step, state) -> (outputs of the step, next state)."""
 
 
 class LSTM(keras.layers.Layer):
-    """One LSTM (Hochreiter & Schmidhuber 1997, with forget gates), weights in the order kernel,
-    bias, recurrent kernel.
+    """An LSTM cell (Hochreiter & Schmidhuber 1997, with forget gates).
 
-    Matrix products run in the compute dtype of the precision policy; gates and state stay float32,
-    because a cell that is added to at every word loses what bfloat16 can't hold.
+    Its weights stand in the order kernel, bias, recurrent kernel. Matrix products run in the
+    compute dtype of the precision policy; gates and state stay float32, because a cell that is
+    added to at every word loses what bfloat16 can't hold.
     """
 
     def __init__(self, units: int) -> None:
-        """Makes the weights' layers.
+        """Makes the two layers that hold the weights.
 
         Args:
-            units: D.
+            units: D, the width of hidden state and cell.
         """
         super().__init__(name="lstm")
         self.units = units
         self.inputs = keras.layers.Dense(
-            4 * units, bias_initializer=self._forget_nothing, name="inputs"
+            4 * units, bias_initializer=self._open_forget_gate, name="inputs"
         )
         self.recurrent = keras.layers.Dense(
             4 * units, use_bias=False, kernel_initializer="orthogonal", name="recurrent"
         )
 
     @staticmethod
-    def _forget_nothing(shape: tuple[int], dtype: str | None = None) -> tf.Tensor:
+    def _open_forget_gate(shape: tuple[int], dtype: str | None = None) -> tf.Tensor:
+        """Initial bias of the gates, [4 D]: 1 for the forget gate, 0 for the others."""
         # Jozefowicz et al. 2015: a forget gate that starts open lets the gradient reach the first
         # word.
         gate = shape[0] // 4
         return tf.concat([tf.zeros([gate]), tf.ones([gate]), tf.zeros([2 * gate])], axis=0)
 
     def zeros(self, rows: tf.Tensor) -> State:
-        """The state before anything was read: (output, cell), float32 [B, D] each."""
+        """Zero state of so many rows: (hidden, cell), float32 [B, D] each."""
         return tf.zeros([rows, self.units]), tf.zeros([rows, self.units])
 
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The inputs' part of the gates, [..., *] → [..., 4 D]; made for all words of a caption at
-        once.
+        """Multiplies inputs by their kernel, for all words of a caption at once.
+
+        Args:
+            inputs: float [..., *].
+
+        Returns:
+            Their part of the gates before the activations, [..., 4 D].
         """
         return self.inputs(inputs)
 
     def advance(self, projected: tf.Tensor, state: State, mask: tf.Tensor | None = None) -> State:
-        """One step.
+        """Reads one word.
 
         Args:
             projected: from `project`, [B, 4 D].
-            state: (output, cell), float32 [B, D] each.
+            state: (hidden, cell), float32 [B, D] each.
             mask: of dropout on the recurrent connection, [B, D]; the same for all steps of a
                 caption.
 
         Returns:
             The next state.
         """
-        output, cell = state
+        hidden, cell = state
         if mask is not None:
-            output = output * mask
-        gates = tf.cast(projected, tf.float32) + tf.cast(self.recurrent(output), tf.float32)
-        write, keep, new, show = tf.split(gates, 4, axis=-1)
-        cell = tf.sigmoid(keep) * cell + tf.sigmoid(write) * tf.tanh(new)
-        return tf.sigmoid(show) * tf.tanh(cell), cell
+            hidden = hidden * mask
+        gates = tf.cast(projected, tf.float32) + tf.cast(self.recurrent(hidden), tf.float32)
+        i, f, g, o = tf.split(gates, 4, axis=-1)  # Input, forget, cell and output gate, [B, D] each
+        cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+        return tf.sigmoid(o) * tf.tanh(cell), cell
 
 
 def unroll(
     advance: Advance, inputs: tf.Tensor, state: State, widths: tuple[int, ...]
 ) -> tuple[tf.Tensor, ...]:
-    """Carries a state along a caption.
+    """Runs a step along a caption and collects its outputs.
 
     Args:
         advance: (inputs [B, *] of one step, state) → (outputs [B, width] of the step, next state).
         inputs: [B, T, *].
         state: before the first step.
-        widths: of the outputs.
+        widths: of the outputs, one number each.
 
     Returns:
         The outputs of all steps, float32 [B, T, width] each.

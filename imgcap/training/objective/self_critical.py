@@ -1,6 +1,4 @@
-"""Self-critical sequence training (Rennie et al. 2017): the gradient of CIDEr itself, by
-sampling.
-"""
+"""Self-critical sequence training (Rennie et al. 2017): raises CIDEr itself, by sampling."""
 
 import dataclasses
 
@@ -11,6 +9,7 @@ from imgcap.data.vocabulary import PAD, START
 from imgcap.model import search
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start
+from imgcap.model.rows import repeat_rows
 from imgcap.training.objective.cider_reward import CiderReward
 from imgcap.training.objective.losses import TokenLoss
 
@@ -24,25 +23,24 @@ def self_critical_loss(
     tokens: tf.Tensor,
     seed: tf.Tensor,
 ) -> TokenLoss:
-    """What lowers as sampled captions get better than their baseline: -Σ (reward - baseline) · log
-    p(word).
+    """Computes -Σ (reward - baseline) · log p(word), whose gradient is that of the mean reward.
 
     The policy is the softmax of logits / temperature, without dropout on words: captions are drawn
-    from the very distribution whose gradient is taken. Dropout on the image is noise on what the
-    policy sees, so it stays: captions are drawn, compared and made likelier under one mask.
+    from the very distribution whose gradient is taken. Dropout on the image is noise in what the
+    policy is given, so it stays: captions are drawn, compared and made more likely under one mask.
 
     Args:
         captioner: draws the captions.
         config: number of samples and baseline.
-        options: the search; what it suppresses is not drawn, and it bounds the length.
+        options: the search; tokens that it suppresses are not drawn, and it bounds the length.
         reward: CIDEr-D.
         features: float [B, L, C].
         tokens: int32 [B, N, T], the references, start token first.
         seed: int32 [2], of the image's dropout and the samples.
 
     Returns:
-        The sum over words, the number of the references' words, by which cross-entropy is divided
-        too, and the samples' reward.
+        The sum over words; the number of the references' words, by which cross-entropy is divided
+        too; the samples' reward.
     """
     start = captioner.decoder.begin(tf.cast(features, tf.float32), seed)
     references = tokens[:, :, 1:]
@@ -54,7 +52,7 @@ def self_critical_loss(
         baseline = others / (config.scst_samples - 1.0)
     else:
         baseline = reward(_search_greedily(captioner, options, start), references)  # -> [B, 1]
-    # Rows that only fill a batch up have no references, and nothing to learn from.
+    # Rows that only fill up a batch have no references, and nothing is learnt from them.
     real = tf.cast(tf.reduce_any(references != PAD, axis=[1, 2]), tf.float32)[:, tf.newaxis]
     advantage = tf.stop_gradient((rewards - baseline) * real)
     log_probs = policy_log_probs(captioner, config, options, start, sampled)  # -> [B, S]
@@ -73,21 +71,21 @@ def policy_log_probs(
     start: Start,
     sampled: tf.Tensor,
 ) -> tf.Tensor:
-    """How probable captions are to be drawn, with a gradient.
+    """Computes the log probability with which captions were drawn, with a gradient.
 
     Args:
         captioner: that drew them.
         config: the temperature they were drawn at.
-        options: what was never drawn; an end behind `max_length` words was forced and costs
+        options: tokens that were never drawn; an end after `max_length` words was forced and costs
             nothing.
-        start: of B images.
+        start: the decoder's start on B images.
         sampled: int32 [B, S, T].
 
     Returns:
         float32 [B, S], natural logarithm.
     """
     samples = tf.shape(sampled)[1]
-    start = tf.nest.map_structure(lambda part: tf.repeat(part, samples, axis=0), start)
+    start = repeat_rows(start, samples)
     words = tf.reshape(sampled, [-1, sampled.shape[2]])
     read = tf.concat([tf.fill([tf.shape(words)[0], 1], START), words[:, :-1]], axis=1)
     logits = captioner.decoder.teacher_forcing(read, start).logits  # -> [B S, T, V]
@@ -101,7 +99,7 @@ def policy_log_probs(
 def _sample(
     captioner: Captioner, config: TrainConfig, options: DecodeConfig, start: Start, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Captions drawn from the model as it is: int32 [B, S, T]."""
+    """Draws captions from the model, without a gradient: int32 [B, S, T]."""
     drawing = DecodeConfig(
         max_length=options.max_length,
         num_samples=config.scst_samples,
@@ -115,6 +113,6 @@ def _sample(
 
 
 def _search_greedily(captioner: Captioner, options: DecodeConfig, start: Start) -> tf.Tensor:
-    """The baseline of the paper: int32 [B, 1, T]."""
+    """Searches the greedy captions, the baseline of the paper: int32 [B, 1, T]."""
     step = captioner.bind_step(start, 1)
     return search.greedy(step, start.state, dataclasses.replace(options, beam_width=1)).tokens

@@ -76,7 +76,7 @@ class Naive:
     def look(self, keys: list[np.ndarray], query: np.ndarray) -> np.ndarray:
         """Shares of keys, by equation (6) of Lu et al. and (4), (5) of Xu et al."""
         asked = query @ self.decoder.score.query.get_weights()[0].astype(float)
-        weigh = self.decoder.score.weigh.get_weights()[0].astype(float)[:, 0]
+        weigh = self.decoder.score.energy.get_weights()[0].astype(float)[:, 0]
         scores = np.exp([np.tanh(key + asked) @ weigh for key in keys])
         return scores / scores.sum()
 
@@ -87,7 +87,7 @@ class Naive:
         if self.name == "pre_inject":
             h, c = self.cell(self.gates(self.dense("image", mean)), h, c)
         if self.name in ("attention", "inject_and_merge"):
-            h, c = np.split(np.tanh(self.dense("first", mean)), 2)
+            h, c = np.split(np.tanh(self.dense("initial_state", mean)), 2)
         outputs, shares = [], []
         for token in tokens:
             output, share, h, c = getattr(self, self.name)(self.table[token], grid, mean, h, c)
@@ -105,19 +105,19 @@ class Naive:
 
     def inject_and_merge(self, word, grid, mean, h, c):
         output, share, h, c = self.par_inject(word, grid, mean, h, c)
-        return output + self.dense("show", self.dense("image", mean)), share, h, c
+        return output + self.dense("image_to_output", self.dense("image", mean)), share, h, c
 
     def attention(self, word, grid, mean, h, c):
         values = [self.dense("values", position) for position in grid]
         share = self.look([self.dense("keys", value) for value in values], h)
         seen = sum(weight * value for weight, value in zip(share, values, strict=True))
         seen = sigmoid(self.dense("gate", h)) * seen
-        h, c = self.cell(self.gates(word) + self.dense("context", seen), h, c)
-        return h + self.dense("show", seen), share, h, c
+        h, c = self.cell(self.gates(word) + self.dense("context_to_gates", seen), h, c)
+        return h + self.dense("context_to_output", seen), share, h, c
 
     def adaptive(self, word, grid, mean, h, c):
         values = [np.maximum(self.dense("values", position), 0) for position in grid]
-        inputs = np.concatenate([word, np.maximum(self.dense("whole", mean), 0)])
+        inputs = np.concatenate([word, np.maximum(self.dense("global_image", mean), 0)])
         gate = sigmoid(self.dense("sentinel_inputs", inputs) + self.dense("sentinel_recurrent", h))
         h, c = self.cell(self.gates(inputs), h, c)
         sentinel = gate * np.tanh(c)
@@ -138,7 +138,7 @@ def test_teacher_forcing_follows_the_equations(
     for row in range(IMAGES):
         outputs, attention = naive.caption(features[row].astype(float), tokens[row])
         np.testing.assert_allclose(forced.logits[row], naive.dense("to_logits", outputs), atol=1e-5)
-        np.testing.assert_allclose(forced.attention[row], attention, atol=1e-5)
+        np.testing.assert_allclose(forced.attention_weights[row], attention, atol=1e-5)
 
 
 def test_steps_equal_teacher_forcing(
@@ -155,7 +155,7 @@ def test_steps_equal_teacher_forcing(
 def test_attention_is_shared_out(
     decoder: Decoder, features: np.ndarray, tokens: np.ndarray
 ) -> None:
-    attention = decoder.attention(tokens, decoder.begin(features)).numpy()
+    attention = decoder.attention_weights(tokens, decoder.begin(features)).numpy()
     whole = attention.sum(axis=-1)
     assert attention.shape == (IMAGES, WORDS, GRID[decoder.name]) and attention.min() > 0
     if decoder.name == "attention":

@@ -134,7 +134,7 @@ def test_regulariser_is_added_to_the_cost(captioner, features, tokens) -> None:
     )
     forced = captioner.decoder.teacher_forcing(flat[:, :-1], start)
     wanted = cross_entropy(forced.logits, flat[:, 1:]).total + 0.7 * doubly_stochastic(
-        forced.attention, flat[:, 1:]
+        forced.attention_weights, flat[:, 1:]
     )
     np.testing.assert_allclose(
         loss(captioner, features, tokens, attention_regulariser=0.7).total, wanted, rtol=1e-5

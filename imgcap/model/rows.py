@@ -1,0 +1,31 @@
+"""Rows of nested tensors: how many there are, and copies of them that stand side by side."""
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def count_rows(nest: Any) -> tf.Tensor | int:
+    """Length of the first axis of a nest of tensors, which all share it.
+
+    Args:
+        nest: any structure of at least one tensor, [N, ...] each.
+
+    Returns:
+        N: a number if it is known while the graph is made, else int32 [].
+    """
+    first = tf.nest.flatten(nest)[0]
+    return tf.shape(first)[0] if first.shape[0] is None else first.shape[0]
+
+
+def repeat_rows(nest: Any, copies: tf.Tensor | int) -> Any:
+    """Repeats every row, the copies of a row side by side: rows a, b become a, a, b, b.
+
+    Args:
+        nest: any structure of tensors, [N, ...] each; it may be empty.
+        copies: how often each row stands in the result.
+
+    Returns:
+        The same structure, [N * copies, ...] each.
+    """
+    return tf.nest.map_structure(lambda rows: tf.repeat(rows, copies, axis=0), nest)
