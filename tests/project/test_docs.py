@@ -2,63 +2,52 @@
 command's.
 """
 
-import configparser
-import importlib
 import re
 from pathlib import Path
 
 import pytest
 
+from imgcap.cli import command
 from imgcap.config import flag_fields
+from tests.support.command_lines import console_scripts, flags_of, load_commands, used_flags
 from tests.support.paths import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "BUILD_NOTES.md", *sorted((ROOT / "configs").glob("*.cfg"))]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "serving" / "README.md",
+]
+CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
+
+# Kubernetes objects that are called like commands.
+OBJECTS = {"imgcap-serving", "imgcap-models"}
 
 
-def commands() -> dict[str, object]:
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg")
-    lines = parser["options.entry_points"]["console_scripts"].strip().splitlines()
-    pairs = (line.split(" = ") for line in lines)
-    return {name: importlib.import_module(target.split(":")[0]).COMMAND for name, target in pairs}
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-def flags_of(command) -> set[str]:
-    sections = [*command.sections, *([command.overrides] if command.overrides else [])]
-    return {field.name for section in sections for field in flag_fields(section)} | {
-        "flagfile",
-        "help",
+def test_each_console_script_is_a_command_of_its_name() -> None:
+    assert {name: one.name for name, one in load_commands().items()} == {
+        name: name for name in console_scripts()
     }
 
 
-def used(text: str) -> list[tuple[str, str]]:
-    """(command, flag) pairs of every command line in a text; a backslash continues a line."""
-    joined = re.sub(r"\\\n#?\s*", " ", text)
-    return [
-        (
-            line.group(1),
-            flag.removeprefix("no") if flag.startswith("no") and len(flag) > 2 else flag,
-        )
-        for line in re.finditer(r"(imgcap-[a-z-]+[a-z])([^`\n]*)", joined)
-        for flag in re.findall(r"--([a-z_0-9]+)", line.group(2))
-    ]
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *CONFIGS], ids=relative)
 def test_commands_and_flags_exist(document: Path) -> None:
-    known = {name: flags_of(command) for name, command in commands().items()}
-    for name, flag in used(document.read_text(encoding="utf-8")):
+    known = {name: flags_of(one) for name, one in load_commands().items()}
+    for name, flag in used_flags(document.read_text(encoding="utf-8")):
+        if name in OBJECTS:
+            continue
         assert name in known, f"{document.name} names {name}"
         assert flag in known[name] or f"no{flag}" in known[name], (
             f"{document.name}: {name} has no --{flag}"
         )
 
 
-@pytest.mark.parametrize(
-    "config", sorted((ROOT / "configs").glob("*.cfg")), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("config", CONFIGS, ids=relative)
 def test_configs_state_only_what_differs(config: Path) -> None:
-    train = commands()["imgcap-train"]
+    train = load_commands()["imgcap-train"]
     defaults = {
         field.name: field.default for section in train.sections for field in flag_fields(section)
     }
@@ -67,31 +56,40 @@ def test_configs_state_only_what_differs(config: Path) -> None:
             name, _, value = line[2:].partition("=")
             name, value = (name[2:], "False") if name not in defaults else (name, value or "True")
             assert name in defaults, f"{config.name}: {line}"
-            # The encoder is named even where it is the default: it is what a recipe is about.
+            # The encoder is named even if it is the default: it is what a recipe is about.
             assert name == "encoder" or str(defaults[name]) != value, (
                 f"{config.name}: {line} is the default"
             )
     assert config.read_text(encoding="utf-8").startswith("# ")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS[:2], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
 def test_links_and_pictures_exist(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), f"{document.name} links {target}"
+            assert (document.parent / target).exists(), f"{document.name} links {target}"
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+def explanations(text: str) -> dict[str, str]:
+    """What a help text says of each flag, by the flag as it is typed, without a value."""
+    parts = re.split(r"^  (--\S+)", text, flags=re.MULTILINE)[1:]
+    return {
+        flag.partition("=")[0]: " ".join(part.split("\n\n")[0].split())
+        for flag, part in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(console_scripts()))
 def test_help_explains_every_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from imgcap.cli import command as commanding
-
-    command = commands()[name]
-    assert commanding.main(command, [name, "--help"]) == 0
-    text = capsys.readouterr().out
-    for section in [*command.sections, *([command.overrides] if command.overrides else [])]:
+    asked = load_commands()[name]
+    assert command.main(asked, [name, "--help"]) == 0
+    shown = explanations(capsys.readouterr().out)
+    for section in [*asked.sections, *([asked.overrides] if asked.overrides else [])]:
         for field in flag_fields(section):
-            assert f"{field.name}" in text
+            flag = f"--[no]{field.name}" if isinstance(field.default, bool) else f"--{field.name}"
+            assert shown.pop(flag).startswith(" ".join(field.metadata["help"].split())), flag
             assert len(field.metadata["help"]) > 10, field.name
+    assert set(shown) == {"--flagfile", "--help", "--version"}
 
 
 def test_makefile_targets_in_the_readme() -> None:

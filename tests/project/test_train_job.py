@@ -11,7 +11,7 @@ import pytest
 
 from imgcap.training.machines.cluster import Cluster, load_cluster
 from imgcap.training.machines.interruption import PREEMPTED_STATUS
-from tests.project.test_docs import commands, flags_of
+from tests.support.command_lines import flags_of, load_commands
 from tests.support.paths import ROOT
 
 yaml = pytest.importorskip("yaml", reason="PyYAML, of the extra `test`, is not installed")
@@ -69,7 +69,7 @@ def test_flags_exist(documents: dict[str, dict]) -> None:
         if line.startswith("exec imgcap-train")
     ]
     given = dict(word[2:].split("=", 1) for word in line.split()[2:])
-    assert set(given) <= flags_of(commands()["imgcap-train"])
+    assert set(given) <= flags_of(load_commands()["imgcap-train"])
     assert given["strategy"] == "multi_worker"
     assert (CONFIGS / Path(given["flagfile"]).name).is_file()
     mounts = {mount["mountPath"] for mount in container(documents)["volumeMounts"]}

@@ -19,7 +19,7 @@ from serving.server.fronts.http import METRICS_PATH
 from serving.server.metrics import Metrics
 from serving.server.settings import settings_pb2
 from serving.server.settings.settings import read_batching, read_text_proto
-from tests.project.test_docs import commands, flags_of, used
+from tests.support.command_lines import flags_of, load_commands, used_flags
 from tests.support.paths import ROOT
 from tests.support.servers import KINDS, running
 from tests.support.toy_model import write_toy_model
@@ -139,7 +139,7 @@ def test_flags_are_those_of_the_real_server(where):
 
 
 def test_flags_in_documents_and_scripts_exist_somewhere():
-    known = REAL_FLAGS.union(*(flags_of(command) for command in commands().values()))
+    known = REAL_FLAGS.union(*(flags_of(command) for command in load_commands().values()))
     text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "serving").rglob("*.py"))
     named = {flag for flag in re.findall(r"(?<![\w-])--([a-z_0-9]+)", text) if "_" in flag}
     assert named <= known | {"python_out", "optimize"}
@@ -287,10 +287,10 @@ def test_page_image_copies_what_it_needs_and_has_no_tensorflow():
 
 
 def test_commands_in_the_page_of_instructions_exist():
-    known = {name: flags_of(command) for name, command in commands().items()}
+    known = {name: flags_of(command) for name, command in load_commands().items()}
     text = (ROOT / "serving" / "README.md").read_text(encoding="utf-8")
-    objects = {"imgcap-serving", "imgcap-models", "imgcap-page"}  # of Kubernetes, not commands
-    found = [(name, flag) for name, flag in used(text) if name not in objects]
+    objects = {"imgcap-serving", "imgcap-models"}  # of Kubernetes, not commands
+    found = [(name, flag) for name, flag in used_flags(text) if name not in objects]
     assert len(found) > 5
     for name, flag in found:
         assert flag in known[name], f"{name} has no --{flag}"
