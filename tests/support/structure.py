@@ -17,6 +17,7 @@ The terms:
 import argparse
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,12 @@ def find_modules(root: Path = ROOT) -> dict[str, Path]:
     return found
 
 
+@cache
+def parse(path: Path) -> ast.Module:
+    """Reads a Python file, once however often it is asked for."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported_names(path: Path) -> set[str]:
     """Lists what a file imports, wherever in it.
 
@@ -71,7 +78,7 @@ def imported_names(path: Path) -> set[str]:
         Dotted names: of modules for `import a.b`, and `a.b.name` for `from a.b import name`.
     """
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
