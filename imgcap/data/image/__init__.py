@@ -1,21 +1,15 @@
-"""Image bytes to pixels, and augmentation: the only image code of the package."""
+"""Image bytes to pixels, and augmentation: the only image code of training and serving."""
 
-from imgcap.data.image.decoding import (
+from imgcap.data.image.augmentation import random_crop, random_flip
+from imgcap.data.image.decoding import PARALLEL_ROWS, DecodedImages, decode, decode_rows
+from imgcap.data.image.formats import (
     DAMAGED,
     MAX_SCANS,
     NOT_AN_IMAGE,
-    PARALLEL_ROWS,
     TOO_MANY_SCANS,
     UNSUPPORTED_BMP,
-    DecodedImages,
-    Inspection,
-    check,
-    decode,
-    decode_rows,
-    inspect,
-    random_crop,
-    random_flip,
 )
+from imgcap.data.image.inspection import Inspection, check, inspect
 
 __all__ = [
     "DAMAGED",

@@ -1,15 +1,15 @@
-"""What an image file says about itself, read in the graph before anything is decoded.
+"""The headers of image files (format, size, orientation, alpha), read in the graph.
 
 TensorFlow's decoders allocate whatever a header declares, and one of them writes more than it
-allocates. So the size must be known, and some files put in order, before a decoder sees them. All
-of it is total: any bytes, cut off or hostile, give an answer and never an error, because beyond the
-end of a file zeros are read.
+allocates. So the size must be known, and some files repaired, before a decoder sees them. All
+functions are total: any bytes, cut off or hostile, give an answer and never an error, because
+beyond the end of a file zeros are read.
 
 `data` is a whole file as a scalar string tensor; positions, sizes and numbers are int64 scalars.
 The layouts are those of ITU T.81 and EXIF 2.32 (JPEG), RFC 2083 (PNG), GIF89a, BITMAPINFOHEADER and
 BITMAPV4HEADER (BMP) and RFC 9649 (WebP).
 
-Ops are counted here: starting a data set takes 0.3 ms for each, whether it will run or not.
+Few ops are used: starting a data set takes 0.3 ms for each, whether it will run or not.
 """
 
 from collections.abc import Callable
@@ -44,59 +44,77 @@ SCAN_BYTES = 10
 
 
 class Size(NamedTuple):
-    """Pixels that a header declares; below 1 where it makes no sense."""
+    """Width and height that a header declares; below 1 if it makes no sense.
+
+    Attributes:
+        width: int64 [], pixels.
+        height: int64 [], pixels.
+    """
 
     width: tf.Tensor
-    """int64 []."""
     height: tf.Tensor
-    """int64 []."""
 
 
 class BmpHeader(NamedTuple):
-    """All that is to be known about a BMP before its pixels."""
+    """The header of a BMP.
+
+    Attributes:
+        size: of the picture.
+        bits: int64 [], bits a pixel.
+        supported: bool [], whether it has 8, 24 or 32 bits, is not compressed, and has its channels
+            in the usual order.
+        has_alpha: bool [], whether the fourth byte of a pixel is declared to be alpha; else it is
+            padding.
+        palette: uint8 [256, 3], RGB, for 8 bits a pixel.
+        file_size: int64 [], where the pixels end. TensorFlow refuses a file that goes on.
+    """
 
     size: Size
     bits: tf.Tensor
-    """int64 []: bits a pixel."""
     supported: tf.Tensor
-    """bool []: 8, 24 or 32 bits, not compressed, channels in the usual order."""
     has_alpha: tf.Tensor
-    """bool []: the fourth byte of a pixel is declared to be alpha; else it is padding."""
     palette: tf.Tensor
-    """uint8 [256, 3]: RGB, for 8 bits a pixel."""
     file_size: tf.Tensor
-    """int64 []: where the pixels end. TensorFlow refuses a file that goes on."""
 
 
 class GifFrame(NamedTuple):
-    """The first frame of a GIF, cut out of its file."""
+    """The first frame of a GIF, cut out of its file.
+
+    Attributes:
+        canvas: size of the whole picture, of which the frame may be a part.
+        left: int64 [], pixels of the canvas left of the frame.
+        top: int64 [], pixels of the canvas above the frame.
+        complete: bool [], whether there are colours for it and its data end inside the file.
+        file: string [], a GIF of that frame, white where it is transparent, and of a second frame
+            of one pixel.
+    """
 
     canvas: Size
-    """The whole picture, of which the frame may be a part."""
     left: tf.Tensor
-    """int64 []."""
     top: tf.Tensor
-    """int64 []."""
     complete: tf.Tensor
-    """bool []: there are colours for it and its data end inside the file."""
     file: tf.Tensor
-    """string []: a GIF of that frame, white where it is transparent, and of a second frame of one
-    pixel.
-    """
 
 
 def apart(function: Callable[..., Any]) -> tf.types.experimental.PolymorphicFunction:
-    """Makes a function stay one op in the graphs that call it.
+    """Decorates a function so that it stays one op in the graphs that call it.
 
     A branch that is not taken still costs a little for each op in it: a small JPEG that decodes in
-    315 us takes 415 us in all with the rare branches kept apart, and 520 us without.
+    315 µs takes 415 µs in all with the rare branches kept apart, and 520 µs without.
     """
     return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def window(data: tf.Tensor, position: tf.Tensor | int, size: tf.Tensor | int) -> tf.Tensor:
-    """string []: up to `size` bytes from `position`, neither of them negative; fewer, or none, at
-    the end.
+    """Cuts bytes out of a file.
+
+    Args:
+        data: string [].
+        position: of the first byte, not negative.
+        size: how many bytes, not negative.
+
+    Returns:
+        string [], up to `size` bytes; fewer, or none, at the end of the file.
     """
     end = tf.strings.length(data)
     return tf.strings.substr(
@@ -105,7 +123,7 @@ def window(data: tf.Tensor, position: tf.Tensor | int, size: tf.Tensor | int) ->
 
 
 def octets(data: tf.Tensor, position: tf.Tensor | int, count: int) -> tf.Tensor:
-    """uint8 [count]: the bytes from `position`; zeros beyond the end."""
+    """The `count` bytes from `position`, zeros beyond the end: uint8 [count]."""
     return tf.io.decode_raw(window(data, position, count), tf.uint8, fixed_length=count)
 
 
@@ -116,8 +134,17 @@ def integers(
     dtype: tf.DType = tf.uint8,
     big: bool = False,
 ) -> list[tf.Tensor]:
-    """`count` times int64 []: integers of type `dtype`, big-endian if `big`; zeros beyond the
-    end.
+    """Reads integers of one type that follow each other.
+
+    Args:
+        data: string [].
+        position: of the first byte.
+        count: how many.
+        dtype: of the integers in the file.
+        big: whether they are big-endian.
+
+    Returns:
+        `count` times int64 []; zeros beyond the end.
     """
     size = count * dtype.size
     values = tf.io.decode_raw(window(data, position, size), dtype, not big, fixed_length=size)
@@ -125,18 +152,23 @@ def integers(
 
 
 def _weighted(parts: tf.Tensor, weights: tf.Tensor | list[int]) -> tf.Tensor:
-    """int64 [...]: numbers put together from parts [..., n], each times its weight."""
+    """Puts numbers together from their parts: [..., n] times the weights, summed, int64 [...].
+
+    Worked example: the little-endian bytes [0x2C, 0x01] with weights [1, 256] are 44 + 256 = 300.
+    """
     return tf.reduce_sum(tf.cast(parts, tf.int64) * weights, axis=-1)
 
 
 def is_jpeg(data: tf.Tensor) -> tf.Tensor:
-    """bool []: the file begins as a JPEG does."""
+    """Whether a file begins as a JPEG does: bool []."""
     return tf.strings.substr(data, 0, len(JPEG_MAGIC)) == JPEG_MAGIC
 
 
 def image_format(data: tf.Tensor) -> tf.Tensor:
-    """int32 []: PNG, GIF, BMP, WEBP or UNKNOWN, by the first bytes, as TensorFlow itself goes by
-    them.
+    """The format by the first bytes, as TensorFlow itself tells it: int32 [].
+
+    Returns:
+        PNG, GIF, BMP, WEBP or UNKNOWN.
     """
     magic = np.array([list(text.ljust(12, b"\0")) for text in _MAGIC], np.uint8)
     fits = (octets(data, 0, 12) == magic) | (magic == 0)
@@ -144,7 +176,7 @@ def image_format(data: tf.Tensor) -> tf.Tensor:
 
 
 def jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
-    """int64 []: the EXIF orientation of a JPEG, 1 to 8; 1 (as it is) where it says nothing."""
+    """The EXIF orientation of a JPEG, int64 []: 1 to 8; 1 (upright) if it has none."""
     # Most files on the web have one JFIF segment of 16 bytes and then the quantisation tables, so
     # no EXIF: to see that takes a fifth of the time that the walk takes.
     usual = tf.gather(octets(data, 0, 22), [2, 3, 4, 5, 20, 21]) == [0xFF, 0xE0, 0, 16, 0xFF, 0xDB]
@@ -154,18 +186,14 @@ def jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
 
 
 def jpeg_scans(data: tf.Tensor) -> tf.Tensor:
-    """int64 []: how often the marker that begins a scan stands in a JPEG. Pixels can't look like
-    it.
-    """
+    """Counts the markers of a JPEG that begin a scan: int64 []. Pixel data cannot contain one."""
     values = tf.io.decode_raw(data, tf.uint8)
     return tf.math.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA))
 
 
 @apart
 def _exif_orientation(data: tf.Tensor) -> tf.Tensor:
-    """Walks over the application segments and comments of a JPEG to the first that holds EXIF
-    data.
-    """
+    """Orientation in the first EXIF segment among a JPEG's application segments and comments."""
 
     def goes_on(position: tf.Tensor, marker: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
         return ((marker // 16 == 0xFFE) | (marker == 0xFFFE)) & (exif < 0)
@@ -193,8 +221,10 @@ def _exif_orientation(data: tf.Tensor) -> tf.Tensor:
 
 
 def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
-    """The orientation in the first directory of an EXIF block, a TIFF file in either byte order;
-    else 1.
+    """Orientation in the first directory of an EXIF block, a TIFF file in either byte order.
+
+    Returns:
+        int64 [], 1 to 8; 1 if it has none.
     """
     little, big = window(tiff, 0, 4) == b"II*\0", window(tiff, 0, 4) == b"MM\0*"
     weights = tf.where(little, tf.constant([1, 256], tf.int64), [256, 1])
@@ -213,15 +243,13 @@ def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
 
 
 def png_size(data: tf.Tensor) -> Size:
-    """The size in a PNG's IHDR, which must be its first chunk."""
+    """Size by a PNG's IHDR, which must be its first chunk."""
     width, height = integers(data, 16, 2, tf.int32, big=True)
     return Size(tf.where(window(data, 12, 4) == b"IHDR", width, 0), height)
 
 
 def png_has_alpha(data: tf.Tensor) -> tf.Tensor:
-    """bool []: the PNG has an alpha channel, or transparent colours (a tRNS chunk before its
-    pixels).
-    """
+    """Whether a PNG has an alpha channel, or transparent colours (a tRNS chunk): bool []."""
 
     def goes_on(position: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
         return (name != b"tRNS") & (name != b"IDAT") & (name != b"")
@@ -239,24 +267,26 @@ def png_has_alpha(data: tf.Tensor) -> tf.Tensor:
 
 def bmp_header(data: tf.Tensor) -> BmpHeader:
     """Reads the header of a BMP."""
-    pixels, header, width, height, planes_and_bits, compression = integers(data, 10, 6, tf.int32)
+    pixels_start, header_size, width, height, planes_and_bits, compression = integers(
+        data, 10, 6, tf.int32
+    )
     bits, height = planes_and_bits // 65536, tf.abs(height)
-    known = (header >= 40) & ((bits == 8) | (bits == 24) | (bits == 32))
+    known = (header_size >= 40) & ((bits == 8) | (bits == 24) | (bits == 32))
     masks = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0"
     masked = (compression == 3) & (bits == 32) & (window(data, 54, 12) == masks)
-    palette = tf.reshape(octets(data, 14 + tf.maximum(header, 0), 1024), [256, 4])
+    palette = tf.reshape(octets(data, 14 + tf.maximum(header_size, 0), 1024), [256, 4])
     return BmpHeader(
         size=Size(width, height),
         bits=bits,
         supported=known & (masked | (compression == 0)),
-        has_alpha=masked & (header >= 56) & (window(data, 66, 4) == b"\0\0\0\xff"),
+        has_alpha=masked & (header_size >= 56) & (window(data, 66, 4) == b"\0\0\0\xff"),
         palette=tf.gather(palette, [2, 1, 0], axis=1),
-        file_size=tf.maximum(pixels + (width * bits // 8 + 3) // 4 * 4 * height, 0),
+        file_size=tf.maximum(pixels_start + (width * bits // 8 + 3) // 4 * 4 * height, 0),
     )
 
 
 def webp_size(data: tf.Tensor) -> Size:
-    """The size of a WebP: of the canvas in an extended file, else of its one picture."""
+    """Size of a WebP: of the canvas in an extended file, else of its one picture."""
     kind = window(data, 12, 4)
     canvas = _weighted(tf.reshape(octets(data, 24, 6), [2, 3]), [1, 1 << 8, 1 << 16]) + 1
     (bits,) = integers(data, 21, 1, tf.int32)
@@ -268,7 +298,7 @@ def webp_size(data: tf.Tensor) -> Size:
 
 
 def webp_with_room(data: tf.Tensor) -> tf.Tensor:
-    """The same WebP; where it is animated, its header says that it has alpha.
+    """Sets the alpha flag of an animated WebP, and returns other files as they are.
 
     TensorFlow 2.21 writes four channels of an animated WebP where it allocated those that the
     header declares, three without the alpha flag: that corrupts the heap and ends the process
@@ -286,8 +316,8 @@ def gif_first_frame(data: tf.Tensor) -> GifFrame:
 
     TensorFlow decodes all frames before it returns the first, paints transparent pixels black,
     knows nothing of a frame's place on the canvas, and gives a broken frame as whatever the memory
-    held. So the frame gets a file of its own, with white as its transparent colour and a frame of
-    one pixel behind it: the decoder comes to that one only where the first was sound.
+    held. So the frame gets a file of its own, with white as its transparent colour and a second
+    frame of one pixel: the decoder reaches that one only if the first was sound.
     """
     screen_width, screen_height = integers(data, 6, 2, tf.uint16)
     (screen_flags,) = integers(data, 10, 1)
@@ -296,8 +326,8 @@ def gif_first_frame(data: tf.Tensor) -> GifFrame:
     left, top, width, height = integers(data, position + 1, 4, tf.uint16)
     (flags,) = integers(data, position + 9, 1)
     own_colors = _colors_size(flags)
-    pixels = position + 10 + own_colors
-    end = _skip_blocks(data, pixels + 1, MAX_PIXEL_STEPS)
+    pixels_start = position + 10 + own_colors
+    end = _skip_blocks(data, pixels_start + 1, MAX_PIXEL_STEPS)
 
     has_own = own_colors > 0
     colors = window(
@@ -305,7 +335,8 @@ def gif_first_frame(data: tf.Tensor) -> GifFrame:
     )
     size, interlaced = window(data, position + 5, 4), tf.where(flags // 64 % 2 == 1, b"\x40", b"\0")
     head = [b"GIF89a", size, b"\xf7\0\0", _white_at(colors, transparent)]
-    first = [b",\0\0\0\0", size, interlaced, window(data, pixels, tf.maximum(end - pixels, 0))]
+    frame_data = window(data, pixels_start, tf.maximum(end - pixels_start, 0))
+    first = [b",\0\0\0\0", size, interlaced, frame_data]
     second = [b",\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;"]
     return GifFrame(
         canvas=Size(
@@ -322,15 +353,17 @@ def gif_first_frame(data: tf.Tensor) -> GifFrame:
 
 
 def _colors_size(flags: tf.Tensor) -> tf.Tensor:
-    """Bytes of the colour table that a GIF's flags announce, 0 if none: 3 x 2^(1 + the low three
-    bits).
+    """Bytes of the colour table that a GIF's flags announce; 0 if none.
+
+    Worked example: flags 0b1000_0010 have the high bit, so there is a table, and the low three bits
+    are 2, so it has 2^(1 + 2) = 8 colours in 6 << 2 = 24 bytes.
     """
     sizes = tf.constant([0] * 8 + [6 << bits for bits in range(8)], tf.int64)
     return tf.gather(sizes, flags // 128 * 8 + flags % 8)
 
 
 def _white_at(colors: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """A GIF's colour table filled up to 256 colours, white at `index` unless that is negative."""
+    """Fills a GIF's colour table up to 256 colours, white at `index` unless that is negative."""
     colors = window(tf.strings.join([colors, b"\0" * 768]), 0, 768)
     start = 3 * tf.maximum(index, 0)
     white = tf.strings.join(
@@ -340,8 +373,15 @@ def _white_at(colors: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 
 
 def _first_image(data: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where a GIF's extensions from `start` end, and which colour they make transparent (-1:
-    none).
+    """Walks over a GIF's extensions to its first image.
+
+    Args:
+        data: string [].
+        start: int64 [], where the extensions begin.
+
+    Returns:
+        Where they end, and the number of the colour that they make transparent, -1 for none; int64
+        [] each.
     """
 
     def is_extension(position: tf.Tensor, transparent: tf.Tensor) -> tf.Tensor:
@@ -358,8 +398,19 @@ def _first_image(data: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
 
 
 def _skip_blocks(data: tf.Tensor, start: tf.Tensor, max_steps: int) -> tf.Tensor:
-    """Where data blocks end: from `start`, a length and as many bytes each, until length 0. 0 if
-    nowhere.
+    """Walks over a GIF's data blocks, each a length and as many bytes, up to one of length 0.
+
+    Worked example of a step: the bytes at 0, 256, 512 are the lengths 255, 255, 7 of blocks without
+    a gap. The cumulative product of "is 255" is 1, 1, 0, its sum 2 is the number of full blocks
+    ahead, and so lengths[2] = 7 is the first block that is not full.
+
+    Args:
+        data: string [].
+        start: int64 [], of the first length.
+        max_steps: after which the walk is given up.
+
+    Returns:
+        int64 [], the position after the block of length 0; 0 if there is none inside the file.
     """
 
     def goes_on(position: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
