@@ -1,6 +1,7 @@
-"""What an exported version says of itself: one tree of facts, written as `manifest.json` for
-programs, as the card that the `describe` signature answers, and as `MODEL_CARD.md` for people. What
-is not known is None there, and "unknown".
+"""What an exported version says of itself: one tree of facts in three forms.
+
+`manifest.json` is for programs, the card in `assets/` is what the `describe` signature answers, and
+`MODEL_CARD.md` is for people. An unknown fact is None in the tree and "unknown" in the text.
 """
 
 import dataclasses
@@ -47,7 +48,7 @@ LIMITS = """\
 def collect_facts(
     workdir: Path, config: Config, vocabulary: Vocabulary, options: DecodeConfig, more: Facts
 ) -> Facts:
-    """All that is known of a run when it is exported.
+    """Collects all that is known of a run when it is exported.
 
     Args:
         workdir: the run directory.
@@ -66,7 +67,9 @@ def collect_facts(
     """
     progression = checkpoints.latest(workdir)
     step = checkpoints.best_step(workdir)
-    known = progression is not None and progression.best_step == step
+    dev_cider = None
+    if progression is not None and progression.best_step == step:
+        dev_cider = round(progression.best_cider, 2)
     facts = {
         "name": signature.MODEL_NAME,
         "version": None,
@@ -80,9 +83,9 @@ def collect_facts(
         "vocabulary_size": len(vocabulary),
         "decode": dataclasses.asdict(options),
         **more,
-        "data": _data_facts(workdir, config),
+        "data": _data_facts(workdir, Path(config.train.data_dir)),
         "training": _without_folders(dataclasses.asdict(config.train)),
-        "dev_cider": round(progression.best_cider, 2) if known else None,
+        "dev_cider": dev_cider,
         "scores": _scores(workdir, step),
     }
     # As they come back from a file, which has no tuples.
@@ -90,7 +93,7 @@ def collect_facts(
 
 
 def _without_folders(settings: Facts) -> Facts:
-    """Settings without those that say where something was computed, and of paths only the last
+    """Settings without those that say where something was computed, and paths cut to their last
     part: a card goes to whoever asks the server.
     """
     return {
@@ -100,13 +103,14 @@ def _without_folders(settings: Facts) -> Facts:
     }
 
 
-def _data_facts(workdir: Path, config: Config) -> Facts:
+def _data_facts(workdir: Path, data_dir: Path) -> Facts:
+    """What the run was trained on; most of it is unknown if the data is no longer at `data_dir`."""
     run = files.read_json(
         workdir / directory.RUN, RunError, "give --workdir a directory that imgcap-train wrote"
     )
     facts: Facts = dict.fromkeys(("dataset", "split_source", "images", "captions", "text"))
     try:
-        prepared = manifest.load_manifest(Path(config.train.data_dir))
+        prepared = manifest.load_manifest(data_dir)
     except DataError:  # It was moved, and nothing but the card misses it.
         prepared = None
     if prepared is not None and prepared.fingerprint == run["data"]:
@@ -115,7 +119,7 @@ def _data_facts(workdir: Path, config: Config) -> Facts:
 
 
 def _scores(workdir: Path, step: int) -> Facts:
-    """The scores of a checkpoint by split; those of another checkpoint are passed over."""
+    """The scores of the checkpoint at a step, by split; scores of other checkpoints are ignored."""
     found = {}
     for path in sorted(workdir.glob("scores_*.json")):
         tree = files.read_json(path, ExportError, "run imgcap-evaluate again, or remove it")
@@ -153,19 +157,19 @@ def write_line(path: Path, facts: Facts) -> None:
 
 
 def read_manifest(version: Path) -> Facts:
-    """What an exported version says of itself.
+    """Reads the facts of an exported version.
 
     Args:
         version: its folder.
 
     Raises:
-        ExportError: there is no manifest, or it can't be read.
+        ExportError: there is no manifest, or it cannot be read.
     """
     return files.read_json(version / MANIFEST, ExportError, "export the run again")
 
 
 def format_card(facts: Facts) -> str:
-    """The facts for people.
+    """Writes the facts as a text for people.
 
     Args:
         facts: from `collect_facts`.

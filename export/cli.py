@@ -1,4 +1,4 @@
-"""`imgcap-export`: a run to a served model."""
+"""`imgcap-export`: writes a run as a version of a served model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,13 @@ from imgcap.config import DecodeConfig
 
 
 def run(config: ExportConfig, decode: dict[str, Any], arguments: list[str]) -> None:
-    """Exports and says where."""
+    """Exports the run; prints what the encoder became and where the version lies."""
     del arguments
-    from export import card, saved_model
+    from export.card import read_manifest
+    from export.saved_model import export_run
 
-    version = saved_model.export(config, decode)
-    print(f"encoder: {card.read_manifest(version)['encoder_description']}")
+    version = export_run(config, decode)
+    print(f"encoder: {read_manifest(version)['encoder_description']}")
     print(f"wrote {version}; next: imgcap-serve --model_base_path={config.output_dir}")
 
 

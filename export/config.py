@@ -7,7 +7,7 @@ from imgcap.config import MAX_MAX_PIXELS, MAX_PIXELS, Section, setting
 
 @dataclass(frozen=True)
 class ExportConfig(Section):
-    """A run as a served model."""
+    """The run that becomes a served model, and what is done to it."""
 
     workdir: str = setting("", "Run directory that imgcap-train wrote.", required=True)
     output_dir: str = setting(
@@ -27,8 +27,8 @@ class ExportConfig(Section):
     )
     keep: int = setting(
         0,
-        "Versions left after publishing, this one and the newest before it; 0 removes none. What a "
-        "server pins must be among them.",
+        "Versions left after publishing, this one and the newest before it; 0 removes none. A "
+        "version that a server is pinned to must be among them.",
         minimum=0,
     )
     check: bool = setting(

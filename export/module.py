@@ -1,4 +1,4 @@
-"""The captioner as a graph of its own: image bytes in, captions out, the whole search inside."""
+"""The captioner as a graph: image bytes in, captions out, with the whole search inside."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,9 +23,8 @@ class Assets(NamedTuple):
     """Files that a SavedModel carries in its folder `assets/`, under their own names.
 
     Attributes:
-        vocabulary: a word a line.
-        card: the model's card as JSON in one line; what the file says when the model is loaded is
-            what is served.
+        vocabulary: one word a line.
+        card: the model's card as JSON in one line, read when the model is loaded.
     """
 
     vocabulary: Path
@@ -33,8 +32,8 @@ class Assets(NamedTuple):
 
 
 class CaptionModule(tf.Module):
-    """Holds the captioner's variables and its assets, and no Keras object: what loads it needs
-    TensorFlow alone.
+    """The signatures of a captioner with its variables and assets, and no Keras object: to load it,
+    TensorFlow is enough.
 
     Encoder and search are functions of their own that the signatures call, so that a graph of
     thousands of operations is traced and written once and not for each signature.
@@ -56,7 +55,7 @@ class CaptionModule(tf.Module):
             encoder: takes the place of the captioner's own.
             options: the search that the signatures carry.
             image_size: pixels, height and width the encoder sees.
-            max_pixels: pictures that declare more are refused, undecoded.
+            max_pixels: pictures that declare more are refused before they are decoded.
             assets: copied into the model's folder.
         """
         super().__init__()
@@ -103,7 +102,7 @@ class CaptionModule(tf.Module):
         )
 
     def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
-        """What is served, by name."""
+        """The functions that are served, by the names of their signatures."""
         functions = {
             name: getattr(self, name)
             for name in signature.SIGNATURES
@@ -114,12 +113,12 @@ class CaptionModule(tf.Module):
     def _serve(
         self, name: str, answer: Callable[[tf.Tensor], Outputs], sizes: dict[str, int]
     ) -> tf.types.experimental.GenericFunction:
-        """A signature, with the input and the outputs that the contract gives it.
+        """Makes a signature, with the input and the outputs that the contract gives it.
 
         Args:
             name: of the signature.
             answer: its input, of at least one row → its outputs, of as many rows.
-            sizes: of the outputs' axes, K and T.
+            sizes: K and T, if the outputs have such axes.
         """
         given, returned = self._contract[name]
         positions, channels = self._captioner.encoder.features_shape
@@ -127,8 +126,7 @@ class CaptionModule(tf.Module):
 
         def serve(rows: tf.Tensor) -> Outputs:
             count = tf.shape(rows)[0]
-            # Fused operations fail on no rows at all: an empty batch is one blank row that is cut
-            # off again.
+            # Fused operations fail on an empty batch: it becomes a blank row that is cut off again.
             blank = tf.zeros([tf.cast(count == 0, tf.int32), *rows.shape[1:]], rows.dtype)
             outputs = answer(tf.concat([rows, blank], axis=0))
             return {
@@ -139,16 +137,22 @@ class CaptionModule(tf.Module):
         return tf.function(serve, input_signature=[_spec(given, sizes)])
 
     def _encode(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Encoded image files, string [B] → features float32 [B, L, C], zeros where there is an
-        error, string [B].
+        """Decodes and encodes images.
+
+        Args:
+            image_bytes: encoded image files, string [B].
+
+        Returns:
+            Features float32 [B, L, C], and errors, string [B], empty if there is none; the features
+            of a row with an error are zeros.
         """
         images, error = image.decode_rows(image_bytes, self._image_size, self._max_pixels)
         features = self._encode_images(images)
         return tf.where((error == "")[:, tf.newaxis, tf.newaxis], features, 0.0), error
 
     def _make_search(self, options: DecodeConfig) -> tf.types.experimental.GenericFunction:
-        """A function of features float32 [B, L, C] and errors string [B] to captions; a row with an
-        error has empty captions and zeros, and changes no other row.
+        """Makes a function of features float32 [B, L, C] and errors string [B] to the outputs of a
+        search; a row with an error has empty captions and zeros, and changes no other row.
         """
 
         @tf.function
@@ -165,6 +169,7 @@ class CaptionModule(tf.Module):
         return find
 
     def _answer(self, captions: search.Captions, error: tf.Tensor) -> Outputs:
+        """The outputs of captions; those of a row with an error are empty or zero."""
         good = (error == "")[:, tf.newaxis]  # -> [B, 1]
         texts = tf.where(good, self._captioner.to_text(captions.tokens), "")  # -> [B, K]
         scores = tf.where(good, captions.scores, 0.0)
@@ -182,16 +187,17 @@ class CaptionModule(tf.Module):
 
 
 def _spec(alias: str, sizes: dict[str, int]) -> tf.TensorSpec:
+    """The tensor of the contract, with the sizes of the axes that are known."""
     dtype, axes = signature.TENSORS[alias]
     return tf.TensorSpec([sizes.get(axis) for axis in axes.split()], tf.as_dtype(dtype), name=alias)
 
 
 def _read_when_loaded(file: tf.saved_model.Asset) -> tf.lookup.StaticHashTable:
-    """The lines of an asset by their numbers.
+    """A table of the lines of an asset by their numbers.
 
-    A table and not a constant: the number of a version is known when it is published, long after
-    its graph is written. And not `tf.io.read_file`: a model server knows where the assets lie only
-    while it initialises tables.
+    It is no constant, since the number of a version is known when it is published, long after its
+    graph is written. And it is not `tf.io.read_file`, since a model server knows where the assets
+    lie only while it initialises tables.
     """
     index = tf.lookup.TextFileIndex
     lines = tf.lookup.TextFileInitializer(

@@ -1,5 +1,5 @@
-"""A run → `<output_dir>/<N>/`: written beside, checked, and only then renamed to the next version
-number.
+"""A run → `<output_dir>/<N>/`: written under another name, checked, and only then renamed to the
+next version number.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export import card, versions, warmup
+from export import card, versions
 from export.card import Facts
-from export.check import parity
+from export.check import check_parity, sample_images
 from export.config import ExportConfig
-from export.cpu import optimize
+from export.cpu import NONE, FastEncoder, check_features, make_fast_encoder
 from export.module import Assets, CaptionModule
+from export.warmup import write_warmup
 from imgcap import files, signature
-from imgcap.config import Config
 from imgcap.data import image
 from imgcap.errors import ExportError
 from imgcap.model.captioner import Captioner
@@ -29,11 +29,11 @@ from imgcap.run import directory
 from imgcap.run.restore import load_captioner
 
 
-def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
+def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     """Writes the run's best checkpoint as the next version of a served model.
 
     Args:
-        config: the run, the model's folder, and what is asked of the export.
+        config: names the run and the model's folder, and what the export should do.
         overrides: settings of the search that differ from the run's.
 
     Returns:
@@ -47,8 +47,8 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     workdir, base = Path(config.workdir), Path(config.output_dir)
     captioner, run_config = load_captioner(workdir)
     options = dataclasses.replace(run_config.decode, **overrides)
-    images = parity.sample_images(run_config)
-    encoder, encoder_facts = _make_encoder(captioner, run_config, config, images)
+    images = sample_images(Path(run_config.train.data_dir))
+    encoder, encoder_facts = _make_encoder(captioner, run_config.model.image_size, config, images)
     more = {**encoder_facts, "decoder_numerics": captioner.decoder.compute_dtype}
     facts = card.collect_facts(workdir, run_config, captioner.vocabulary, options, more)
     unfinished = versions.unfinished_folder(base)
@@ -62,10 +62,10 @@ def export(config: ExportConfig, overrides: dict[str, Any]) -> Path:
             versions.make_empty(unfinished)
             tf.saved_model.save(module, str(unfinished), signatures=module.signatures())
             _join_default(unfinished)
-            warmup.write_warmup(unfinished, captioner.encoder.features_shape)
+            write_warmup(unfinished, captioner.encoder.features_shape)
             card.write_card(unfinished, facts)
         if config.check:
-            parity.check(unfinished, module, facts, images)
+            check_parity(unfinished, module, facts, images)
         with _writing(unfinished):
             published = versions.publish(
                 unfinished,
@@ -92,7 +92,7 @@ def _join_default(written: Path) -> None:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Says in one line what the disk or TensorFlow, which writes the weights, complains of."""
+    """Turns what the disk or TensorFlow, which writes the weights, complains of into one line."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -103,10 +103,10 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _make_encoder(
-    captioner: Captioner, run: Config, config: ExportConfig, image_bytes: Sequence[bytes]
-) -> tuple[optimize.FastEncoder, Facts]:
+    captioner: Captioner, image_size: int, config: ExportConfig, image_bytes: Sequence[bytes]
+) -> tuple[FastEncoder, Facts]:
     """The encoder to export, checked on images, and what the card says of images and encoder."""
-    encoder = optimize.make_fast_encoder(captioner.encoder, config.optimize)
+    encoder = make_fast_encoder(captioner.encoder, config.optimize)
     facts = {
         "max_pixels": config.max_pixels,
         "optimize": config.optimize,
@@ -115,12 +115,10 @@ def _make_encoder(
         "cpu_features": list(encoder.cpu_features),
         "intra_op_threads": encoder.intra_op_threads,
     }
-    if config.optimize == optimize.NONE:
+    if config.optimize == NONE:
         return encoder, facts
-    images = image.decode_rows(
-        tf.constant(list(image_bytes)), run.model.image_size, config.max_pixels
-    ).images
-    check = optimize.check_features(captioner.encoder, encoder, images)
+    images = image.decode_rows(tf.constant(list(image_bytes)), image_size, config.max_pixels).images
+    check = check_features(captioner.encoder, encoder, images)
     # A cosine of nothing is no number, which JSON has no word for.
     found = {
         name: value if math.isfinite(value) else None for name, value in check._asdict().items()

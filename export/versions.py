@@ -1,5 +1,5 @@
-"""The numbered versions in a model's folder: published by rename, never overwritten, the oldest
-removed on demand.
+"""The numbered versions in a model's folder: published by rename, never overwritten, and removed on
+demand, oldest first.
 """
 
 import os
@@ -15,24 +15,23 @@ REMOVED = ".removed"
 
 
 def unfinished_folder(base: Path) -> Path:
-    """Where this process writes a version that is not published yet; servers pass over its name.
+    """The folder where this process writes a version before it is published; servers ignore it.
 
     Args:
         base: the model's folder.
     """
-    # The process's number keeps two exports at once out of each other's unfinished work.
+    # The process's number keeps two exports at the same time out of each other's unfinished work.
     return base / f"{UNFINISHED}.{os.getpid()}"
 
 
 def make_empty(folder: Path) -> None:
-    """Makes a folder, and first removes what a killed process may have left in it."""
+    """Makes a folder, without what a killed process may have left in it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
 
 def publish(unfinished: Path, base: Path, number_it: Callable[[int], None]) -> Path:
-    """Renames to the first free number: a server that watches the folder sees a whole version or
-    none.
+    """Renames a version to the first free number: a server that watches sees all of it or nothing.
 
     Args:
         unfinished: the whole version; gone afterwards.

@@ -10,21 +10,21 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from imgcap import signature as contract
+from imgcap import signature
 from imgcap.model_folder import WARMUP_FILE
 
 
 def write_warmup(written: Path, features_shape: tuple[int, int]) -> None:
-    """Writes a record for each signature and each size that a server pads a batch to.
+    """Writes a request for each signature and each size that a server pads a batch to.
 
     Args:
         written: the folder of a SavedModel.
-        features_shape: (L, C).
+        features_shape: L and C.
     """
     rows = {
-        contract.IMAGE_BYTES: tf.constant([_grey_image()]),
-        contract.FEATURES: tf.zeros([1, *features_shape]),
-        contract.QUERY: tf.constant([""]),
+        signature.IMAGE_BYTES: tf.constant([_grey_image()]),
+        signature.FEATURES: tf.zeros([1, *features_shape]),
+        signature.QUERY: tf.constant([""]),
     }
     (written / WARMUP_FILE.parent).mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(written / WARMUP_FILE)) as writer:
@@ -36,16 +36,18 @@ def write_warmup(written: Path, features_shape: tuple[int, int]) -> None:
 
 
 def _requests(rows: dict[str, tf.Tensor]) -> Iterator[predict_pb2.PredictRequest]:
-    for signature, (given, _) in contract.SIGNATURES.items():
-        for batch_size in contract.BATCH_SIZES:
+    """Requests of every signature in every size, made of one row for each input."""
+    for name, (given, _) in signature.SIGNATURES.items():
+        for batch_size in signature.BATCH_SIZES:
             batch = tf.repeat(rows[given], batch_size, axis=0)
             yield predict_pb2.PredictRequest(
-                model_spec=model_pb2.ModelSpec(name=contract.MODEL_NAME, signature_name=signature),
+                model_spec=model_pb2.ModelSpec(name=signature.MODEL_NAME, signature_name=name),
                 inputs={given: tf.make_tensor_proto(batch.numpy())},
             )
 
 
 def _grey_image() -> bytes:
+    """A small JPEG file."""
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "JPEG")
     return buffer.getvalue()

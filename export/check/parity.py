@@ -1,5 +1,5 @@
-"""Whether a written model captions as the live one: reloaded in a fresh process that has TensorFlow
-and nothing of this package.
+"""Whether a written model captions as the live one, once it is reloaded in a fresh process that has
+TensorFlow and nothing of this package.
 """
 
 import base64
@@ -21,7 +21,6 @@ from tensorflow.core.protobuf import saved_model_pb2
 from export.card import Facts
 from export.module import CaptionModule
 from imgcap import signature
-from imgcap.config import Config
 from imgcap.data import manifest, records
 from imgcap.data.raw import drawn
 from imgcap.errors import DataError, ExportError
@@ -37,17 +36,15 @@ FEATURE_TOLERANCE = 1e-2
 FORBIDDEN_OPS = ("Cudnn", "PyFunc", "EagerPyFunc")
 
 
-def sample_images(config: Config) -> list[bytes]:
-    """Real images of the run's data, if they are still where training found them, filled up with
-    drawn ones.
+def sample_images(data_dir: Path) -> list[bytes]:
+    """Reads real images of a run's data if they are still there, and draws those that are missing.
 
     Args:
-        config: of the run.
+        data_dir: where training found the prepared data.
 
     Returns:
-        Encoded image files.
+        16 encoded image files.
     """
-    data_dir = Path(config.train.data_dir)
     try:
         paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "dev")
     except DataError:
@@ -67,13 +64,15 @@ def _draw(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def check(written: Path, module: CaptionModule, facts: Facts, images: Sequence[bytes]) -> None:
+def check_parity(
+    written: Path, module: CaptionModule, facts: Facts, images: Sequence[bytes]
+) -> None:
     """Compares the written model with the live one, replays its warm-up file and scans its
     operations.
 
     Args:
         written: a SavedModel's folder.
-        module: what was written.
+        module: the live model that was written.
         facts: what its card must say.
         images: encoded image files.
 
@@ -81,9 +80,9 @@ def check(written: Path, module: CaptionModule, facts: Facts, images: Sequence[b
         ExportError: an answer differs, a warm-up request fails, or an operation is in the graph
             that a stock server lacks.
     """
-    _refuse_operations(written)
+    refuse_operations(written)
     rows = [*images, NOT_AN_IMAGE]
-    reloaded = _reload(written, rows)
+    reloaded = reload_answers(written, rows)
     given = {signature.IMAGE_BYTES: tf.constant(rows)}
     for name in (signature.ENCODE, signature.DECODE, signature.GREEDY, signature.DECODE_FEATURES):
         # The function that was saved; a call by name would trace it anew.
@@ -97,7 +96,7 @@ def check(written: Path, module: CaptionModule, facts: Facts, images: Sequence[b
 def _compare(
     written: Path, name: str, live: Mapping[str, tf.Tensor], reloaded: Mapping[str, np.ndarray]
 ) -> None:
-    """Refuses a signature whose captions, errors, scores or features differ."""
+    """Refuses a signature if its captions, errors, scores or features differ."""
     for alias in (signature.CAPTION, signature.ERROR):
         if alias in live:
             _compare_texts(
@@ -110,7 +109,7 @@ def _compare(
         (signature.FEATURES, FEATURE_TOLERANCE),
     ):
         if alias in live:
-            _compare_numbers(
+            compare_numbers(
                 f"{written}: {name}/{alias}",
                 live[alias].numpy(),
                 reloaded[f"{name}/{alias}"],
@@ -128,7 +127,18 @@ def _compare_texts(what: str, live: list[bytes], reloaded: list[bytes]) -> None:
         )
 
 
-def _compare_numbers(what: str, live: np.ndarray, reloaded: np.ndarray, tolerance: float) -> None:
+def compare_numbers(what: str, live: np.ndarray, reloaded: np.ndarray, tolerance: float) -> None:
+    """Refuses numbers that differ.
+
+    Args:
+        what: names them in the error.
+        live: float [B, ...].
+        reloaded: of the same shape.
+        tolerance: as a part of the greatest finite number of `live`, or of 1 if that is greater.
+
+    Raises:
+        ExportError: a number differs by more.
+    """
     # What was not found has a score of -inf on both sides.
     greatest = max(1.0, float(np.abs(live[np.isfinite(live)]).max(initial=0.0)))
     close = np.isclose(reloaded, live, rtol=0.0, atol=tolerance * greatest)
@@ -140,8 +150,19 @@ def _compare_numbers(what: str, live: np.ndarray, reloaded: np.ndarray, toleranc
         )
 
 
-def _reload(written: Path, rows: Sequence[bytes]) -> dict[str, np.ndarray]:
-    """What every signature answers in a fresh process, by `signature/output`."""
+def reload_answers(written: Path, rows: Sequence[bytes]) -> dict[str, np.ndarray]:
+    """Asks every signature in a fresh process, which also replays the warm-up requests.
+
+    Args:
+        written: a SavedModel's folder.
+        rows: encoded image files.
+
+    Returns:
+        The answers, by `signature/output`.
+
+    Raises:
+        ExportError: the model cannot be loaded or called, or needs more than TensorFlow.
+    """
     request = json.dumps([base64.b64encode(row).decode() for row in rows])
     with tempfile.TemporaryDirectory() as folder:
         answers = Path(folder, "answers.npz")
@@ -160,11 +181,11 @@ def _reload(written: Path, rows: Sequence[bytes]) -> dict[str, np.ndarray]:
             return dict(arrays)
 
 
-def operations(written: Path) -> Counter[str]:
-    """How often each operation stands in a SavedModel's graph and functions.
+def count_operations(written: Path) -> Counter[str]:
+    """Counts each operation in a SavedModel's graph and functions.
 
     Args:
-        written: its folder.
+        written: the SavedModel's folder.
     """
     graph = _read_graph(written)
     nodes = [
@@ -182,8 +203,16 @@ def _read_graph(written: Path) -> graph_pb2.GraphDef:
     )
 
 
-def _refuse_operations(written: Path) -> None:
-    found = sorted(name for name in operations(written) if name.startswith(FORBIDDEN_OPS))
+def refuse_operations(written: Path) -> None:
+    """Refuses a SavedModel that a stock server could not run on a CPU.
+
+    Args:
+        written: its folder.
+
+    Raises:
+        ExportError: names the operations.
+    """
+    found = sorted(name for name in count_operations(written) if name.startswith(FORBIDDEN_OPS))
     if any(
         function.attr["_XlaMustCompile"].b for function in _read_graph(written).library.function
     ):

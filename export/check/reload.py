@@ -1,8 +1,9 @@
-"""Run as a script in a fresh process, with the folder of a SavedModel and the name of a file: loads
-the model with TensorFlow alone, asks every signature about what comes on standard input (a JSON
-list of base64 image files), replays the warm-up requests, and writes the answers to the file as an
-.npz with an array `signature/output` each. Prints how many requests were replayed and which modules
-were imported that should not be, as JSON.
+"""Script: asks every signature of a SavedModel in a fresh process that has TensorFlow alone.
+
+Its arguments are the folder of the SavedModel and the file for the answers, an .npz with an array
+for each `signature/output`. Standard input is a JSON list of base64 image files. The warm-up
+requests are replayed, too. It prints JSON: how many requests were `replayed`, and as `strangers`
+the modules that were imported and should not be.
 """
 
 import base64
@@ -10,9 +11,10 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# TensorFlow imports Keras where it can; a model server has none, so here it can't.
+# TensorFlow imports Keras if it is there; a model server has none, so here it must not be found.
 sys.modules["keras"] = None  # type: ignore[assignment]
 
 import numpy as np  # noqa: E402  The log level must be set before.
@@ -20,15 +22,17 @@ import tensorflow as tf  # noqa: E402
 from tensorflow_serving.apis import prediction_log_pb2  # noqa: E402
 
 STRANGERS = ("imgcap", "export", "serving", "keras")
+# As `imgcap.model_folder` has it, which this process must not find.
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def main(folder: str, output: str) -> None:
-    """Loads, asks, replays, writes."""
+    """Loads the model, asks it, replays its warm-up and writes the answers."""
     images = tf.constant([base64.b64decode(row) for row in json.load(sys.stdin)])
     loaded = tf.saved_model.load(folder)
     rows = {"image_bytes": images, "query": tf.constant([""])}
     rows["features"] = loaded.signatures["encode"](image_bytes=images)["features"]
-    answers = {}
+    answers: dict[str, Any] = {}
     for name, signature in loaded.signatures.items():
         given = {alias: rows[alias] for alias in signature.structured_input_signature[1]}
         answers |= {
@@ -40,12 +44,13 @@ def main(folder: str, output: str) -> None:
 
 
 def _plain(tensor: tf.Tensor) -> np.ndarray:
-    """Strings as bytes of one length: objects would have to be pickled."""
+    """An array of numbers, or of bytes of one length: objects would have to be pickled."""
     return tensor.numpy().astype(np.bytes_) if tensor.dtype == tf.string else tensor.numpy()
 
 
 def _replay(loaded: tf.Module, folder: Path) -> int:
-    records = tf.data.TFRecordDataset(str(folder / "assets.extra" / "tf_serving_warmup_requests"))
+    """Runs the warm-up requests; returns how many there are."""
+    records = tf.data.TFRecordDataset(str(folder / WARMUP_FILE))
     requests = [
         prediction_log_pb2.PredictionLog.FromString(row).predict_log.request
         for row in records.as_numpy_iterator()

@@ -1,15 +1,15 @@
 """DenseNet for CPUs: the same function as Keras' network, in fewer and cheaper operations of
 TensorFlow.
 
-Each BatchNorm with its relu is relu(a · x + b), a fixed scale and shift a channel. Behind a
+Each BatchNorm with its relu is relu(a · x + b), a fixed scale and shift for each channel. After a
 convolution both go into its kernel and bias; before one they become a 1 × 1 depthwise convolution,
 which oneDNN fuses with bias and relu into one operation. The transitions' average pool commutes
 with their 1 × 1 convolution, so it comes first and leaves that a quarter of the positions.
 
-A dense block is computed in groups of layers. What a group finds on entering is concatenated once,
-and the part that each layer's 1 × 1 convolution has in it waits for no other layer, so that a
-second core has work while the first follows the chain of layers; only what the group itself has
-grown is concatenated layer by layer.
+A dense block is computed in groups of layers. The input of a group is concatenated once, and that
+part of each layer's 1 × 1 convolution waits for no other layer, so that a second core has work
+while the first follows the chain of layers; only the outputs of the group itself are concatenated
+layer by layer.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ GROUP = 4
 
 
 class Affine(NamedTuple):
-    """a · x + b a channel, in float64.
+    """a · x + b with a scale and a shift for each channel, in float64.
 
     Attributes:
         scale: a [C].
@@ -67,13 +67,13 @@ class Transition(NamedTuple):
 
 
 class DenseNet(NamedTuple):
-    """All that a DenseNet without its top computes with, in the order it is used.
+    """The weights of a DenseNet without its top, in the order in which they are used.
 
     Attributes:
         stem: kernel [7, 7, 3, C].
         after_stem: its BatchNorm [C].
         blocks: the dense blocks.
-        transitions: what stands between them, one fewer.
+        transitions: between neighbouring blocks, one fewer than blocks.
         last: the final BatchNorm [C].
     """
 
@@ -91,11 +91,11 @@ def read_densenet(network: keras.Model) -> DenseNet | None:
         network: any network.
 
     Returns:
-        Its parts, or None if the layers that hold weights are not a DenseNet's. The names say
-        nothing of what lies between; whoever uses the parts must compare features.
+        Its parts, or None if the layers that hold weights are not a DenseNet's. Names do not tell
+        what the other layers compute; whoever uses the parts must compare features.
     """
     layers = {layer.name: layer for layer in network.layers if layer.weights}
-    counts = []
+    counts: list[int] = []
     while f"conv{len(counts) + 2}_block1_0_bn" in layers:
         stage = f"conv{len(counts) + 2}_block"
         counts.append(sum(name.startswith(stage) and name.endswith("_0_bn") for name in layers))
@@ -104,15 +104,15 @@ def read_densenet(network: keras.Model) -> DenseNet | None:
     ):
         return None
     blocks = [
-        [_dense_layer(layers, f"conv{stage}_block{number}") for number in range(1, count + 1)]
+        [_read_dense_layer(layers, f"conv{stage}_block{number}") for number in range(1, count + 1)]
         for stage, count in enumerate(counts, 2)
     ]
     transitions = [
-        Transition(_affine(layers[f"pool{stage}_bn"]), _kernel(layers[f"pool{stage}_conv"]))
+        Transition(read_batch_norm(layers[f"pool{stage}_bn"]), _kernel(layers[f"pool{stage}_conv"]))
         for stage in range(2, len(counts) + 1)
     ]
-    stem, after_stem = _kernel(layers["conv1_conv"]), _affine(layers["conv1_bn"])
-    return DenseNet(stem, after_stem, blocks, transitions, _affine(layers["bn"]))
+    stem, after_stem = _kernel(layers["conv1_conv"]), read_batch_norm(layers["conv1_bn"])
+    return DenseNet(stem, after_stem, blocks, transitions, read_batch_norm(layers["bn"]))
 
 
 def _layer_names(counts: list[int]) -> set[str]:
@@ -128,11 +128,11 @@ def _layer_names(counts: list[int]) -> set[str]:
     return names
 
 
-def _dense_layer(layers: dict[str, keras.layers.Layer], name: str) -> DenseLayer:
+def _read_dense_layer(layers: dict[str, keras.layers.Layer], name: str) -> DenseLayer:
     return DenseLayer(
-        _affine(layers[f"{name}_0_bn"]),
+        read_batch_norm(layers[f"{name}_0_bn"]),
         _kernel(layers[f"{name}_1_conv"]),
-        _affine(layers[f"{name}_1_bn"]),
+        read_batch_norm(layers[f"{name}_1_bn"]),
         _kernel(layers[f"{name}_2_conv"]),
     )
 
@@ -141,7 +141,8 @@ def _kernel(layer: keras.layers.Layer) -> np.ndarray:
     return _numbers(layer.kernel)
 
 
-def _affine(layer: keras.layers.BatchNormalization) -> Affine:
+def read_batch_norm(layer: keras.layers.BatchNormalization) -> Affine:
+    """Folds scale, shift and statistics of a BatchNorm [C]."""
     gamma = 1.0 if layer.gamma is None else _numbers(layer.gamma)
     beta = 0.0 if layer.beta is None else _numbers(layer.beta)
     scale = gamma / np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)
@@ -149,15 +150,21 @@ def _affine(layer: keras.layers.BatchNormalization) -> Affine:
 
 
 def _numbers(variable: keras.Variable) -> np.ndarray:
+    """The values of a variable in float64."""
     return variable.numpy().astype(np.float64)
 
 
-class _Rectifier(NamedTuple):
-    """relu(a · x + b) = magnitude · relu(weight · x + bias).
+class Rectifier(NamedTuple):
+    """relu(a · x + b) = magnitude · relu(weight · x + bias), for each channel.
 
-    The magnitude moves on into the next kernel, so that the weight is a power of two with a sign
-    and loses nothing in bfloat16. A scale of (nearly) nothing keeps its magnitude, which is as
-    exact: relu(b).
+    The magnitude moves into the next kernel, so that the weight is a power of two with a sign and
+    loses nothing in bfloat16: relu(-0.3 x + 0.6) = 0.3 · relu(-x + 2). A scale of (nearly) 0 stays
+    in the weight, with a magnitude of 1.
+
+    Attributes:
+        weight: [C].
+        bias: [C].
+        magnitude: [C], positive.
     """
 
     weight: np.ndarray
@@ -165,8 +172,8 @@ class _Rectifier(NamedTuple):
     magnitude: np.ndarray
 
 
-def _rectifier(affine: Affine, unit: float = 1.0) -> _Rectifier:
-    """Splits a BatchNorm.
+def make_rectifier(affine: Affine, unit: float = 1.0) -> Rectifier:
+    """Takes the magnitudes out of a BatchNorm that a relu follows.
 
     Args:
         affine: the BatchNorm [C].
@@ -174,7 +181,7 @@ def _rectifier(affine: Affine, unit: float = 1.0) -> _Rectifier:
     """
     size = np.abs(affine.scale)
     magnitude = np.where(size < LEAST_SCALE, 1.0, size) / unit
-    return _Rectifier(affine.scale / magnitude, affine.shift / magnitude, magnitude)
+    return Rectifier(affine.scale / magnitude, affine.shift / magnitude, magnitude)
 
 
 def make_graph(
@@ -207,25 +214,34 @@ def make_graph(
 
 
 def _stem(parts: DenseNet, pixels: Affine, images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    # Keras pads what is preprocessed, so zero must mean the same here: the shift can't go into the
+    # Keras pads preprocessed images, so zero must mean the same here: the shift cannot go into the
     # bias.
     x = tf.cast(images + tf.constant(pixels.shift / pixels.scale, tf.float32), dtype)
     x = tf.pad(x, [[0, 0], [3, 3], [3, 3], [0, 0]])
     kernel = parts.stem * pixels.scale[:, np.newaxis] * parts.after_stem.scale
     x = tf.nn.conv2d(x, tf.constant(kernel, dtype), 2, "VALID")
     x = tf.nn.relu(tf.nn.bias_add(x, tf.constant(parts.after_stem.shift, dtype)))
-    # Behind a relu zeros are never the greatest, as Keras' padding with zeros; VALID is the faster
-    # kernel.
+    # After a relu zeros change no maximum, so padding with them is as good as Keras' own padding;
+    # VALID is the faster kernel.
     return tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
 
 
 def _dense_group(layers: list[DenseLayer], known: tf.Tensor) -> tf.Tensor:
+    """Some layers of a dense block.
+
+    Args:
+        layers: of the group.
+        known: its input [B, h, w, C].
+
+    Returns:
+        [B, h, w, C + layers · G].
+    """
     split = known.shape[-1]
     grown: list[tf.Tensor] = []
     for number, layer in enumerate(layers):
         # Equal weights on the same input would be merged into one convolution, and no bias fused
         # with it.
-        before = _rectifier(layer.before, unit=2.0**number)
+        before = make_rectifier(layer.before, unit=2.0**number)
         kernel = layer.squeeze * before.magnitude[:, np.newaxis] * layer.between.scale
         squeezed = _convolve(
             _rectify(known, before.weight[:split], before.bias[:split]), kernel[:, :, :split]
@@ -244,12 +260,13 @@ def _dense_group(layers: list[DenseLayer], known: tf.Tensor) -> tf.Tensor:
 
 
 def _transition(transition: Transition, x: tf.Tensor) -> tf.Tensor:
-    before = _rectifier(transition.before)
+    before = make_rectifier(transition.before)
     x = tf.nn.avg_pool2d(_rectify(x, before.weight, before.bias), 2, 2, "VALID")
     return _convolve(x, transition.kernel * before.magnitude[:, np.newaxis])
 
 
 def _rectify(x: tf.Tensor, weight: np.ndarray, bias: np.ndarray) -> tf.Tensor:
+    """relu(weight · x + bias) for each channel, in the form that oneDNN fuses."""
     kernel = tf.constant(weight[np.newaxis, np.newaxis, :, np.newaxis], x.dtype)
     x = tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "VALID")
     return tf.nn.relu(tf.nn.bias_add(x, tf.constant(bias, x.dtype)))

@@ -1,9 +1,8 @@
-"""The encoder as it is exported: as Keras runs it, or rewritten for CPUs and compared with Keras'
-features.
+"""The encoder as it is exported: as Keras runs it, or rewritten for CPUs and then compared.
 
-`cpu` folds a DenseNet (see `export.cpu.densenet`) in float32, `cpu_bf16` in bfloat16. Of any other
-network the weights are frozen to constants, so that TensorFlow's own graph optimiser can fold them;
-its arithmetic stays what it was.
+`cpu` folds a DenseNet (see `export.cpu.densenet`) in float32, `cpu_bf16` in bfloat16. The weights
+of any other network are frozen to constants, so that TensorFlow's own graph optimiser can fold
+them; its arithmetic stays what it was.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,17 +35,17 @@ LEAST_CENTRED_COSINE = 0.99
 
 
 class FastEncoder(NamedTuple):
-    """What is exported in place of an encoder.
+    """A function that is exported in place of an encoder.
 
     Attributes:
         encode: images float32 [B, H, W, 3] in 0..255 → features float32 [B, L, C].
-        description: what was done, in a sentence.
-        numerics: what its convolutions compute in, such as 'float32'.
-        cpu_features: what the CPU must have, by Linux' names.
-        intra_op_threads: how many threads an operation should have when serving; 0 is TensorFlow's
+        description: what was done to the encoder, in a few words.
+        numerics: type in which its convolutions compute, such as 'float32'.
+        cpu_features: features that the CPU must have, by Linux' names.
+        intra_op_threads: threads that an operation should have when serving; 0 is TensorFlow's
             default.
-        variables: what `encode` still reads; the rest are constants.
-        in_float32: the same rewriting in float32, if the network was rewritten and not only frozen.
+        variables: variables that `encode` still reads; all other weights are constants.
+        in_float32: the same rewriting in float32, if the network was folded and not only frozen.
     """
 
     encode: Callable[[tf.Tensor], tf.Tensor]
@@ -63,10 +62,10 @@ class FeatureCheck(NamedTuple):
 
     Attributes:
         relative_error: greatest difference ÷ greatest feature.
-        cosine: of an image's features, flattened; the least of the images.
-        centred_cosine: of all features together after the mean image is taken from them. Images
-            share most of their features, which makes the plain cosine high whatever is lost; this
-            is of their differences.
+        cosine: least cosine of an image's features, flattened, and those of Keras.
+        centred_cosine: cosine of the features of all images together, after their mean over the
+            images is subtracted. Images share most of their features, which makes the plain cosine
+            high whatever is lost; this one sees their differences alone.
     """
 
     relative_error: float
@@ -82,14 +81,14 @@ def make_fast_encoder(encoder: Encoder, kind: str) -> FastEncoder:
         kind: 'none', 'cpu' or 'cpu_bf16'.
 
     Returns:
-        The rewritten encoder; nothing is known of its features until `check_features`.
+        The rewritten encoder; whether its features are right, `check_features` tells.
 
     Raises:
-        ExportError: the CPU at hand can't run the result, so it couldn't be compared.
+        ExportError: this CPU cannot run the result, so it could not be compared.
     """
     if kind == NONE:
         return FastEncoder(
-            encoder, "as Keras runs it", _numerics(encoder), variables=encoder.variables
+            encoder, "as Keras runs it", compute_dtype(encoder), variables=encoder.variables
         )
     parts = densenet.read_densenet(encoder.network)
     if parts is None:
@@ -121,6 +120,7 @@ def _refuse_cpu(kind: str) -> None:
 
 
 def _freeze(encoder: Encoder, kind: str) -> FastEncoder:
+    """An encoder of any architecture, with constants in place of its variables."""
     values = [variable.numpy() for variable in encoder.variables]
 
     def frozen(images: tf.Tensor) -> tf.Tensor:
@@ -133,12 +133,13 @@ def _freeze(encoder: Encoder, kind: str) -> FastEncoder:
     )
     if kind == CPU_BF16:
         description += "; bfloat16 is known for DenseNet alone, so the arithmetic is unchanged"
-    return FastEncoder(_one_copy(encoder, frozen), description, _numerics(encoder))
+    return FastEncoder(_one_copy(encoder, frozen), description, compute_dtype(encoder))
 
 
 def _fold(
     encoder: Encoder, parts: densenet.DenseNet, dtype: tf.DType
 ) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A DenseNet in fewer operations, computed in float32 or bfloat16."""
     grid = densenet.make_graph(parts, _pixels(encoder), dtype)
     return _in_slices(
         _one_copy(encoder, lambda images: encoder.to_features(grid(images))), encoder.features_shape
@@ -148,16 +149,14 @@ def _fold(
 def _one_copy(
     encoder: Encoder, encode: Callable[[tf.Tensor], tf.Tensor]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function of its own, so that the file holds the weights once, however many signatures call
-    it.
-    """
+    """A traced function: the file holds its weights once, however many signatures call it."""
     images = tf.TensorSpec([None, *encoder.network.input_shape[1:]], tf.float32)
     return tf.function(encode, input_signature=[images], autograph=False)
 
 
 def _pixels(encoder: Encoder) -> densenet.Affine:
-    """What preprocessing does, read off black and white; if it does more, the check of features
-    will tell.
+    """The scale and shift of preprocessing, from its answers to black and white; if it does more,
+    the check of features will tell.
     """
     black, white = (
         np.asarray(encoder.preprocess(tf.fill([1, 1, 1, 3], level)), np.float64)[0, 0, 0]
@@ -169,8 +168,9 @@ def _pixels(encoder: Encoder) -> densenet.Affine:
 def _in_slices(
     encode: Callable[[tf.Tensor], tf.Tensor], features_shape: tuple[int, int]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Runs slices of the batch side by side, each on one core; an empty batch has none and is
-    legal.
+    """Runs slices of the batch side by side, each on one core; an empty batch has no slices.
+
+    A batch of 19 has 4 wide slices of 4 rows and then 3 of one row.
     """
 
     def encode_batch(images: tf.Tensor) -> tf.Tensor:
@@ -205,29 +205,28 @@ def check_features(encoder: Encoder, fast: FastEncoder, images: tf.Tensor) -> Fe
     """Compares a rewritten encoder with Keras' own on images.
 
     Args:
-        encoder: what was rewritten.
-        fast: what came of it.
+        encoder: the encoder that was rewritten.
+        fast: the result.
         images: float32 [B, H, W, 3] in 0..255.
 
     Returns:
-        How far they are apart.
+        How far their features are apart.
 
     Raises:
-        ExportError: farther than rounding explains. In float32 that is a relative error above 1e-5;
-            in a narrower type an image with a cosine below 0.999, or all images with a centred
-            cosine below 0.99. What was folded in bfloat16 must besides pass in float32, where no
-            rounding can hide a mistake.
+        ExportError: farther than rounding explains (see `refuse_features`). An encoder that was
+            folded in bfloat16 must pass in float32, too, where no rounding can hide a mistake.
     """
     expected = _reference(encoder, fast)(images).numpy()
     if fast.in_float32 not in (None, fast.encode):
-        _refuse(_compare(fast.in_float32, images, expected), "float32")
-    found = _compare(fast.encode, images, expected)
-    _refuse(found, fast.numerics)
+        refuse_features(compare_features(fast.in_float32, images, expected), "float32")
+    found = compare_features(fast.encode, images, expected)
+    refuse_features(found, fast.numerics)
     return found
 
 
 def _reference(encoder: Encoder, fast: FastEncoder) -> Callable[[tf.Tensor], tf.Tensor]:
-    if fast.in_float32 is None or _numerics(encoder) == "float32":
+    """Keras' own encoder, in float32 if the rewritten one was folded."""
+    if fast.in_float32 is None or compute_dtype(encoder) == "float32":
         return tf.function(encoder)
     # A run in mixed precision has float32 weights: their folding is held to the network in float32.
     network = keras.models.clone_model(encoder.network, clone_function=_in_float32)
@@ -241,14 +240,22 @@ def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
     return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
 
-def _numerics(encoder: Encoder) -> str:
+def compute_dtype(encoder: Encoder) -> str:
+    """The narrowest type in which a layer of the encoder computes, such as 'bfloat16'."""
     narrower = {layer.compute_dtype for layer in encoder.network.layers} - {"float32"}
     return min(narrower, default="float32")
 
 
-def _compare(
+def compare_features(
     encode: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, expected: np.ndarray
 ) -> FeatureCheck:
+    """Measures how far features are from those expected.
+
+    Args:
+        encode: images → features [B, L, C].
+        images: whatever `encode` takes.
+        expected: features [B, L, C].
+    """
     found = tf.function(encode)(images).numpy().astype(np.float64).reshape([len(expected), -1])
     expected = expected.astype(np.float64).reshape(found.shape)
     relative_error = np.abs(found - expected).max() / max(
@@ -266,8 +273,18 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> Any:
         return np.sum(first * second, axis=-1) / norms
 
 
-def _refuse(found: FeatureCheck, numerics: str) -> None:
-    # Written so that what is no number fails.
+def refuse_features(found: FeatureCheck, numerics: str) -> None:
+    """Refuses features that are farther off than rounding explains.
+
+    Args:
+        found: from `compare_features`.
+        numerics: type in which they were computed.
+
+    Raises:
+        ExportError: in float32 a relative error above 1e-5; in a narrower type an image with a
+            cosine below 0.999, or all images with a centred cosine below 0.99.
+    """
+    # Written so that a value of NaN fails.
     if numerics == "float32" and not found.relative_error <= RELATIVE_ERROR:
         wrong = f"a relative error of {found.relative_error:.2g}, allowed is {RELATIVE_ERROR:.0e}"
     elif numerics != "float32" and not found.cosine >= LEAST_COSINE:

@@ -5,6 +5,7 @@ where they are not.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -37,7 +38,7 @@ def facts_of(run: Path) -> card.Facts:
     return card.collect_facts(run, config, captioner.vocabulary, config.decode, ADDED)
 
 
-def write_scores(run: Path, split: str, step: int, **changes) -> None:
+def write_scores(run: Path, split: str, step: int, **changes: Any) -> None:
     values = {name: 10.0 + place for place, name in enumerate(scores.NAMES)}
     intervals = {name: [value - 1, value + 1] for name, value in values.items()}
     decode = json.loads((run / "config.json").read_text())["decode"]

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,54 +20,54 @@ from export import card, cli, versions
 from export.check import parity
 from export.cpu import optimize
 from export.module import Assets, CaptionModule
-from imgcap import signature as contract
+from imgcap import signature
 from imgcap.config import DecodeConfig, ModelConfig
 from imgcap.data import batches, manifest, records
 from imgcap.data.vocabulary import Vocabulary
+from imgcap.errors import ExportError
 from imgcap.model.captioner import make_captioner
-from imgcap.run.directory import load_run
 from imgcap.run.restore import load_captioner
 
 
 @pytest.fixture(scope="module")
-def served(models: Path):
+def served(models: Path) -> Any:
     return tf.saved_model.load(str(models / "1"))
 
 
 @pytest.fixture(scope="module")
-def reloaded(models: Path, workdir: Path) -> dict[str, np.ndarray]:
+def reloaded(models: Path, data_dir: Path) -> dict[str, np.ndarray]:
     """What every signature answers in a process without this package and without Keras."""
-    return parity._reload(
-        models / "1", [*parity.sample_images(load_run(workdir)[0]), parity.NOT_AN_IMAGE]
+    return parity.reload_answers(
+        models / "1", [*parity.sample_images(data_dir), parity.NOT_AN_IMAGE]
     )
 
 
-def test_signatures_are_the_contract(served, models: Path) -> None:
+def test_signatures_are_the_contract(served: Any, models: Path) -> None:
     facts = card.read_manifest(models / "1")
     decode = facts["decode"]
-    assert set(served.signatures) == set(contract.SIGNATURES)
-    for name, (given, returned) in contract.SIGNATURES.items():
-        width = 1 if name == contract.GREEDY else decode["beam_width"]
+    assert set(served.signatures) == set(signature.SIGNATURES)
+    for name, (given, returned) in signature.SIGNATURES.items():
+        width = 1 if name == signature.GREEDY else decode["beam_width"]
         sizes = {"B": None, "K": width, "T": decode["max_length"] + 1, "L": 1, "C": 24}
 
         def described(alias: str, sizes: dict = sizes) -> tuple[str, list[int | None]]:
-            dtype, axes = contract.TENSORS[alias]
+            dtype, axes = signature.TENSORS[alias]
             return dtype, [sizes[axis] for axis in axes.split()]
 
-        signature = served.signatures[name]
-        inputs = signature.structured_input_signature[1]
+        function = served.signatures[name]
+        inputs = function.structured_input_signature[1]
         found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in inputs.items()}
         assert found == {given: described(given)}, name
-        outputs = signature.structured_outputs
+        outputs = function.structured_outputs
         found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in outputs.items()}
         assert found == {alias: described(alias) for alias in returned}, name
 
 
 def test_the_contract_says_twice_the_same() -> None:
     """The tables of `imgcap.signature` against what its docstrings tell people."""
-    source = Path(contract.__file__).read_text(encoding="utf-8")
+    source = Path(signature.__file__).read_text(encoding="utf-8")
     told = dict(re.findall(r'^([A-Z_]+) = "\w+"\n"""(\w+ \[[^\]]+\])', source, re.MULTILINE))
-    for alias, (dtype, axes) in contract.TENSORS.items():
+    for alias, (dtype, axes) in signature.TENSORS.items():
         assert told[alias.upper()] == f"{dtype} [{', '.join(axes.split())}]"
 
 
@@ -94,9 +95,9 @@ def caption_split(served, name: str, data_dir: Path, split: str) -> dict[str, st
     return {image_id: caption.decode() for image_id, caption in found}
 
 
-@pytest.mark.parametrize(("name", "beam_width"), [(contract.DECODE, 3), (contract.GREEDY, 1)])
+@pytest.mark.parametrize(("name", "beam_width"), [(signature.DECODE, 3), (signature.GREEDY, 1)])
 def test_captions_are_those_of_evaluation(
-    name: str, beam_width: int, served, workdir: Path, data_dir: Path
+    name: str, beam_width: int, served: Any, workdir: Path, data_dir: Path
 ) -> None:
     from imgcap.cli import evaluate
 
@@ -115,8 +116,8 @@ def test_captions_are_those_of_evaluation(
     }
 
 
-@pytest.mark.parametrize("name", [contract.SERVING_DEFAULT, contract.GREEDY, contract.ENCODE])
-def test_a_bad_row_leaves_its_neighbours_alone(name: str, served, raw_dir: Path) -> None:
+@pytest.mark.parametrize("name", [signature.SERVING_DEFAULT, signature.GREEDY, signature.ENCODE])
+def test_a_bad_row_leaves_its_neighbours_alone(name: str, served: Any, raw_dir: Path) -> None:
     good = [path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:3]]
     alone = served.signatures[name](image_bytes=tf.constant(good))
     mixed = served.signatures[name](
@@ -132,12 +133,12 @@ def test_a_bad_row_leaves_its_neighbours_alone(name: str, served, raw_dir: Path)
     ]
     for alias, tensor in mixed.items():
         np.testing.assert_array_equal(tf.gather(tensor, [0, 2, 5]), alone[alias], err_msg=alias)
-        if alias != contract.ERROR:
+        if alias != signature.ERROR:
             assert not tf.gather(tensor, [1, 3, 4]).numpy().any(), alias
 
 
-@pytest.mark.parametrize("name", contract.SIGNATURES)
-def test_an_empty_batch(name: str, served) -> None:
+@pytest.mark.parametrize("name", signature.SIGNATURES)
+def test_an_empty_batch(name: str, served: Any) -> None:
     ((alias, spec),) = served.signatures[name].structured_input_signature[1].items()
     answer = served.signatures[name](**{alias: tf.zeros([0, *spec.shape[1:]], spec.dtype)})
     for output, tensor in answer.items():
@@ -145,16 +146,18 @@ def test_an_empty_batch(name: str, served) -> None:
         assert tensor.shape.as_list() == [0, *expected[1:]]
 
 
-def test_features_stand_for_their_image(served, raw_dir: Path) -> None:
+def test_features_stand_for_their_image(served: Any, raw_dir: Path) -> None:
     images = tf.constant([path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:5]])
-    encoded = served.signatures[contract.ENCODE](image_bytes=images)
-    assert not encoded[contract.ERROR].numpy().any()
-    found = served.signatures[contract.DECODE_FEATURES](features=encoded[contract.FEATURES])
-    for alias, tensor in served.signatures[contract.DECODE](image_bytes=images).items():
+    encoded = served.signatures[signature.ENCODE](image_bytes=images)
+    assert not encoded[signature.ERROR].numpy().any()
+    found = served.signatures[signature.DECODE_FEATURES](features=encoded[signature.FEATURES])
+    for alias, tensor in served.signatures[signature.DECODE](image_bytes=images).items():
         np.testing.assert_array_equal(found[alias], tensor, err_msg=alias)
 
 
-def test_features_are_those_of_training_bit_for_bit(served, workdir: Path, data_dir: Path) -> None:
+def test_features_are_those_of_training_bit_for_bit(
+    served: Any, workdir: Path, data_dir: Path
+) -> None:
     captioner, config = load_captioner(workdir)
     paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "train")
     images = batches.evaluation_images(paths, images=8, image_size=config.model.image_size)
@@ -162,16 +165,16 @@ def test_features_are_those_of_training_bit_for_bit(served, workdir: Path, data_
     parsed = list(
         map(records.parse_example, tf.data.TFRecordDataset([str(path) for path in paths]))
     )
-    found = served.signatures[contract.ENCODE](
+    found = served.signatures[signature.ENCODE](
         image_bytes=tf.stack([row.image_bytes for row in parsed])
     )
-    assert expected.dtype == np.float32 and found[contract.FEATURES].shape == (32, 1, 24)
-    np.testing.assert_array_equal(found[contract.FEATURES], expected)
+    assert expected.dtype == np.float32 and found[signature.FEATURES].shape == (32, 1, 24)
+    np.testing.assert_array_equal(found[signature.FEATURES], expected)
 
 
 def test_the_encoder_is_written_once(models: Path) -> None:
     # Four signatures encode, and the encoder of this run has one convolution.
-    assert parity.operations(models / "1")["Conv2D"] == 1
+    assert parity.count_operations(models / "1")["Conv2D"] == 1
 
 
 @pytest.mark.parametrize("kind", ["none", "cpu"])
@@ -208,23 +211,23 @@ def test_attention_is_served_beside_the_words(
     signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
     images = tf.constant([b"no image", next((raw_dir / "Images").iterdir()).read_bytes()])
     positions = captioner.encoder.features_shape[0]
-    features = signatures[contract.ENCODE](image_bytes=images)[contract.FEATURES]
-    for name, width in ((contract.DECODE, 2), (contract.GREEDY, 1)):
+    features = signatures[signature.ENCODE](image_bytes=images)[signature.FEATURES]
+    for name, width in ((signature.DECODE, 2), (signature.GREEDY, 1)):
         answer = signatures[name](image_bytes=images)
-        assert answer[contract.ATTENTION].shape == (2, width, 7, positions)
-        assert set(answer) == set(contract.ATTENDING_SIGNATURES[name][1])
-        wanted = captioner.attention_weights(features, answer[contract.TOKENS])
-        np.testing.assert_allclose(answer[contract.ATTENTION][1], wanted[1], atol=1e-5)
-        assert not answer[contract.ATTENTION][0].numpy().any()
+        assert answer[signature.ATTENTION].shape == (2, width, 7, positions)
+        assert set(answer) == set(signature.ATTENDING_SIGNATURES[name][1])
+        wanted = captioner.attention_weights(features, answer[signature.TOKENS])
+        np.testing.assert_allclose(answer[signature.ATTENTION][1], wanted[1], atol=1e-5)
+        assert not answer[signature.ATTENTION][0].numpy().any()
         # Each written token has looked somewhere, and padding nowhere.
-        looked = answer[contract.ATTENTION][1].numpy().sum(axis=-1) > 0.01
-        np.testing.assert_array_equal(looked, answer[contract.TOKENS][1].numpy() != 0)
+        looked = answer[signature.ATTENTION][1].numpy().sum(axis=-1) > 0.01
+        np.testing.assert_array_equal(looked, answer[signature.TOKENS][1].numpy() != 0)
 
 
 def test_a_limit_of_pixels(workdir: Path, tmp_path: Path, raw_dir: Path) -> None:
     flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck", "--max_pixels=5000"]
     assert cli.main(["imgcap-export", *flags]) == 0
-    decode = tf.saved_model.load(str(tmp_path / "1")).signatures[contract.DECODE]
+    decode = tf.saved_model.load(str(tmp_path / "1")).signatures[signature.DECODE]
     good = io.BytesIO()
     Image.open(next((raw_dir / "Images").iterdir())).resize((100, 50)).save(good, "PNG")
     large = io.BytesIO()
@@ -283,7 +286,7 @@ def test_numerics_are_declared(
     np.testing.assert_array_equal(*found)
     rows = [json.loads(line) for line in (run / "captions_dev.jsonl").read_text().splitlines()]
     served = tf.saved_model.load(str(tmp_path / "m" / "1"))
-    assert caption_split(served, contract.DECODE, data_dir, "dev") == {
+    assert caption_split(served, signature.DECODE, data_dir, "dev") == {
         row["image"]: row["caption"] for row in rows
     }
 
@@ -310,11 +313,11 @@ def test_what_is_inside(models: Path, workdir: Path) -> None:
     ]
     assert sorted(found) == sorted(
         (name, given, rows)
-        for name, (given, _) in contract.SIGNATURES.items()
+        for name, (given, _) in signature.SIGNATURES.items()
         for rows in (1, 2, 4, 8)
     )
     assert not any(
-        name.startswith(parity.FORBIDDEN_OPS) for name in parity.operations(models / "1")
+        name.startswith(parity.FORBIDDEN_OPS) for name in parity.count_operations(models / "1")
     )
     assert [path.name for path in models.iterdir()] == ["1"]
 
@@ -360,7 +363,7 @@ def test_a_model_that_answers_otherwise_is_not_published(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     answers = {**reloaded, change: altered(reloaded[change])}
-    monkeypatch.setattr(parity, "_reload", lambda written, rows: answers)
+    monkeypatch.setattr(parity, "reload_answers", lambda written, rows: answers)
     assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={tmp_path}"]) == 1
     error = capsys.readouterr().err
     assert re.search(message, error) and "nothing was published" in error and error.count("\n") == 1
@@ -369,12 +372,10 @@ def test_a_model_that_answers_otherwise_is_not_published(
 
 def test_numbers_are_compared_by_hand() -> None:
     live = np.array([-1.0, -np.inf, -3.0])
-    parity._compare_numbers("score", live, live + [1e-4, 0, -1e-4], 1e-4)
+    parity.compare_numbers("score", live, live + [1e-4, 0, -1e-4], 1e-4)
     for other in ([-1.0, -np.inf, -3.1], [-1.0, -2.0, -3.0], [np.nan, -np.inf, -3.0]):
-        with pytest.raises(
-            parity.ExportError, match="score differs after reloading, by more than 0.0003"
-        ):
-            parity._compare_numbers("score", live, np.array(other), 1e-4)
+        with pytest.raises(ExportError, match="score differs after reloading, by more than 0.0003"):
+            parity.compare_numbers("score", live, np.array(other), 1e-4)
 
 
 def test_the_default_is_the_very_graph_of_decode(models: Path, raw_dir: Path) -> None:
@@ -385,32 +386,34 @@ def test_the_default_is_the_very_graph_of_decode(models: Path, raw_dir: Path) ->
             session, ["serve"], str(models / "1")
         ).signature_def
         assert (
-            definitions[contract.SERVING_DEFAULT]
-            == definitions[contract.DECODE]
-            != definitions[contract.GREEDY]
+            definitions[signature.SERVING_DEFAULT]
+            == definitions[signature.DECODE]
+            != definitions[signature.GREEDY]
         )
         answers = {
             name: session.run(
-                definition.outputs[contract.CAPTION].name,
+                definition.outputs[signature.CAPTION].name,
                 {definition.inputs["image_bytes"].name: [image]},
             )
             for name, definition in definitions.items()
-            if contract.SIGNATURES.get(name, ("",))[0] == contract.IMAGE_BYTES
-            and name != contract.ENCODE
+            if signature.SIGNATURES.get(name, ("",))[0] == signature.IMAGE_BYTES
+            and name != signature.ENCODE
         }
-        described = definitions[contract.DESCRIBE]
+        described = definitions[signature.DESCRIBE]
         (line,) = session.run(
             described.outputs["card"].name, {described.inputs["query"].name: [b""]}
         )
-    assert set(answers) == {contract.SERVING_DEFAULT, contract.DECODE, contract.GREEDY}
-    assert answers[contract.SERVING_DEFAULT].tolist() == answers[contract.DECODE].tolist() != [b""]
+    assert set(answers) == {signature.SERVING_DEFAULT, signature.DECODE, signature.GREEDY}
+    assert (
+        answers[signature.SERVING_DEFAULT].tolist() == answers[signature.DECODE].tolist() != [b""]
+    )
     assert json.loads(line)["version"] == 1
 
 
 def test_a_fresh_process_asks_every_signature(reloaded: dict[str, np.ndarray]) -> None:
     expected = {
         f"{name}/{alias}"
-        for name, (_, returned) in contract.SIGNATURES.items()
+        for name, (_, returned) in signature.SIGNATURES.items()
         for alias in returned
     }
     assert set(reloaded) == expected
@@ -424,10 +427,8 @@ def test_an_operation_a_server_lacks(tmp_path: Path) -> None:
         input_signature=[tf.TensorSpec([None], tf.string)],
     )
     tf.saved_model.save(module, str(tmp_path))
-    with pytest.raises(
-        parity.ExportError, match="holds EagerPyFunc, which a stock CPU server can't run"
-    ):
-        parity._refuse_operations(tmp_path)
+    with pytest.raises(ExportError, match="holds EagerPyFunc, which a stock CPU server can't run"):
+        parity.refuse_operations(tmp_path)
 
 
 def test_a_function_for_xla_alone(tmp_path: Path) -> None:
@@ -439,10 +440,10 @@ def test_a_function_for_xla_alone(tmp_path: Path) -> None:
     )
     tf.saved_model.save(module, str(tmp_path))
     with pytest.raises(
-        parity.ExportError,
+        ExportError,
         match="holds functions compiled by XLA, which a stock CPU server can't run",
     ):
-        parity._refuse_operations(tmp_path)
+        parity.refuse_operations(tmp_path)
 
 
 def test_a_folder_that_can_not_be_written(

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -120,7 +121,7 @@ def test_densenet121_reloaded_in_a_fresh_process(real: Encoder, tmp_path: Path) 
             path.stat().st_size for path in (tmp_path / kind).rglob("*") if path.is_file()
         )
         assert weights * width < on_disk < 1.1 * weights * width
-        operations = parity.operations(tmp_path / kind)
+        operations = parity.count_operations(tmp_path / kind)
         assert operations.keys() >= {"Conv2D", "DepthwiseConv2dNative", "StatelessWhile"}
         assert not [
             name
@@ -210,18 +211,18 @@ def test_odd_batch_norms_in_bfloat16() -> None:
     norm.gamma.assign(gamma)
     images = tf.constant(draw(16, 64, seed=0))
     encode = optimize.make_fast_encoder(odd, "cpu_bf16").encode
-    found = optimize._compare(encode, images, odd(images).numpy())
+    found = optimize.compare_features(encode, images, odd(images).numpy())
     # So few random kernels average no rounding error away: a mistake would show as far less.
     assert found.cosine > 0.998 and found.centred_cosine > 0.998 and found.relative_error > 1e-3
 
 
 def test_a_rectifier_by_hand() -> None:
     norm = densenet.Affine(np.array([2.0, -0.5, 0.0, 1e-30]), np.array([3.0, 1.0, 0.7, -0.2]))
-    made = densenet._rectifier(norm)
+    made = densenet.make_rectifier(norm)
     assert made.weight.tolist() == [1.0, -1.0, 0.0, 1e-30]
     assert made.bias.tolist() == [1.5, 2.0, 0.7, -0.2]
     assert made.magnitude.tolist() == [2.0, 0.5, 1.0, 1.0]
-    scaled = densenet._rectifier(norm, unit=4.0)
+    scaled = densenet.make_rectifier(norm, unit=4.0)
     assert scaled.weight.tolist() == [4.0, -4.0, 0.0, 4e-30]
     assert (scaled.magnitude * scaled.bias).tolist() == norm.shift.tolist()
 
@@ -231,6 +232,7 @@ def test_densenet201_is_read_whole() -> None:
         include_top=False, weights=None, input_shape=(32, 32, 3)
     )
     parts = densenet.read_densenet(network)
+    assert parts is not None
     assert [len(block) for block in parts.blocks] == [6, 12, 48, 32] and len(parts.transitions) == 3
     assert parts.blocks[2][47].grow.shape == (3, 3, 128, 32) and parts.last.scale.shape == (1920,)
     # A BatchNorm has four numbers a channel, of which two are left; every other weight is read
@@ -257,7 +259,8 @@ def test_another_network_is_frozen_as_it_is(kind: str) -> None:
     fast = optimize.make_fast_encoder(encoder, kind)
     assert fast.description.startswith("no DenseNet: weights frozen") and fast.cpu_features == ()
     assert ("bfloat16 is known for DenseNet alone" in fast.description) == (kind == "cpu_bf16")
-    traced = fast.encode.get_concrete_function()
+    encode: Any = fast.encode
+    traced = encode.get_concrete_function()
     assert traced.variables == () and traced.captured_inputs == []
     assert optimize.check_features(encoder, fast, images).relative_error <= 1e-5
     assert tf.function(encoder).get_concrete_function(images).variables
@@ -270,10 +273,10 @@ def check_refused(encoder: Encoder, kind: str, message: str) -> None:
 
 
 def test_a_lost_scale_is_refused(small: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(affine: densenet.Affine, unit: float = 1.0) -> densenet._Rectifier:
-        return densenet._Rectifier(np.sign(affine.scale), affine.shift, np.ones_like(affine.scale))
+    def forgetful(affine: densenet.Affine, unit: float = 1.0) -> densenet.Rectifier:
+        return densenet.Rectifier(np.sign(affine.scale), affine.shift, np.ones_like(affine.scale))
 
-    monkeypatch.setattr(densenet, "_rectifier", forgetful)
+    monkeypatch.setattr(densenet, "make_rectifier", forgetful)
     check_refused(
         small,
         "cpu",
@@ -290,17 +293,17 @@ def test_a_preprocessing_that_is_no_scale_and_shift_is_refused(small: Encoder) -
 def test_a_mistake_too_small_for_the_cosine_is_refused(
     small: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true = densenet._affine
+    true = densenet.read_batch_norm
     images = tf.constant(draw(8, 64, seed=0))
     encode = optimize.make_fast_encoder(small, "cpu_bf16").encode
-    right = optimize._compare(encode, images, small(images).numpy())
+    right = optimize.compare_features(encode, images, small(images).numpy())
 
     def slightly_off(layer: keras.layers.BatchNormalization) -> densenet.Affine:
         return densenet.Affine(true(layer).scale * 1.0003, true(layer).shift)
 
-    monkeypatch.setattr(densenet, "_affine", slightly_off)
+    monkeypatch.setattr(densenet, "read_batch_norm", slightly_off)
     wrong = optimize.make_fast_encoder(small, "cpu_bf16")
-    found = optimize._compare(wrong.encode, images, small(images).numpy())
+    found = optimize.compare_features(wrong.encode, images, small(images).numpy())
     assert abs(found.cosine - right.cosine) < 5e-4
     check_refused(small, "cpu_bf16", "in float32: a relative error of")
 
@@ -309,22 +312,22 @@ def test_lost_features_are_refused_in_bfloat16() -> None:
     features = np.random.default_rng(0).uniform(1, 1.01, [6, 4, 8])
     # The same for every image: the plain cosine hardly sees it.
     constant = np.broadcast_to(features.mean(axis=0), features.shape)
-    found = optimize._compare(lambda images: tf.constant(constant), tf.zeros([6]), features)
+    found = optimize.compare_features(lambda images: tf.constant(constant), tf.zeros([6]), features)
     assert found.cosine > 0.9999
     with pytest.raises(ExportError, match="in bfloat16: a centred cosine of .*, needed is 0.99"):
-        optimize._refuse(found, "bfloat16")
+        optimize.refuse_features(found, "bfloat16")
     noise = features + np.random.default_rng(1).normal(0, 0.1, features.shape)
-    found = optimize._compare(lambda images: tf.constant(noise), tf.zeros([6]), features)
+    found = optimize.compare_features(lambda images: tf.constant(noise), tf.zeros([6]), features)
     with pytest.raises(ExportError, match="in bfloat16: a cosine of 0.99[0-8].*, needed is 0.999"):
-        optimize._refuse(found, "bfloat16")
+        optimize.refuse_features(found, "bfloat16")
     with pytest.raises(ExportError, match="a relative error of nan"):
-        optimize._refuse(found._replace(relative_error=float("nan")), "float32")
+        optimize.refuse_features(found._replace(relative_error=float("nan")), "float32")
 
 
 def test_cosines_by_hand() -> None:
     expected = np.array([[[3.0, 4.0]], [[1.0, 0.0]]])
     found = np.array([[[4.0, 3.0]], [[1.0, 0.0]]])
-    check = optimize._compare(lambda images: tf.constant(found), tf.zeros([2]), expected)
+    check = optimize.compare_features(lambda images: tf.constant(found), tf.zeros([2]), expected)
     assert check.relative_error == 0.25
     assert check.cosine == pytest.approx(24 / 25)
     # Deviations from the mean are ±(1, 2) and ±(1.5, 1.5).
@@ -338,7 +341,7 @@ def test_a_run_in_mixed_precision_is_held_to_float32() -> None:
     finally:
         keras.config.set_dtype_policy("float32")
     images = tf.constant(draw(4, 64, seed=0))
-    assert optimize._numerics(mixed) == "bfloat16"
+    assert optimize.compute_dtype(mixed) == "bfloat16"
     fast = optimize.make_fast_encoder(mixed, "cpu")
     assert fast.numerics == "float32"
     assert optimize.check_features(mixed, fast, images).relative_error <= 1e-5
@@ -369,7 +372,7 @@ def test_an_optimized_export(
     workdir: Path, raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = [path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:3]]
-    answers = {}
+    answers, variables = {}, {}
     for kind in ("none", "cpu"):
         arguments = [
             f"--workdir={workdir}",
@@ -382,13 +385,13 @@ def test_an_optimized_export(
         answers[kind] = (
             served.signatures["decode"](image_bytes=tf.constant(images))["caption"].numpy().tolist()
         )
-        answers[kind, "variables"] = len(served.weights)
+        variables[kind] = len(served.weights)
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("encoder: ")]
     assert said[0] == "encoder: as Keras runs it" and said[1].startswith(
         "encoder: no DenseNet: weights frozen"
     )
     assert answers["cpu"] == answers["none"]
-    assert answers["none", "variables"] - answers["cpu", "variables"] == 2
+    assert variables["none"] - variables["cpu"] == 2
     manifest = json.loads((tmp_path / "cpu" / "1" / "manifest.json").read_text())
     assert manifest["optimize"] == "cpu" and manifest["encoder_description"].startswith(
         "no DenseNet"

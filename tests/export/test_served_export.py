@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -41,7 +42,7 @@ def server(models: Path) -> Iterator[LocalServer]:
 
 
 @pytest.fixture(scope="module")
-def served(models: Path):
+def served(models: Path) -> Any:
     return tf.saved_model.load(str(models / "1")).signatures
 
 
@@ -64,7 +65,9 @@ def predict(server: LocalServer, name: str, rows: tf.Tensor) -> dict[str, np.nda
 
 def batches(server: LocalServer) -> int:
     """How many have run."""
-    return int(re.search(r"processed_batch_size_count\{\} (\d+)", server.metrics.text()).group(1))
+    found = re.search(r"processed_batch_size_count\{\} (\d+)", server.metrics.text())
+    assert found
+    return int(found[1])
 
 
 def test_metadata_lists_the_contract(server: LocalServer) -> None:
@@ -92,7 +95,7 @@ def test_metadata_lists_the_contract(server: LocalServer) -> None:
     "name", [signature.DECODE, signature.GREEDY, signature.ENCODE, signature.DECODE_FEATURES]
 )
 def test_requests_of_all_sizes_share_batches(
-    name: str, server: LocalServer, served, images: list[bytes]
+    name: str, server: LocalServer, served: Any, images: list[bytes]
 ) -> None:
     rows = tf.constant([images[0], b"text", *images[1:]])
     if name == signature.DECODE_FEATURES:
@@ -130,7 +133,7 @@ def test_an_empty_batch(server: LocalServer) -> None:
     assert predict(server, signature.GREEDY, tf.zeros([0], tf.string))["captions"].shape == (0, 1)
 
 
-def test_the_client(server: LocalServer, models: Path, images: list[bytes], served) -> None:
+def test_the_client(server: LocalServer, models: Path, images: list[bytes], served: Any) -> None:
     with (
         CaptionClient(server.target) as beam,
         CaptionClient(server.target, signature="greedy") as greedy,

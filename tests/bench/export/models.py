@@ -13,6 +13,7 @@ from imgcap.config import MAX_PIXELS, DecodeConfig, ModelConfig
 from imgcap.data.vocabulary import SPECIALS, Vocabulary
 from imgcap.errors import ExportError
 from imgcap.model.captioner import Captioner, make_captioner
+from imgcap.run.checkpoints import tf_variables
 
 ENCODER, CAPTIONER = "encoder", "captioner"
 VOCABULARY = "vocab.txt"
@@ -69,7 +70,7 @@ def write_models(captioner: Captioner, image_size: int, folder: Path) -> dict[st
 
 def _write_encoder(fast: FastEncoder, image_size: int, folder: Path) -> None:
     module = tf.Module()
-    module.weights = [variable.value for variable in fast.variables]
+    module.weights = tf_variables(fast.variables)
     images = tf.TensorSpec([None, image_size, image_size, 3], tf.float32, name="images")
     module.encode = tf.function(fast.encode, input_signature=[images])
     tf.saved_model.save(module, str(folder), signatures={ENCODER: module.encode})

@@ -11,7 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from imgcap import files
-from imgcap.config import Config, ModelConfig, PrepareConfig, TrainConfig, config_from_json, to_json
+from imgcap.config import (
+    Config,
+    DecodeConfig,
+    ModelConfig,
+    PrepareConfig,
+    TrainConfig,
+    config_from_json,
+    to_json,
+)
 from imgcap.data import manifest
 from imgcap.data.batches import Batch
 from imgcap.data.manifest import Manifest
@@ -23,8 +31,9 @@ from imgcap.model.decoders import make_decoder
 from imgcap.model.encoder import Encoder
 from imgcap.model.precision import dtype_policy
 from imgcap.training.inputs import stored_features
+from imgcap.training.inputs.examples import images_per_batch
 from imgcap.training.inputs.stored_features import StoredFeatures
-from imgcap.training.objective.teacher_forcing import make_objective
+from imgcap.training.objective import make_objective
 from imgcap.training.optimizer import make_optimizer
 from imgcap.training.step import TrainStep, make_train_step
 from tests.bench.config import BenchConfig, TrainingBenchConfig
@@ -71,10 +80,7 @@ class Workload(NamedTuple):
 
     def images_per_batch(self) -> int:
         """As training has it: as many images as their captions make a batch."""
-        captions_per_image = max(
-            1, round(self.prepared.captions["train"] / self.prepared.images["train"])
-        )
-        return max(1, self.config.train.batch_size // captions_per_image)
+        return images_per_batch(self.prepared, self.config.train.batch_size)
 
 
 def make_workload(bench: BenchConfig, training: TrainingBenchConfig, folder: Path) -> Workload:
@@ -187,9 +193,9 @@ def make_step(
     Returns:
         The step, as `imgcap-train` would take it.
     """
-    config = Config(model=work.config.model, train=train)
+    model = work.config.model
     with dtype_policy(train.precision):
-        decoder = make_decoder(config.model, len(work.vocabulary), work.encoder.features_shape)
+        decoder = make_decoder(model, len(work.vocabulary), work.encoder.features_shape)
         captioner = Captioner(work.encoder, decoder, work.vocabulary)
         work.encoder.set_trainable(train.finetune_blocks, update_statistics=False)
         optimizer = make_optimizer(
@@ -198,7 +204,7 @@ def make_step(
             work.encoder.network.trainable_variables,
             STEPS_OF_A_RUN,
         )
-    objective = make_objective(config, captioner, references, STEPS_OF_A_RUN)
+    objective = make_objective(train, DecodeConfig(), captioner, references, STEPS_OF_A_RUN)
     return make_train_step(train, tf.distribute.get_strategy(), captioner, optimizer, objective)
 
 
