@@ -1,9 +1,6 @@
-"""`imgcap-demo`: the whole road on a data set it draws itself, in minutes, with the very commands a
-user types.
-"""
+"""`imgcap-demo`: the whole road on drawn images, in minutes, by the commands that a user types."""
 
 import json
-import random
 import shlex
 import shutil
 import socket
@@ -15,23 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
-
 from imgcap.cli import command
+from imgcap.cli.demo_report import report
 from imgcap.config import Section, setting
-from imgcap.data.raw import drawn
+from imgcap.data.raw.drawn import write_dataset
 from imgcap.errors import ImgcapError
 
-CONFIG = Path(__file__).parents[2] / "configs" / "demo.cfg"
-SERVED_IMAGES = 12
 SERVER_PATIENCE = 120.0
-TILE, CAPTION_HEIGHT, COLUMNS = 240, 44, 4
-RIGHT, WRONG = (26, 127, 55), (190, 40, 40)
+"""Seconds that a server gets to open its port."""
 
 
 @dataclass(frozen=True)
 class DemoConfig(Section):
-    """The demo."""
+    """Options of the demo."""
 
     demo_dir: str = setting(
         "demo", "Folder for all that the demo writes; an earlier demo's is replaced.", required=True
@@ -39,7 +32,7 @@ class DemoConfig(Section):
     images: int = setting(900, "Scenes to draw.", minimum=20)
     seed: int = setting(0, "Seed of the scenes.")
     epochs: int = setting(
-        0, "Passes over the training scenes; 0 takes what configs/demo.cfg says.", minimum=0
+        0, "Passes over the training scenes; 0 takes what the recipe demo says.", minimum=0
     )
 
 
@@ -49,30 +42,37 @@ def run(config: DemoConfig, arguments: list[str]) -> int:
     start, folder = time.monotonic(), Path(config.demo_dir)
     _clear(folder)
     print(f"drawing {config.images} scenes of coloured shapes, 5 captions each, in {folder}/raw")
-    drawn.write_dataset(folder / "raw", config.images, config.seed)
+    write_dataset(folder / "raw", config.images, config.seed)
     epochs = [f"--epochs={config.epochs}"] if config.epochs else []
     data, workdir, model = f"{folder}/data", f"{folder}/run", f"{folder}/models/imgcap"
-    _call("imgcap-prepare", f"--raw_dir={folder}/raw", f"--output_dir={data}", "--num_shards=4")
-    _call(
+    call_command(
+        "imgcap-prepare", f"--raw_dir={folder}/raw", f"--output_dir={data}", "--num_shards=4"
+    )
+    call_command(
         "imgcap-train",
-        f"--flagfile={CONFIG}",
+        "--flagfile=demo",
         f"--data_dir={data}",
         f"--workdir={workdir}",
         *epochs,
     )
-    _call("imgcap-evaluate", f"--workdir={workdir}", f"--data_dir={data}", "--split=test")
-    _call("imgcap-export", f"--workdir={workdir}", f"--output_dir={model}")
+    call_command("imgcap-evaluate", f"--workdir={workdir}", f"--data_dir={data}", "--split=test")
+    call_command("imgcap-export", f"--workdir={workdir}", f"--output_dir={model}")
     answers = _serve_and_ask(folder, Path(model))
-    right = _report(folder, answers)
+    right = report(folder, answers)
     print(f"the whole road took {time.monotonic() - start:.0f} s")
     print(
-        f"now open the page:  imgcap-serve --model_base_path={model} --port=8500   and   streamlit "
-        "run app.py"
+        f"now open the page:  imgcap-serve --model_base_path={model} --port=8500   and   "
+        "imgcap-page"
     )
     return 0 if right else 1
 
 
 def _clear(folder: Path) -> None:
+    """Empties the folder of an earlier demo, or makes a new one.
+
+    Raises:
+        ImgcapError: the folder exists and no demo made it.
+    """
     marker = folder / ".imgcap-demo"
     if folder.exists() and not marker.exists():
         raise ImgcapError(f"{folder} exists and is no earlier demo: give another --demo_dir")
@@ -81,37 +81,65 @@ def _clear(folder: Path) -> None:
     marker.touch()
 
 
-def _program(name: str) -> str:
-    # Beside the interpreter first: the demo must work in an environment that was not activated.
+def find_program(name: str) -> str:
+    """Finds a console script, beside the interpreter first: an environment may not be activated.
+
+    Args:
+        name: such as `imgcap-train`.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ImgcapError: it is installed nowhere.
+    """
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if not found:
-        raise ImgcapError(f"{name} is not installed: pip install 'imgcap[train]'")
+        raise ImgcapError(f"{name} is not installed: pip install 'imgcap-tf[train]'")
     return found
 
 
-def _call(name: str, *arguments: str) -> None:
+def call_command(name: str, *arguments: str) -> None:
+    """Prints a command line as one would type it, and runs it.
+
+    Args:
+        name: the console script.
+        *arguments: its flags and positional arguments.
+
+    Raises:
+        ImgcapError: it ended with another status than 0.
+    """
     print(f"\n$ {name} {shlex.join(arguments)}", flush=True)
-    status = subprocess.run([_program(name), *arguments], check=False).returncode
+    status = subprocess.run([find_program(name), *arguments], check=False).returncode
     if status:
         raise ImgcapError(f"{name} ended with status {status}: see its message above")
 
 
 def _serve_and_ask(folder: Path, model: Path) -> list[dict[str, Any]]:
+    """Starts a server, has imgcap-caption ask it about the test images, and stops it.
+
+    Args:
+        folder: the demo's, with the drawn images in `raw`.
+        model: folder of the exported versions.
+
+    Returns:
+        An answer an image, as `imgcap-caption --json` prints them.
+    """
     names = (folder / "raw" / "Flickr_8k.testImages.txt").read_text(encoding="utf-8").split()
     images = [str(folder / "raw" / "Images" / name) for name in names]
-    port = _free_port()
+    port = free_port()
     serve = [f"--model_base_path={model}", f"--port={port}"]
     print(f"\n$ imgcap-serve {shlex.join(serve)} &", flush=True)
-    server = subprocess.Popen([_program("imgcap-serve"), *serve])
+    server = subprocess.Popen([find_program("imgcap-serve"), *serve])
     try:
-        _wait_until_open(port, server)
+        wait_until_open(port, server)
         print(
             f"$ imgcap-caption {folder}/raw/Images/scene_0009.jpg … ({len(images)} held-out "
             "images) --json",
             flush=True,
         )
-        ask = [_program("imgcap-caption"), *images, f"--server=localhost:{port}", "--json"]
+        ask = [find_program("imgcap-caption"), *images, f"--server=localhost:{port}", "--json"]
         asked = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=False)
     finally:
         server.terminate()
@@ -121,13 +149,23 @@ def _serve_and_ask(folder: Path, model: Path) -> list[dict[str, Any]]:
     return json.loads(asked.stdout)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Picks a TCP port of this machine that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]
 
 
-def _wait_until_open(port: int, server: subprocess.Popen) -> None:
+def wait_until_open(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Waits until a server accepts connections.
+
+    Args:
+        port: of this machine.
+        server: its process.
+
+    Raises:
+        ImgcapError: the process ended, or `SERVER_PATIENCE` passed.
+    """
     deadline = time.monotonic() + SERVER_PATIENCE
     while time.monotonic() < deadline and server.poll() is None:
         with socket.socket() as probe:
@@ -137,61 +175,6 @@ def _wait_until_open(port: int, server: subprocess.Popen) -> None:
     raise ImgcapError(
         f"imgcap-serve did not open port {port} in {SERVER_PATIENCE:.0f} s: see its message above"
     )
-
-
-def _report(folder: Path, answers: list[dict[str, Any]]) -> bool:
-    lines = (folder / "run" / "captions_test.jsonl").read_text(encoding="utf-8").splitlines()
-    references = {line["image"]: line["references"] for line in map(json.loads, lines)}
-    right = [
-        drawn.names_colour_and_shape(answer["caption"], references[_name(answer)])
-        for answer in answers
-    ]
-    print("\nheld-out images, captioned over gRPC:")
-    for answer in answers[:SERVED_IMAGES]:
-        wanted = random.Random(_name(answer)).choice(references[_name(answer)])
-        print(
-            f"  {_name(answer)}  {answer['caption']}  ({answer['score']:.2f})   a person: {wanted}"
-        )
-    share = sum(right) / len(right)
-    scores = json.loads((folder / "run" / "scores_test.json").read_text(encoding="utf-8"))
-    print(
-        f"\ncolour and shape right: {sum(right)} of {len(right)} held-out images ({share:.0%}; "
-        "wanted: 80 %)"
-    )
-    print(f"test scores: CIDEr {scores['cider']:.1f}, BLEU-4 {scores['bleu_4']:.1f}")
-    picture = folder / "captions.png"
-    _draw(picture, answers[:SERVED_IMAGES], right)
-    print(f"picture: {picture}   contact sheet: {folder}/run/contact_sheet_test.html")
-    return share >= 0.8
-
-
-def _name(answer: dict[str, Any]) -> str:
-    return Path(answer["image"]).name
-
-
-def _draw(path: Path, answers: list[dict[str, Any]], right: list[bool]) -> None:
-    rows = -(-len(answers) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION_HEIGHT)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for place, (answer, is_right) in enumerate(zip(answers, right, strict=False)):
-        left, top = place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION_HEIGHT)
-        with Image.open(answer["image"]) as photo:
-            fitted = ImageOps.contain(photo, (TILE - 16, TILE - 16))
-        sheet.paste(fitted, (left + (TILE - fitted.width) // 2, top + (TILE - fitted.height) // 2))
-        text = _wrapped(draw, answer["caption"], font)
-        draw.multiline_text((left + 10, top + TILE - 4), text, RIGHT if is_right else WRONG, font)
-    sheet.save(path)
-
-
-def _wrapped(draw: ImageDraw.ImageDraw, caption: str, font: ImageFont.ImageFont) -> str:
-    lines = [""]
-    for word in caption.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if draw.textlength(longer, font) > TILE - 20:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return "\n".join(lines[:2])
 
 
 COMMAND = command.Command(

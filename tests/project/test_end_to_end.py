@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imgcap.cli import demo
+from imgcap.cli.demo_report import report
 from imgcap.errors import ImgcapError
 
 
@@ -26,12 +27,12 @@ def port(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
     models = tmp_path_factory.mktemp("models") / "imgcap"
     export = [program("imgcap-export"), f"--workdir={workdir}", f"--output_dir={models}"]
     subprocess.run(export, check=True)
-    number = demo._free_port()
+    number = demo.free_port()
     server = subprocess.Popen(
         [program("imgcap-serve"), f"--model_base_path={models}", f"--port={number}"]
     )
     try:
-        demo._wait_until_open(number, server)
+        demo.wait_until_open(number, server)
         yield number
     finally:
         server.terminate()
@@ -93,11 +94,11 @@ def test_the_demo_judges_and_draws(tmp_path: Path, raw_dir: Path) -> None:
         {"image": str(raw_dir / "Images" / name), "caption": caption, "score": -1.0, "error": ""}
         for name, caption in zip(names, ["a red ring", "a blue ring"], strict=True)
     ]
-    assert demo._report(tmp_path, answers) is False
-    assert demo._report(tmp_path, answers[:1]) is True
+    assert report(tmp_path, answers) is False
+    assert report(tmp_path, answers[:1]) is True
     assert (tmp_path / "captions.png").stat().st_size > 1000
 
 
 def test_a_command_that_fails_ends_the_demo() -> None:
     with pytest.raises(ImgcapError, match="imgcap-prepare ended with status 2"):
-        demo._call("imgcap-prepare", "--no_such_flag")
+        demo.call_command("imgcap-prepare", "--no_such_flag")
