@@ -1,0 +1,1 @@
+"""The commands imgcap-serve, imgcap-caption, imgcap-benchmark and imgcap-page."""

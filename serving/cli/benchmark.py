@@ -1,4 +1,4 @@
-"""imgcap-benchmark: how fast a server answers, and what it does when it is asked too much."""
+"""imgcap-benchmark: how fast a server answers, and how it behaves under too much load."""
 
 import asyncio
 import io
@@ -23,12 +23,14 @@ from serving.client.connection import encode
 from serving.client.images import find_images
 
 PHOTO_SIZE = (500, 375)
-"""Of the pictures that are drawn where none are given, in pixels; Flickr8k's are as large."""
+"""Width and height of drawn pictures in pixels, if none are given; Flickr8k's are as large."""
+
+_BAD = b"bad "  # how requests begin that are no image
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig(Section):
-    """What to offer and where to write what came of it."""
+    """Which load to offer, and where to write the measurements."""
 
     concurrency: str = setting(
         "1,2,4,8,16,32", "Closed loop: numbers of callers, one measurement each."
@@ -40,10 +42,10 @@ class BenchmarkConfig(Section):
     warmup_seconds: float = setting(
         2.0, "Requests before the first measurement, not counted.", minimum=0.0
     )
-    images: int = setting(32, "Pictures to draw and send where no IMAGE is given.", minimum=1)
+    images: int = setting(32, "Pictures to draw and send if no IMAGE is given.", minimum=1)
     garbage_fraction: float = setting(
         0.0,
-        "Share of requests that are no image; they should cost nobody else.",
+        "Share of requests that are no image; they should not slow the others.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -66,22 +68,22 @@ def benchmark(
     """Measures one load after the other and prints a line for each.
 
     Args:
-        connection: whom to ask.
-        config: what to offer.
+        connection: which model to ask.
+        config: which load to offer.
         arguments: image files, folders and globs to send; drawn pictures by default.
 
     Returns:
         0; a server that refuses under load is a result, no failure.
 
     Raises:
-        ConfigError: a list of numbers that is none, or a file that can't be written.
+        ConfigError: a text that is no list of numbers, or a file that can't be written.
         ServingError: the server is away, or does not answer before any load.
     """
     loads = make_loads(config)
     for path in filter(None, (config.json_output, config.plot)):
         if not os.access(Path(path).parent, os.W_OK):
             raise ConfigError(
-                f"{path} can't be written: its folder is missing, or not ours to write to"
+                f"{path} can't be written: its folder is missing or not writable for this account"
             )
     images = make_images(config, arguments)
     print(_HEADER, flush=True)
@@ -96,7 +98,7 @@ def benchmark(
 
 
 def make_loads(config: BenchmarkConfig) -> list[Load]:
-    """The loads that the flags name: closed loops first.
+    """Makes the loads that the flags name, closed loops first.
 
     Raises:
         ConfigError: no load at all, or something that is not a positive number.
@@ -113,11 +115,11 @@ def make_loads(config: BenchmarkConfig) -> list[Load]:
 
 
 def make_images(config: BenchmarkConfig, arguments: Sequence[str]) -> list[bytes]:
-    """The files to send, garbage mixed in.
+    """Makes the files to send, garbage mixed in.
 
     Args:
-        config: how many, and how many of them bad.
-        arguments: image files, folders and globs; pictures are drawn where there are none.
+        config: how many pictures to draw, and the share of garbage.
+        arguments: image files, folders and globs; pictures are drawn if there are none.
 
     Raises:
         ConfigError: a file that can't be read.
@@ -131,10 +133,10 @@ def make_images(config: BenchmarkConfig, arguments: Sequence[str]) -> list[bytes
         raise ConfigError(f"no image in {', '.join(arguments)}: name files, folders or globs")
     images = images or [_draw_photo(rng) for _ in range(config.images)]
     if config.garbage_fraction:
-        # Long enough a cycle for the share to come out; the order is random, the number is not.
+        # The cycle is long enough to hold the share exactly; only the order is random.
         cycle = (images * (1000 // len(images) + 1))[:1000]
         for place in rng.sample(range(1000), round(1000 * config.garbage_fraction)):
-            cycle[place] = b"bad " + rng.randbytes(500)
+            cycle[place] = _BAD + rng.randbytes(500)
         images = cycle
     return images
 
@@ -163,8 +165,8 @@ async def _measure_all(
 ) -> list[Measurement]:
     measurements = []
     async with AsyncCaptionClient(**client_arguments(connection), retries=config.retries) as client:
-        first = next(image for image in images if not image.startswith(b"bad "))
-        await client.caption(first)  # whatever is wrong without load is said now
+        first = next(image for image in images if not image.startswith(_BAD))
+        await client.caption(first)  # what fails without load is an error, not a result
         await measure(client.caption, images, Load(config.warmup_seconds, concurrency=2))
         for load in loads:
             measurements.append(await measure(client.caption, images, load, config.seed))
@@ -188,7 +190,7 @@ _HEADER = (
 )
 
 
-def _numbers(flag: str, text: str, kind: type) -> list[float]:
+def _numbers(flag: str, text: str, kind: type[int] | type[float]) -> list[float]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     try:
         numbers = [kind(word) for word in words]
@@ -200,7 +202,7 @@ def _numbers(flag: str, text: str, kind: type) -> list[float]:
 
 
 def _draw_photo(rng: random.Random) -> bytes:
-    """A JPEG with the size and the bytes of a photograph: smooth areas with noise over them."""
+    """Draws a JPEG as large as a photograph, in pixels and bytes: smooth areas with noise."""
     noise = np.random.default_rng(rng.randrange(2**32))
     small = Image.fromarray(noise.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     pixels = np.asarray(small.resize(PHOTO_SIZE, Image.Resampling.BICUBIC), dtype=np.int16)

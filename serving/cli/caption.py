@@ -12,15 +12,15 @@ from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
 from imgcap.progress import Progress
 from serving.cli.connection import ConnectionConfig, client_arguments
-from serving.client import heatmap
-from serving.client.answers import Outcome
-from serving.client.blocking import CaptionClient
-from serving.client.errors import BadImage
-from serving.client.images import find_images, open_image, read_image
+from serving.client import BadImage, Caption, CaptionClient, Outcome
+from serving.client.heatmap import draw_heatmap
+from serving.client.images import ImageSource, find_images, open_image, read_image
 
 STDIN = "-"
+"""The argument that stands for one image on standard input."""
+
 MANY = 20
-"""From so many images on a progress bar is worth its line."""
+"""The least number of images for which a progress bar is shown."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class CaptionConfig(Section):
     )
     heatmap: str = setting(
         "",
-        "Draw where the model looked for each word of one image's caption into this PNG file; "
-        "needs a model that attends.",
+        "PNG file to draw, for each word of one image's caption, where the model looked; needs a "
+        "model that attends.",
     )
 
 
@@ -47,15 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def caption_files(
     connection: ConnectionConfig, config: CaptionConfig, arguments: Sequence[str]
 ) -> int:
-    """Captions what the arguments name and prints as it goes.
+    """Captions the images that the arguments name and prints each caption when it is there.
 
     Args:
-        connection: whom to ask.
+        connection: which model to ask.
         config: how to print.
         arguments: image files, folders and globs; "-" is one image on standard input.
 
     Returns:
-        0 where every image has a caption, else 1.
+        0 if every image has a caption, else 1.
 
     Raises:
         ServingError: the server is away or refuses; a bad image alone does not stop the others.
@@ -74,7 +74,7 @@ def caption_files(
             _raise_or_report(name, outcome)
             failures += outcome.error is not None
             if config.heatmap and outcome.caption is not None:
-                _draw_heatmap(config.heatmap, outcome)
+                _write_heatmap(config.heatmap, outcome.source, outcome.caption)
             if file is not None:
                 print(
                     json.dumps(to_object(name, outcome), ensure_ascii=False), file=file, flush=True
@@ -89,12 +89,14 @@ def caption_files(
 
 
 def to_object(name: str, outcome: Outcome) -> dict[str, Any]:
-    """What the JSON outputs have of an image: its path, and the caption with its score or the
-    error.
+    """Makes the object that the JSON outputs have for an image.
 
     Args:
-        name: its path as it was found.
-        outcome: what became of it.
+        name: path of the image, as it was found.
+        outcome: its caption or error.
+
+    Returns:
+        Path, caption, score and error, and if there is a caption also the alternatives.
     """
     caption = outcome.caption
     if caption is None:
@@ -127,21 +129,20 @@ def _outcomes(
 def _progress(
     config: CaptionConfig, count: int
 ) -> contextlib.AbstractContextManager[Progress | None]:
-    """A bar for many images, where it can't get between the captions."""
+    """A bar for many images, if it can't get between the captions."""
     elsewhere = bool(config.json or config.jsonl_output) or not sys.stdout.isatty()
     if count < MANY or not elsewhere or not sys.stderr.isatty():
         return contextlib.nullcontext()
     return Progress("captioning", count, "images")
 
 
-def _draw_heatmap(path: str, outcome: Outcome) -> None:
-    caption = outcome.caption
+def _write_heatmap(path: str, source: ImageSource, caption: Caption) -> None:
     if not caption.attention:
         raise ConfigError(
             f"--heatmap={path}: this model does not attend; train one with --decoder=attention or "
             "adaptive"
         )
-    picture = heatmap.draw(open_image(read_image(outcome.source)), caption)
+    picture = draw_heatmap(open_image(read_image(source)), caption)
     try:
         picture.save(path, "PNG")
     except OSError as error:
@@ -158,8 +159,9 @@ def _opened(path: str) -> contextlib.AbstractContextManager[TextIO | None]:
 
 
 def _raise_or_report(name: str, outcome: Outcome) -> None:
-    """A line for a bad image; anything else would hit every further image too, so it ends the
-    command.
+    """Prints a line for a bad image; any other error ends the command.
+
+    The others would hit every further image too.
     """
     if outcome.error is None:
         return

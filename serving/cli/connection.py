@@ -1,16 +1,16 @@
-"""The flags that say whom to ask, for every command that asks a server."""
+"""The flags that name a model on a server, for every command that asks one."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from imgcap.config import Section, setting
 from imgcap.signature import DECODE, GREEDY, MODEL_NAME
-from serving.client.connection import DEFAULT_TARGET, Tls
+from serving.client import DEFAULT_TARGET, Tls
 
 
 @dataclass(frozen=True)
 class ConnectionConfig(Section):
-    """A model on a server."""
+    """Which model is asked, on which server, and how."""
 
     server: str = setting(DEFAULT_TARGET, "host:port of the model server.", required=True)
     model: str = setting(MODEL_NAME, "Name of the model on the server.", required=True)
@@ -32,13 +32,13 @@ class ConnectionConfig(Section):
     tls: bool = setting(False, "Speak TLS, trusting the authorities of this machine or --tls_ca.")
     tls_ca: str = setting("", "PEM file of the authority that signed the server's certificate.")
     tls_certificate: str = setting(
-        "", "PEM file of our certificate, for servers that verify clients."
+        "", "PEM file of the client's own certificate, for servers that verify clients."
     )
-    tls_key: str = setting("", "PEM file of the key to it.")
+    tls_key: str = setting("", "PEM file of the key to --tls_certificate.")
 
 
 def client_arguments(config: ConnectionConfig) -> dict[str, Any]:
-    """The arguments of a client, blocking or awaitable."""
+    """Makes the arguments of a client, blocking or awaitable, of the flags."""
     files = (config.tls_ca or None, config.tls_certificate or None, config.tls_key or None)
     return {
         "target": config.server,

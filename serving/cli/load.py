@@ -1,6 +1,4 @@
-"""Load on a server, and what it makes of it: callers that wait for their answer, or arrivals that
-do not.
-"""
+"""A load generator for model servers: callers that wait for answers, or arrivals that do not."""
 
 import asyncio
 import random
@@ -22,12 +20,14 @@ Ask = Callable[[bytes], Awaitable[Caption]]
 
 @dataclass(frozen=True)
 class Load:
-    """What is offered: callers that ask again as soon as they are answered (a closed loop), or
-    requests at random moments, whether or not earlier ones are answered (an open loop).
+    """The requests that a server is offered, in a closed or an open loop.
+
+    In a closed loop, callers ask again as soon as they are answered. In an open loop, requests come
+    at random moments, whether or not earlier ones are answered.
 
     Attributes:
-        seconds: for how long.
-        concurrency: callers; 0 for an open loop.
+        seconds: how long requests are sent.
+        concurrency: number of callers; 0 for an open loop.
         rate: requests a second; 0 for a closed loop.
     """
 
@@ -45,16 +45,17 @@ class Load:
 
 @dataclass
 class Measurement:
-    """What came of a load.
+    """The answers of a server to a load.
 
     Attributes:
-        load: what was offered.
-        seconds: from the first request to the last answer.
+        load: the requests that were offered.
+        seconds: time from the first request to the last answer.
         latencies: seconds of each answered request; in an open loop from the moment it was due, so
             that a request which the machine could not even send in time counts with all of its
             waiting.
-        bad_images: requests that were answered with "this is no image", as garbage should be.
-        errors: how many failed otherwise, by kind.
+        bad_images: number of requests that were answered with "this is no image", as garbage should
+            be.
+        errors: number of requests that failed otherwise, by kind of error.
     """
 
     load: Load
@@ -69,15 +70,13 @@ class Measurement:
         return len(self.latencies) / self.seconds if self.seconds else 0.0
 
     def percentile(self, percent: float) -> float:
-        """Latency in milliseconds below which so many of the answers stay; NaN where there is
-        none.
-        """
+        """Latency in milliseconds that so many percent of the answers stay below, else NaN."""
         return (
             1e3 * float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
         )
 
     def to_object(self) -> dict[str, Any]:
-        """As the JSON output has it; milliseconds."""
+        """One object of the JSON output, with latencies in milliseconds."""
         shown = {
             f"p{percent}_ms": round(self.percentile(percent), 2) if self.latencies else None
             for percent in (50, 90, 99)
@@ -96,13 +95,13 @@ class Measurement:
 
 
 async def measure(ask: Ask, images: Sequence[bytes], load: Load, seed: int = 0) -> Measurement:
-    """Offers a load.
+    """Offers a load to a server and measures its answers.
 
     Args:
         ask: a client's `caption`.
         images: encoded files, sent in turn.
-        load: how much of it.
-        seed: of the moments at which requests of an open loop are due.
+        load: the requests to send.
+        seed: seed of the moments at which requests of an open loop are due.
     """
     measurement = Measurement(load)
     started = time.perf_counter()
@@ -130,8 +129,8 @@ async def _closed_loop(
 async def _open_loop(
     ask: Ask, images: Sequence[bytes], measurement: Measurement, started: float, rng: random.Random
 ) -> None:
-    """Poisson arrivals: independent people do not queue politely."""
-    under_way = set()
+    """Sends at Poisson arrivals, as independent people do."""
+    under_way: set[asyncio.Task[None]] = set()
     due, number = started, 0
     while (
         due := due + rng.expovariate(measurement.load.rate)

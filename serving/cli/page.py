@@ -68,7 +68,7 @@ def page_environment(config: PageConfig) -> dict[str, str]:
 
 def streamlit_arguments(config: PageConfig) -> list[str]:
     """The command line of Streamlit, without the program's name."""
-    options: dict[str, str | int | bool] = {
+    options: dict[str, str | int] = {
         **STREAMLIT_OPTIONS,
         "server.address": config.host,
         "server.port": config.port,

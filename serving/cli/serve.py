@@ -22,13 +22,16 @@ from imgcap.host.cpu import missing_cpu_features
 from imgcap.model_folder import MANIFEST, find_versions
 from imgcap.signature import MODEL_NAME
 from serving.server.logs import start_logging
+from serving.server.queue.options import DEFAULT_MAX_THREADS
 
-if TYPE_CHECKING:  # they import TensorFlow
+if TYPE_CHECKING:  # these import TensorFlow
     from tensorflow_serving.config.model_server_config_pb2 import ModelConfigList
 
     from serving.server.local_server import ServerOptions
 
 BINARY = "tensorflow_model_server"
+"""The real server's program; it is used if it is on PATH."""
+
 MONITORING_CONFIG = Path(__file__).parents[1] / "deployment" / "monitoring.config"
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServeConfig(Section):
-    """The server. What TensorFlow Serving has a flag for bears its name here too."""
+    """Which models are served, and how; flags of TensorFlow Serving have the same name here."""
 
     model_base_path: str = setting(
         "", "Folder that imgcap-export wrote, with versions 1, 2, … in it."
@@ -52,8 +55,7 @@ class ServeConfig(Section):
     )
     allow_version_labels_for_unavailable_models: bool = setting(
         False,
-        "Let labels in that file name versions that are not loaded yet, as at the start they are "
-        "not.",
+        "Let labels in that file name versions that are not loaded yet; at the start none is.",
     )
     port: int = setting(
         8500, "gRPC port; 0 takes a free one (embedded server).", minimum=0, maximum=65535
@@ -71,18 +73,18 @@ class ServeConfig(Section):
     ssl_config_file: str = setting(
         "", "Text proto with key and certificate: clients must then use TLS."
     )
-    embedded: bool = setting(False, f"Use the embedded server even where {BINARY} is on PATH.")
+    embedded: bool = setting(False, f"Use the embedded server even if {BINARY} is on PATH.")
     enable_batching: bool = setting(False, "Run requests that come at the same time as one batch.")
     batching_parameters_file: str = setting(
-        "", "Text proto that says how, such as serving/batching.config."
+        "", "Text proto with the batches' limits, such as serving/deployment/batching.config."
     )
     grpc_max_threads: int = setting(
-        64, "Requests that may be under way; more are refused.", minimum=1
+        DEFAULT_MAX_THREADS, "Requests that may be under way; more are refused.", minimum=1
     )
     tensorflow_intra_op_parallelism: int = setting(
         -1,
-        "Threads inside one operation; 0 is one a core, -1 what the newest export asks for: those "
-        "made for the CPU are fastest with 1.",
+        "Threads inside one operation; 0 is one a core, -1 is what the newest export asks for: "
+        "exports made for the CPU are fastest with 1.",
         minimum=-1,
     )
     tensorflow_inter_op_parallelism: int = setting(
@@ -93,7 +95,7 @@ class ServeConfig(Section):
     )
     drain_seconds: float = setting(
         30.0,
-        "Longest time that requests under way get to finish at the end (embedded server).",
+        "Seconds that requests under way get to finish at the end (embedded server).",
         minimum=0.0,
     )
     log_format: str = setting(
@@ -112,7 +114,7 @@ def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
 
     Raises:
         ConfigError: flags that exclude each other, or a settings file that can't be used.
-        ServingError: nothing to serve, or the port can't be had.
+        ServingError: nothing to serve, or the port can't be opened.
     """
     check(config)
     config = with_threads(config)
@@ -120,7 +122,7 @@ def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
     if binary is None:
         return _serve_embedded(config)
     if config.model_base_path and not Path(config.model_base_path).is_dir():
-        # The real server would wait for the folder for ever, without a port and without an exit.
+        # The real server would wait for the folder for ever, without a port and without an end.
         raise ServingError(
             f"model_base_path {config.model_base_path} does not exist: export a model with "
             f"imgcap-export --output_dir={config.model_base_path}"
@@ -132,10 +134,10 @@ def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
 
 
 def check(config: ServeConfig) -> None:
-    """Refuses combinations of flags, as the real server does, before any work.
+    """Refuses the combinations of flags that the real server refuses, before any work.
 
     Raises:
-        ConfigError: one line that names the flags.
+        ConfigError: names the flags.
     """
     if bool(config.model_base_path) == bool(config.model_config_file):
         both = "both given" if config.model_base_path else "missing"
@@ -153,7 +155,7 @@ def check(config: ServeConfig) -> None:
 
 
 def with_threads(config: ServeConfig) -> ServeConfig:
-    """The settings with the threads that the newest export asks for, where none are given."""
+    """Fills in the threads that the newest export asks for, if none are given."""
     if config.tensorflow_intra_op_parallelism >= 0:
         return config
     threads = 0
@@ -163,8 +165,7 @@ def with_threads(config: ServeConfig) -> ServeConfig:
 
 
 def refuse_cpu(config: ServeConfig) -> None:
-    """Keeps the real server from a model made for another CPU: it would abort without a word of the
-    reason.
+    """Refuses a model made for another CPU, on which the real server would abort without a reason.
 
     Raises:
         ServingError: this machine's CPU lacks what the newest export needs.
@@ -179,8 +180,10 @@ def refuse_cpu(config: ServeConfig) -> None:
 
 
 def _newest_manifest(config: ServeConfig) -> dict[str, Any]:
-    """What the newest export says of itself; nothing where there is none, and where it is broken:
-    that is said when its version is loaded.
+    """Reads the newest export's manifest.
+
+    Returns:
+        Its tree; empty if there is none or it is broken, which loading the version reports.
     """
     versions = find_versions(Path(config.model_base_path)) if config.model_base_path else {}
     newest = versions.get(max(versions, default=0))
@@ -192,14 +195,14 @@ def _newest_manifest(config: ServeConfig) -> dict[str, Any]:
 
 
 def binary_command(binary: str, config: ServeConfig) -> list[str]:
-    """The command line of the real server.
+    """Makes the command line of the real server.
 
     Args:
-        binary: its absolute path.
+        binary: absolute path of the real server.
         config: the settings; those that only the embedded server has are left out.
 
     Raises:
-        ConfigError: what only the embedded server can do.
+        ConfigError: metrics and REST on two ports, which only the embedded server can do.
     """
     if config.metrics_port and config.rest_api_port not in (0, config.metrics_port):
         raise ConfigError(
@@ -250,7 +253,7 @@ def _word(value: object) -> str:
 
 
 def _serve_embedded(config: ServeConfig) -> int:
-    quiet.import_tensorflow()  # seconds, so not before the flags are known to be right
+    quiet.import_tensorflow()  # takes seconds, so it comes after the checks of the flags
     from serving.server.local_server import LocalServer
 
     models = model_list(config)
@@ -276,7 +279,7 @@ def _serve_embedded(config: ServeConfig) -> int:
 
 
 def model_list(config: ServeConfig) -> "ModelConfigList":
-    """What the embedded server is to serve.
+    """Makes the list of models for the embedded server.
 
     Raises:
         ConfigError: --model_config_file is no list of models.
@@ -295,7 +298,7 @@ def model_list(config: ServeConfig) -> "ModelConfigList":
 
 
 def server_options(config: ServeConfig) -> "ServerOptions":
-    """How the embedded server is to do it.
+    """Makes the options of the embedded server.
 
     Raises:
         ConfigError: a settings file that can't be used.
@@ -336,7 +339,7 @@ def _set_threads(config: ServeConfig) -> None:
 COMMAND = command.Command(
     name="imgcap-serve",
     summary=(
-        f"Serves exported models over TensorFlow Serving's gRPC API: with {BINARY} where it is on "
+        f"Serves exported models over TensorFlow Serving's gRPC API: with {BINARY} if it is on "
         "PATH, else inside this process."
     ),
     sections=(ServeConfig,),

@@ -1,6 +1,4 @@
-"""What a server answers, as Python values: captions, their runners-up, what became of each of many
-images.
-"""
+"""A server's answers as Python values: captions with their runners-up, and versions' states."""
 
 import re
 from collections.abc import Iterator
@@ -9,11 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imgcap import signature
 from imgcap.errors import ServingError
+from imgcap.signature import (
+    ATTENTION,
+    CAPTION,
+    CAPTIONS,
+    ERROR,
+    SCORE,
+    SCORES,
+    TOKEN_LOG_PROBS,
+    TOKENS,
+)
 from serving.client.errors import BadImage, RequestRefused
 from serving.client.images import ImageSource
-from serving.wire import tensors, wire_pb2
+from serving.wire import wire_pb2
+from serving.wire.tensors import to_array
 
 # The vocabulary splits "dog's" and "don't" before their endings, as `imgcap.data.vocabulary` says.
 _PIECES = re.compile(r"n't\b|'[^']*|[^']+?(?=n't\b|'|$)")
@@ -27,9 +35,9 @@ class Hypothesis:
         text: the caption.
         score: length-normalised log-probability, at most 0.
         tokens: the word numbers, T of them, padded with 0.
-        token_log_probs: a log-probability for each of `tokens`; empty where the server gives none.
+        token_log_probs: a log-probability for each of `tokens`; empty if the server gives none.
         attention: for each of `tokens` how much the model looks at each of L positions of the
-            image, row by row; empty where the server gives none.
+            image, row by row; empty if the server gives none.
     """
 
     text: str
@@ -40,7 +48,7 @@ class Hypothesis:
 
     @property
     def words(self) -> tuple[tuple[str, float | None], ...]:
-        """Each word of the text with its log-probability (None where the server gives none)."""
+        """Each word of the text with its log-probability (None if the server gives none)."""
         log_probs = self.token_log_probs
         return tuple(
             (word, sum(log_probs[first:end]) if end <= len(log_probs) else None)
@@ -49,9 +57,7 @@ class Hypothesis:
 
     @property
     def attended(self) -> tuple[tuple[str, tuple[float, ...]], ...]:
-        """Each word of the text with where the model looked for it; empty where it does not
-        attend.
-        """
+        """Each word of the text with the attention of its first token; empty without attention."""
         return tuple(
             (word, self.attention[first])
             for word, first, _ in self._word_tokens()
@@ -69,12 +75,12 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Caption(Hypothesis):
-    """The answer for one image: the best caption, and where it comes from.
+    """The answer for one image: its best caption, the runners-up, and the version that answered.
 
     Attributes:
         alternatives: the K best captions, best first; the first one is this caption.
         version: number of the model version that answered.
-        seconds: from sending the image to having the caption, retries included.
+        seconds: time from sending the image to having the caption, retries included.
     """
 
     alternatives: tuple[Hypothesis, ...] = ()
@@ -83,7 +89,7 @@ class Caption(Hypothesis):
 
 
 class Outcome(NamedTuple):
-    """What became of one image of many.
+    """The answer or the error of one image of many.
 
     Attributes:
         source: the image as it was given.
@@ -102,7 +108,7 @@ class VersionStatus(NamedTuple):
     Attributes:
         version: its number.
         state: START, LOADING, AVAILABLE, UNLOADING or END.
-        message: what went wrong with it; empty where nothing did.
+        message: what went wrong with it; empty if nothing did.
     """
 
     version: int
@@ -111,7 +117,7 @@ class VersionStatus(NamedTuple):
 
 
 def parse_caption(response: wire_pb2.PredictResponse, seconds: float) -> Caption:
-    """The first row of an answer.
+    """Reads the first row of an answer.
 
     Args:
         response: outputs as in `imgcap.signature`; all but `caption` and `score` may be missing.
@@ -122,21 +128,21 @@ def parse_caption(response: wire_pb2.PredictResponse, seconds: float) -> Caption
         RequestRefused: the answer is not a captioner's.
     """
     rows = {
-        alias: tensors.to_array(response.outputs[alias])[0]
+        alias: to_array(response.outputs[alias])[0]
         for alias in _OUTPUTS
         if alias in response.outputs
     }
-    if signature.CAPTION not in rows or signature.SCORE not in rows:
+    if CAPTION not in rows or SCORE not in rows:
         raise RequestRefused(
             f"the model answers {', '.join(sorted(response.outputs))} and no caption: is it a "
             "captioner?"
         )
-    if rows.get(signature.ERROR):
-        raise BadImage(_text(rows[signature.ERROR]))
+    if rows.get(ERROR):
+        raise BadImage(_text(rows[ERROR]))
     found = _hypotheses(rows)
     return Caption(
-        text=_text(rows[signature.CAPTION]),
-        score=float(rows[signature.SCORE]),
+        text=_text(rows[CAPTION]),
+        score=float(rows[SCORE]),
         tokens=found[0].tokens,
         token_log_probs=found[0].token_log_probs,
         attention=found[0].attention,
@@ -147,7 +153,7 @@ def parse_caption(response: wire_pb2.PredictResponse, seconds: float) -> Caption
 
 
 def parse_status(response: wire_pb2.GetModelStatusResponse) -> tuple[VersionStatus, ...]:
-    """Every version of an answer, oldest first."""
+    """Reads the versions of an answer, oldest first."""
     name = wire_pb2.ModelVersionStatus.State.Name
     return tuple(
         sorted(
@@ -158,7 +164,8 @@ def parse_status(response: wire_pb2.GetModelStatusResponse) -> tuple[VersionStat
 
 
 def _hypotheses(rows: dict[str, np.ndarray]) -> tuple[Hypothesis, ...]:
-    texts = rows.get(signature.CAPTIONS, [rows[signature.CAPTION]])
+    """The row's captions, best first; only the best if the server gives no others."""
+    texts = rows.get(CAPTIONS, [rows[CAPTION]])
     nothing = [()] * len(texts)
     return tuple(
         Hypothesis(
@@ -170,10 +177,10 @@ def _hypotheses(rows: dict[str, np.ndarray]) -> tuple[Hypothesis, ...]:
         )
         for text, score, numbers, log_probs, attention in zip(
             texts,
-            rows.get(signature.SCORES, [rows[signature.SCORE]]),
-            rows.get(signature.TOKENS, nothing),
-            rows.get(signature.TOKEN_LOG_PROBS, nothing),
-            rows.get(signature.ATTENTION, nothing),
+            rows.get(SCORES, [rows[SCORE]]),
+            rows.get(TOKENS, nothing),
+            rows.get(TOKEN_LOG_PROBS, nothing),
+            rows.get(ATTENTION, nothing),
             strict=False,
         )
     )
@@ -184,12 +191,12 @@ def _text(value: bytes) -> str:
 
 
 _OUTPUTS = (
-    signature.CAPTION,
-    signature.SCORE,
-    signature.CAPTIONS,
-    signature.SCORES,
-    signature.TOKENS,
-    signature.TOKEN_LOG_PROBS,
-    signature.ATTENTION,
-    signature.ERROR,
+    CAPTION,
+    SCORE,
+    CAPTIONS,
+    SCORES,
+    TOKENS,
+    TOKEN_LOG_PROBS,
+    ATTENTION,
+    ERROR,
 )

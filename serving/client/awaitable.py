@@ -1,4 +1,4 @@
-"""The client for programs that `await`: the same arguments, answers and errors as `serving.client`.
+"""The client for programs that `await`, with the arguments, answers and errors of the blocking one.
 
 async with AsyncCaptionClient("localhost:8500") as client:
     print((await client.caption("dog.jpg")).text)
@@ -13,21 +13,22 @@ from typing import Any
 
 import grpc
 
-from imgcap import signature
 from imgcap.errors import ServingError
+from imgcap.signature import CARD, DESCRIBE
 from serving.client.answers import Caption, Outcome, VersionStatus, parse_caption, parse_status
 from serving.client.connection import Connection, encode
 from serving.client.images import ImageSource
-from serving.wire import tensors
+from serving.wire.tensors import signature_names, to_array
 
 
 class AsyncCaptionClient(Connection):
-    """A connection to one model, for one event loop; closed by `close` or by leaving `async
-    with`.
+    """A connection to one model, for one event loop.
+
+    It is closed by `close` or by leaving `async with`.
     """
 
     async def caption(self, image: ImageSource) -> Caption:
-        """The caption of one image.
+        """Captions one image.
 
         Args:
             image: an encoded file's bytes, a path, or a Pillow image.
@@ -37,7 +38,7 @@ class AsyncCaptionClient(Connection):
         """
         if isinstance(image, bytes) and self.max_side is None:
             image_bytes = encode(image)
-        else:  # disk and pixels take their time, and the loop must not wait for them
+        else:  # disk and pixels take time, and the event loop must not wait for them
             image_bytes = await asyncio.to_thread(encode, image, self.max_side)
         started = time.monotonic()
         response = await self._call(self._stub.predict, self._predict_request(image_bytes))
@@ -52,7 +53,7 @@ class AsyncCaptionClient(Connection):
 
         Args:
             images: image sources; at most `concurrency` are held at once.
-            concurrency: requests under way at a time.
+            concurrency: number of requests under way at a time.
 
         Yields:
             An outcome for each image.
@@ -70,28 +71,24 @@ class AsyncCaptionClient(Connection):
                 task.cancel()
 
     async def describe(self) -> dict[str, Any]:
-        """The model's card: encoder, decoder, vocabulary, scores.
+        """Asks for the model's card: encoder, decoder, vocabulary, scores.
 
         Raises:
             SignatureNotFound: the model carries no card.
         """
-        response = await self._call(
-            self._stub.predict, self._predict_request(b"", signature.DESCRIBE)
-        )
-        return json.loads(tensors.to_array(response.outputs[signature.CARD])[0])
+        response = await self._call(self._stub.predict, self._predict_request(b"", DESCRIBE))
+        return json.loads(to_array(response.outputs[CARD])[0])
 
     async def signatures(self) -> tuple[str, ...]:
-        """The names of the model's signatures, sorted."""
-        return tensors.signature_names(
-            await self._call(self._stub.metadata, self._metadata_request())
-        )
+        """Asks for the names of the model's signatures, sorted."""
+        return signature_names(await self._call(self._stub.metadata, self._metadata_request()))
 
     async def status(self) -> tuple[VersionStatus, ...]:
-        """Every version the server knows of this model, oldest first."""
+        """Asks for every version that the server knows of this model, oldest first."""
         return parse_status(await self._call(self._stub.status, self._status_request()))
 
     async def close(self) -> None:
-        """Gives the connection back; the client can't be used any more."""
+        """Closes the connection; the client can't be used any more."""
         await self._channel.close()
 
     async def __aenter__(self) -> "AsyncCaptionClient":

@@ -1,11 +1,7 @@
-"""The client: an image in, a caption out, over TensorFlow Serving's gRPC API and without
-TensorFlow.
+"""The blocking client: an image in, a caption out, over TensorFlow Serving's gRPC API.
 
-    with CaptionClient("localhost:8500") as client:
-        print(client.caption("dog.jpg").text)
-
-What can go wrong stands in `serving.client.errors`; the same with `await` in
-`serving.client.awaitable`.
+with CaptionClient("localhost:8500") as client:
+    print(client.caption("dog.jpg").text)
 """
 
 import json
@@ -18,23 +14,24 @@ from typing import Any
 
 import grpc
 
-from imgcap import signature
 from imgcap.errors import ServingError
 from imgcap.progress import Progress
+from imgcap.signature import CARD, DESCRIBE
 from serving.client.answers import Caption, Outcome, VersionStatus, parse_caption, parse_status
 from serving.client.connection import Connection, encode
 from serving.client.errors import DeadlineExceeded, ModelNotFound, ServerUnavailable
 from serving.client.images import ImageSource, find_images
-from serving.wire import tensors
+from serving.wire.tensors import signature_names, to_array
 
 
 class CaptionClient(Connection):
-    """A connection to one model; safe to share between threads, closed by `close` or by leaving
-    `with`.
+    """A connection to one model, safe to share between threads.
+
+    It is closed by `close` or by leaving `with`.
     """
 
     def caption(self, image: ImageSource) -> Caption:
-        """The caption of one image.
+        """Captions one image.
 
         Args:
             image: an encoded file's bytes, a path, or a Pillow image.
@@ -57,8 +54,8 @@ class CaptionClient(Connection):
 
         Args:
             images: image sources; a generator is fine.
-            concurrency: requests under way at a time.
-            progress: moved on by one with each outcome.
+            concurrency: number of requests under way at a time.
+            progress: a bar that is advanced with each outcome.
 
         Yields:
             An outcome for each image.
@@ -72,33 +69,36 @@ class CaptionClient(Connection):
         """Captions image files, folders (at any depth) and globs, as `caption_many` does.
 
         Args:
-            names: what to caption; each in sorted order.
-            concurrency: requests under way at a time.
+            names: paths and globs of what to caption; the files of each in sorted order.
+            concurrency: number of requests under way at a time.
 
         Yields:
             An outcome for each image, whose source is its path.
         """
-        yield from self._outcomes(find_images(map(os.fspath, names)), concurrency)
+        yield from self._outcomes(find_images(os.fspath(name) for name in names), concurrency)
 
     def describe(self) -> dict[str, Any]:
-        """The model's card: encoder, decoder, vocabulary, scores.
+        """Asks for the model's card: encoder, decoder, vocabulary, scores.
 
         Raises:
             SignatureNotFound: the model carries no card.
         """
-        response = self._call(self._stub.predict, self._predict_request(b"", signature.DESCRIBE))
-        return json.loads(tensors.to_array(response.outputs[signature.CARD])[0])
+        response = self._call(self._stub.predict, self._predict_request(b"", DESCRIBE))
+        return json.loads(to_array(response.outputs[CARD])[0])
 
     def signatures(self) -> tuple[str, ...]:
-        """The names of the model's signatures, sorted."""
-        return tensors.signature_names(self._call(self._stub.metadata, self._metadata_request()))
+        """Asks for the names of the model's signatures, sorted."""
+        return signature_names(self._call(self._stub.metadata, self._metadata_request()))
 
     def status(self) -> tuple[VersionStatus, ...]:
-        """Every version the server knows of this model, oldest first."""
+        """Asks for every version that the server knows of this model, oldest first."""
         return parse_status(self._call(self._stub.status, self._status_request()))
 
     def wait_until_ready(self, timeout: float = 60.0) -> int:
         """Waits for the server to come up and have the model.
+
+        Args:
+            timeout: seconds to wait at most.
 
         Returns:
             The newest version that is available.
@@ -122,7 +122,7 @@ class CaptionClient(Connection):
             time.sleep(0.1)
 
     def close(self) -> None:
-        """Gives the connection back; the client can't be used any more."""
+        """Closes the connection; the client can't be used any more."""
         self._channel.close()
 
     def __enter__(self) -> "CaptionClient":
@@ -157,7 +157,7 @@ class CaptionClient(Connection):
                         yield _outcome(*waiting.popleft())
                 while waiting:
                     yield _outcome(*waiting.popleft())
-            finally:  # whoever stops listening early should not wait for the rest
+            finally:  # a caller that stops early should not wait for the rest
                 for _, future in waiting:
                     future.cancel()
 

@@ -1,6 +1,4 @@
-"""What the blocking and the awaitable client share: whom they ask, how the channel is made, the
-requests.
-"""
+"""The parts that the blocking and the awaitable client share: the channel and the requests."""
 
 import json
 import os
@@ -10,30 +8,33 @@ from typing import Any
 
 import grpc
 
-from imgcap import signature as contract
 from imgcap.errors import ConfigError, ServingError
+from imgcap.signature import DECODE, DESCRIBE, IMAGE_BYTES, MODEL_NAME, QUERY
 from serving.client.errors import BadImage, translate
 from serving.client.images import ImageSource, read_image, shrink
 from serving.wire import tensors, wire_pb2
 
 DEFAULT_TARGET = "localhost:8500"
+"""TensorFlow Serving's gRPC port, on this machine."""
+
 MAX_IMAGE_BYTES = 32 * 2**20
 """An image file above this is refused before it is sent; cameras stay far below."""
 
 MAX_RETRIES = 4
 """gRPC makes five attempts at most, whatever it is told."""
 
-_RECEIVE_BYTES = 64 * 2**20  # gRPC's own limit is 4 MB, which a batch of `features` passes
+# gRPC's own limit is 4 MB, and a batch of `features` is larger.
+_RECEIVE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Tls:
-    """How to trust a server, and how it may trust us; each a PEM file.
+    """The certificates of a TLS connection, each a PEM file.
 
     Attributes:
-        ca: who signed the server's certificate; the system's authorities by default.
-        certificate: our own, for a server that verifies its clients.
-        key: the key that belongs to it.
+        ca: the authority that signed the server's certificate; the system's authorities by default.
+        certificate: the client's own, for a server that verifies its clients.
+        key: the key that belongs to `certificate`.
     """
 
     ca: str | os.PathLike | None = None
@@ -41,7 +42,7 @@ class Tls:
     key: str | os.PathLike | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files.
+        """Reads the files and makes gRPC's credentials of them.
 
         Raises:
             ConfigError: a file can't be read, or a certificate comes without its key.
@@ -56,15 +57,15 @@ class Tls:
 
 
 class Connection:
-    """A connection to one model; the clients add the calls."""
+    """A connection to one model, without the calls, which the clients add."""
 
     def __init__(
         self,
         target: str = DEFAULT_TARGET,
-        model: str = contract.MODEL_NAME,
+        model: str = MODEL_NAME,
         version: int | None = None,
         label: str | None = None,
-        signature: str = contract.DECODE,
+        signature: str = DECODE,
         timeout: float = 10.0,
         retries: int = 3,
         max_side: int | None = None,
@@ -73,7 +74,7 @@ class Connection:
         """Opens no connection yet: the first call does.
 
         Args:
-            target: host:port.
+            target: host:port of the server.
             model: name of the model on the server.
             version: a fixed version of it; the newest by default.
             label: a label that the server gives to a version, such as "stable"; not together with
@@ -114,10 +115,8 @@ class Connection:
     def _predict_request(
         self, image_bytes: bytes, signature: str | None = None
     ) -> wire_pb2.PredictRequest:
-        """A request with one row; the model's card is asked for in the same way, under another
-        name.
-        """
-        alias = contract.QUERY if signature == contract.DESCRIBE else contract.IMAGE_BYTES
+        """A request with one row: an image, or, for `describe`, a query that the model ignores."""
+        alias = QUERY if signature == DESCRIBE else IMAGE_BYTES
         return wire_pb2.PredictRequest(
             model_spec=self._spec(signature or self.signature),
             inputs={alias: tensors.string_tensor([image_bytes])},
@@ -143,12 +142,15 @@ def channel_options(retries: int) -> list[tuple[str, Any]]:
     """Settings of a channel that repeats calls by gRPC's own rules.
 
     gRPC repeats inside the deadline of the call, with exponential backoff and jitter, and listens
-    to a server that asks for a pause; so no loop of ours is needed, for blocking and for awaitable
-    calls alike. A request is repeated only while it still lies in the buffer, which by default (256
-    KB) is smaller than most photos.
+    to a server that asks for a pause; so neither client needs a loop of its own. A request is
+    repeated only while it still is in the buffer, which by default (256 KB) is smaller than most
+    photos.
 
     Args:
-        retries: how often at most; 0 switches it off.
+        retries: how often a call is repeated at most; 0 never repeats.
+
+    Returns:
+        Pairs of name and value, as `grpc.insecure_channel` takes them.
     """
     policy = {
         "maxAttempts": retries + 1,
@@ -157,8 +159,10 @@ def channel_options(retries: int) -> list[tuple[str, Any]]:
         "backoffMultiplier": 2.5,
         "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
     }
-    method = {"name": [{}]} | ({"retryPolicy": policy} if retries else {})
-    # Where a name stands for several servers, each gets its share; gRPC's default stays with the
+    method: dict[str, Any] = {"name": [{}]}
+    if retries:
+        method["retryPolicy"] = policy
+    # If a name stands for several servers, each gets its share; gRPC's default stays with the
     # first.
     config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
     return [
@@ -175,7 +179,11 @@ def channel_options(retries: int) -> list[tuple[str, Any]]:
 
 
 def encode(image: ImageSource, max_side: int | None = None) -> bytes:
-    """The bytes that are sent for an image.
+    """Makes the bytes that are sent for an image.
+
+    Args:
+        image: an encoded file's bytes, a path, or a Pillow image.
+        max_side: pixels of the longer side, to which a larger image is shrunk; None never shrinks.
 
     Raises:
         BadImage: unreadable, empty, or too large to send.

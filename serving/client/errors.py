@@ -1,4 +1,4 @@
-"""What can go wrong when a server is asked, each with its remedy in the message.
+"""The errors of asking a server, each with its remedy in the message.
 
 ServingError
 ├── ServerUnavailable     nobody answers at the address
@@ -15,9 +15,7 @@ import grpc
 from imgcap.errors import ServingError
 
 TRY_LATER_STATUS = 3
-"""Exit status of a command that may well succeed later, unchanged: the server is away, late or
-busy.
-"""
+"""Exit status of a command that may succeed later, unchanged: the server is away, late or busy."""
 
 
 class ServerUnavailable(ServingError):
@@ -33,7 +31,7 @@ class DeadlineExceeded(ServingError):
 
 
 class Overloaded(ServingError):
-    """The server has as much work as it takes; later is better."""
+    """The server refuses more work for now."""
 
     exit_status = TRY_LATER_STATUS
 
@@ -57,14 +55,14 @@ class RequestRefused(ServingError):
 def translate(
     code: grpc.StatusCode, details: str, target: str, timeout: float, *, secure: bool = False
 ) -> ServingError:
-    """The error that a gRPC status means to a caller.
+    """Turns a gRPC status into the error that it means to a caller.
 
     Args:
         code: the status.
         details: the server's text.
-        target: whom we asked.
-        timeout: how long we waited, in seconds.
-        secure: whether we asked over TLS.
+        target: host:port of the server.
+        timeout: seconds that the call could take.
+        secure: whether the call went over TLS.
     """
     first_line = details.split("\n")[0]
     if code is grpc.StatusCode.UNAVAILABLE:
@@ -89,9 +87,10 @@ def translate(
 
 
 def _unavailable(details: str, target: str, secure: bool) -> str:
-    """Away, or there and not to be talked to: a handshake that fails has the same status. Over TLS
-    the details don't tell the two apart: of a name with several addresses gRPC may report one where
-    nobody listens.
+    """The message for UNAVAILABLE: the server is away, or the TLS handshake failed.
+
+    Both have the same status. Over TLS the details don't tell the two apart: of a name with several
+    addresses gRPC may report one where nobody listens.
     """
     if secure or any(
         word in details for word in ("SSL", "TLS", "CERTIFICATE", "Handshake", "handshake")
@@ -106,7 +105,7 @@ def _unavailable(details: str, target: str, secure: bool) -> str:
     )
 
 
-# What TensorFlow's decoders say where a model does not catch it and answer with an `error` row.
+# How messages of TensorFlow's decoders begin, for models that don't answer with an `error` row.
 _IMAGE_COMPLAINTS = (
     "Unknown image file format",
     "jpeg::Uncompress failed",

@@ -1,6 +1,4 @@
-"""Where a model looked: its attention drawn over the photograph, for the page and the command
-line.
-"""
+"""A model's attention drawn over the photograph, for the page and the command line."""
 
 import math
 from collections.abc import Sequence
@@ -9,21 +7,22 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from serving.client.answers import Caption
 
+# Sizes of the sheet: longer side of a panel, height of its label and margin in pixels.
 PANEL = 224
-COLUMNS = 5
 LABEL = 26
 MARGIN = 8
+COLUMNS = 5
 
 
 def shade(photo: Image.Image, weights: Sequence[float]) -> Image.Image:
-    """A photo that is dark except where the weights are high.
+    """Darkens a photo except where the weights are high.
 
     Args:
-        photo: RGB.
+        photo: an RGB image.
         weights: of L positions in a square grid, row by row, at least 0.
 
     Returns:
-        RGB, of the photo's size.
+        An RGB image of the photo's size.
     """
     side = math.isqrt(len(weights))
     peak = max(weights) or 1.0
@@ -34,15 +33,15 @@ def shade(photo: Image.Image, weights: Sequence[float]) -> Image.Image:
     return Image.composite(photo, dark, light)
 
 
-def draw(photo: Image.Image, caption: Caption) -> Image.Image:
-    """One panel a word: the photo, lit where the model looked for it.
+def draw_heatmap(photo: Image.Image, caption: Caption) -> Image.Image:
+    """Draws one panel a word: the photo, lit where the model looked for the word.
 
     Args:
-        photo: what was captioned.
-        caption: with attention.
+        photo: the image that was captioned.
+        caption: a caption with attention.
 
     Returns:
-        RGB; the first panel is the photo as it is.
+        An RGB image; its first panel is the photo as it is.
     """
     upright = ImageOps.exif_transpose(photo).convert("RGB")
     # The model sees the whole picture as a square, so its grid is stretched with the picture.

@@ -8,24 +8,23 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from imgcap.config import MAX_PIXELS
+
 ImageSource = bytes | str | os.PathLike | Image.Image
 """An encoded image file's bytes, its path, or an opened Pillow image."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-"""What a folder is searched for; a file that is named outright may have any ending."""
-
-MAX_PIXELS = 50_000_000
-"""Above this an image is not opened on this side: a few KB can declare gigabytes of pixels."""
+"""The endings of the images in a folder; a file that is named outright may have any ending."""
 
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 def read_image(source: ImageSource) -> bytes:
-    """The encoded file of any image source.
+    """Reads the encoded file of any image source.
 
     Bytes and files pass untouched, so that the server sees what the camera wrote. A Pillow image
-    has no file any more: it becomes a PNG, which keeps every pixel (lightly compressed; the network
-    is local more often than not).
+    has no file any more: it becomes a PNG, which keeps every pixel (lightly compressed, since the
+    server often is on the same network).
 
     Raises:
         OSError: the file can't be read.
@@ -33,9 +32,8 @@ def read_image(source: ImageSource) -> bytes:
     if isinstance(source, bytes):
         return source
     if isinstance(source, Image.Image):
-        upright = ImageOps.exif_transpose(
-            source
-        )  # a PNG would lose the camera's note which way is up
+        # A PNG would lose the camera's note which way is up.
+        upright = ImageOps.exif_transpose(source)
         return _encode(
             upright if upright.mode in _PNG_MODES else upright.convert("RGB"),
             "PNG",
@@ -45,15 +43,14 @@ def read_image(source: ImageSource) -> bytes:
 
 
 def shrink(image_bytes: bytes, max_side: int) -> bytes:
-    """The same picture, upright, its longer side at most `max_side` pixels; smaller ones are not
-    touched.
+    """Makes a picture upright and its longer side at most `max_side` pixels.
 
     Args:
         image_bytes: an encoded image; the first frame of an animation is taken.
-        max_side: pixels.
+        max_side: pixels of the longer side.
 
     Returns:
-        A JPEG (quality 95), or the bytes as they came where there is nothing to shrink.
+        A JPEG (quality 95), or the bytes as they came if there is nothing to shrink.
 
     Raises:
         ValueError: not an image, broken, or above `MAX_PIXELS`.
@@ -61,8 +58,8 @@ def shrink(image_bytes: bytes, max_side: int) -> bytes:
     image = open_image(image_bytes)
     if max(image.size) <= max_side:
         return image_bytes
-    # The decoder of a JPEG can skip work for a smaller picture; 2x leaves the resampling its
-    # detail.
+    # The decoder of a JPEG can skip work for a smaller picture; twice the size leaves the
+    # resampling its detail.
     image.draft("RGB", (2 * max_side, 2 * max_side))
     try:
         image = ImageOps.exif_transpose(image)
@@ -73,10 +70,11 @@ def shrink(image_bytes: bytes, max_side: int) -> bytes:
 
 
 def open_image(image_bytes: bytes) -> Image.Image:
-    """Reads the header; no pixel is decoded yet.
+    """Reads the header of an image; no pixel is decoded yet.
 
     Raises:
-        ValueError: no known image format, or above `MAX_PIXELS`.
+        ValueError: no known image format, or more than `MAX_PIXELS`: a few KB can declare
+            gigabytes.
     """
     try:
         image = Image.open(io.BytesIO(image_bytes))
@@ -92,13 +90,16 @@ def open_image(image_bytes: bytes) -> Image.Image:
 
 
 def find_images(arguments: Iterable[str]) -> Iterator[str]:
-    """The paths that files, folders and globs stand for, one at a time, each in sorted order.
+    """Finds the files that paths, folders and globs stand for.
 
     A folder gives the images under it, at any depth. A name that matches nothing is yielded as it
-    is, so that whoever opens it can say that it does not exist.
+    is, so that opening it can say that it does not exist.
 
     Args:
-        arguments: as typed.
+        arguments: paths, folders and globs, as typed.
+
+    Yields:
+        Paths, one at a time; those of each argument in sorted order.
     """
     for argument in arguments:
         if os.path.isdir(argument):

@@ -9,7 +9,7 @@ AUTHORITY_VARIABLE = "IMGCAP_TLS_CA"
 MAX_UPLOAD_MB = 20
 """Size of an uploaded file at most."""
 
-STREAMLIT_OPTIONS = {
+STREAMLIT_OPTIONS: dict[str, str | int] = {
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "viewer",
     "server.maxUploadSize": MAX_UPLOAD_MB,

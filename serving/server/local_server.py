@@ -1,8 +1,8 @@
 """A gRPC server that answers as TensorFlow Serving does, inside a Python process.
 
-It is for one machine without the real server's binary: the demo, the tests, a laptop. A request
-gets the same codes, texts and fields from both, so a client can't tell them apart; throughput is
-the real server's business.
+It is for machines without the real server's binary: the demo, the tests, a laptop. A request gets
+the same codes, texts and fields from both, so a client can't tell them apart; for throughput there
+is the real server.
 """
 
 import errno
@@ -25,32 +25,28 @@ from serving.server.metrics import Metrics
 from serving.server.models.models import Models
 from serving.server.models.servable import Servable
 from serving.server.predictor import Predictor
-from serving.server.queue.options import BatchingOptions
+from serving.server.queue.options import DEFAULT_MAX_THREADS, BatchingOptions
 
-DEFAULT_MAX_THREADS = 64
-"""The real server's default, 4 for each CPU, refuses requests from as few clients as that."""
-
-_SPARE_THREADS = (
-    8  # to refuse, and to answer health and status, while every other thread waits for the model
-)
+# Threads to refuse, and to answer health and status, while all others wait for the model.
+_SPARE_THREADS = 8
 _MAX_MESSAGE = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How a server listens and runs.
+    """The options of a server: where it listens and how it runs requests.
 
     Attributes:
         host: address to listen on; "0.0.0.0" is every one of this machine.
-        port: of gRPC; 0 takes a free one.
-        rest_api_port: of REST and metrics; 0 takes a free one, None opens none.
-        metrics_port: of metrics alone; 0 takes a free one, None opens none.
-        credentials: TLS; None is plain text.
-        max_threads: requests that may be inside at a time; more are refused at once.
+        port: port of gRPC; 0 takes a free one.
+        rest_api_port: port of REST and metrics; 0 takes a free one, None opens none.
+        metrics_port: port of metrics alone; 0 takes a free one, None opens none.
+        credentials: key and certificate for TLS; None is plain text.
+        max_threads: number of requests inside at a time; more are refused at once.
         batching: how requests are merged; None runs each alone.
-        poll_seconds: how often to look for new versions; 0 never does.
+        poll_seconds: time between two looks for new versions; 0 never looks.
         config_file: a list of models to be taken again when it changes.
-        config_poll_seconds: how often to look at it; 0 never does.
+        config_poll_seconds: time between two looks at that file; 0 never looks.
         allow_labels_for_unavailable: whether a new label may name a version that is not loaded.
         log_requests: whether each request is a line in the log.
     """
@@ -70,14 +66,21 @@ class ServerOptions:
 
 
 class LocalServer:
-    """Models on a port. `start`, then `stop`; or `with LocalServer(...) as server`."""
+    """Serves models on a port: `start`, then `stop`, or `with LocalServer(...) as server`.
+
+    Attributes:
+        port: port of gRPC; known after `start` if a free one was to be taken.
+        metrics: counters and histograms of its requests.
+        models: the models that it serves.
+    """
 
     def __init__(self, models: ModelConfigList, options: ServerOptions | None = None) -> None:
         """Loads nothing yet and opens no port.
 
         Args:
-            models: what to serve; `serving.server.models.models.one_model` makes a list of one.
-            options: how; the defaults take a free port of this machine.
+            models: the models to serve; `serving.server.models.models.one_model` makes a list of
+                one.
+            options: where to listen and how to run; the defaults take a free port.
         """
         self._config, self._options = models, options or ServerOptions()
         self.port = self._options.port
@@ -89,7 +92,7 @@ class LocalServer:
         self._health = Health()
 
     def start(self) -> None:
-        """Loads the models, then opens the ports, so that whoever connects finds them.
+        """Loads the models, then opens the ports, so that every client finds the models.
 
         Raises:
             ServingError: nothing to serve, or a port is in use.
@@ -101,7 +104,7 @@ class LocalServer:
         self._predictor = Predictor(
             self.models, self.metrics, options.max_threads, options.batching
         )
-        self._open_fronts()
+        self._open_fronts(self._predictor)
         self._server = self._make_server(self._predictor)
         self._server.start()
         self._health.serving = True
@@ -110,7 +113,11 @@ class LocalServer:
         )
 
     def stop(self, grace_seconds: float = 30.0) -> None:
-        """Takes no new request, lets those under way finish, then closes the ports."""
+        """Takes no new request, lets those under way finish, then closes the ports.
+
+        Args:
+            grace_seconds: longest time that requests under way get.
+        """
         self._health.serving = False
         if self._server is not None:
             self._server.stop(grace_seconds).wait()
@@ -152,8 +159,8 @@ class LocalServer:
                 1e6 * servable.warmup_seconds, str(path), "OK"
             )
 
-    def _open_fronts(self) -> None:
-        rest = Rest(self.models, self._predictor, self.metrics)
+    def _open_fronts(self, predictor: Predictor) -> None:
+        rest = Rest(self.models, predictor, self.metrics)
         self._open_front("rest", self._options.rest_api_port, rest.answer)
         self._open_front(
             "metrics",
@@ -171,17 +178,15 @@ class LocalServer:
     def _make_server(self, predictor: Predictor) -> grpc.Server:
         options = self._options
         settings = [
-            (
-                "grpc.so_reuseport",
-                0,
-            ),  # else a second server on the same port would be taken for this one
+            # By default a second server could share the port, and clients would meet either.
+            ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", _MAX_MESSAGE),
             ("grpc.max_send_message_length", _MAX_MESSAGE),
         ]
         threads = options.max_threads + _SPARE_THREADS
         pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
-        # The pool's own queue has no bound; who finds no thread for a refusal is refused by gRPC
-        # itself.
+        # The pool's own queue has no bound; a request that finds no thread even for a refusal is
+        # refused by gRPC itself.
         server = grpc.server(pool, options=settings, maximum_concurrent_rpcs=2 * threads)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(self.models, predictor, self.metrics, options.log_requests), server
@@ -202,7 +207,7 @@ class LocalServer:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raises where the port is taken or the host is not an address of this machine."""
+    """Raises if the port is taken or the host is not an address of this machine."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
@@ -210,7 +215,7 @@ def _check_port(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            probe.listen(1)  # binding alone succeeds beside a socket that only reserves the port
+            probe.listen(1)  # binding alone succeeds if another socket only reserves the port
     except socket.gaierror:
         raise ServingError(
             f"host {host} is not known: give an address of this machine, such as 127.0.0.1"

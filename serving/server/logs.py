@@ -1,20 +1,19 @@
-"""Log lines of the embedded server: for people, or one JSON object a line for machines."""
+"""Log lines of the embedded server: text for people, or one JSON object a line for machines."""
 
 import datetime
 import json
 import logging
 import sys
 
+# Attributes that every record has; the others are what a call gave as `extra`.
 _OWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time (UTC), level, logger, message, and whatever the call gave as
-    `extra`.
-    """
+    """Formats a record as a JSON object: time (UTC), level, logger, message, and all of `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Makes the line, without its end."""
         moment = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc)
         line = {
             "time": moment.isoformat(timespec="milliseconds"),
@@ -32,7 +31,7 @@ def start_logging(form: str) -> None:
     """Sends all log lines to standard error.
 
     Args:
-        form: "json" or "text".
+        form: "json" for an object a line, or "text".
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -1,18 +1,18 @@
-"""Counters and histograms in Prometheus's text format, under the names that TensorFlow Serving
-exports.
-"""
+"""Counters and histograms in Prometheus's text format, with TensorFlow Serving's names."""
 
 import bisect
 import itertools
 import threading
 from collections.abc import Iterator
 
+# The values of a metric's labels, in order.
 _Labels = tuple[str, ...]
 
 
 def exponential(scale: float, growth: float, count: int) -> tuple[float, ...]:
-    """The upper limits of a histogram's buckets: scale · growth^i; what is above the last falls
-    into +Inf.
+    """Upper limits of a histogram's buckets: scale · growth^i for i below count.
+
+    Values above the last one fall into the bucket +Inf, which every histogram has.
     """
     return tuple(scale * growth**i for i in range(count))
 
@@ -21,18 +21,28 @@ class Counter:
     """A number that only rises, one for each combination of labels."""
 
     def __init__(self, name: str, *labels: str) -> None:
-        """Args: name: with colons. labels: their names."""
+        """Starts at no value.
+
+        Args:
+            name: name of the metric, with colons as TensorFlow Serving writes it.
+            labels: names of its labels.
+        """
         self.name, self._labels = name, labels
         self._values: dict[_Labels, float] = {}
         self._lock = threading.Lock()
 
     def add(self, *labels: str, by: float = 1) -> None:
-        """Args: labels: the value of each label, in order. by: how much."""
+        """Counts up.
+
+        Args:
+            labels: the value of each label, in order.
+            by: how much, at least 0.
+        """
         with self._lock:
             self._values[labels] = self._values.get(labels, 0) + by
 
     def lines(self) -> Iterator[str]:
-        """What stands in the text."""
+        """Lines of the metric in Prometheus's text."""
         yield f"# TYPE {self.name} counter"
         with self._lock:
             values = dict(self._values)
@@ -41,11 +51,15 @@ class Counter:
 
 
 class Histogram:
-    """How often values fell below each of a few limits, one for each combination of labels."""
+    """Numbers of values below each of a few limits, one set for each combination of labels."""
 
     def __init__(self, name: str, *labels: str, limits: tuple[float, ...]) -> None:
-        """Args: name: with colons. labels: their names. limits: of the buckets, rising, without
-        +Inf.
+        """Starts at no value.
+
+        Args:
+            name: name of the metric, with colons as TensorFlow Serving writes it.
+            labels: names of its labels.
+            limits: upper limits of the buckets, rising, without +Inf.
         """
         self.name, self._labels, self._limits = name, labels, limits
         self._buckets: dict[_Labels, list[int]] = {}
@@ -53,14 +67,19 @@ class Histogram:
         self._lock = threading.Lock()
 
     def observe(self, value: float, *labels: str) -> None:
-        """Args: value: what was measured. labels: the value of each label, in order."""
+        """Counts a value.
+
+        Args:
+            value: the measured value.
+            labels: the value of each label, in order.
+        """
         with self._lock:
             buckets = self._buckets.setdefault(labels, [0] * (len(self._limits) + 1))
             buckets[bisect.bisect_left(self._limits, value)] += 1
             self._sums[labels] = self._sums.get(labels, 0.0) + value
 
     def lines(self) -> Iterator[str]:
-        """What stands in the text; buckets are cumulative, as Prometheus wants them."""
+        """Lines of the metric in Prometheus's text; its buckets are cumulative there."""
         yield f"# TYPE {self.name} histogram"
         with self._lock:
             state = {
@@ -78,7 +97,7 @@ class Histogram:
 
 
 class Metrics:
-    """All that the embedded server counts.
+    """All counters and histograms of the embedded server.
 
     Names, labels, units (microseconds) and buckets follow servables/tensorflow/util.cc and
     batching/batching_session.cc, so that a dashboard made for the real server shows this one too.
@@ -92,13 +111,6 @@ class Metrics:
             "model_name",
             "API",
             "entrypoint",
-            limits=microseconds,
-        )
-        self.runtime_latency = Histogram(
-            ":tensorflow:serving:runtime_latency",
-            "model_name",
-            "API",
-            "runtime",
             limits=microseconds,
         )
         self.model_warmup_latency = Histogram(
@@ -120,7 +132,7 @@ class Metrics:
         )
 
     def text(self) -> str:
-        """Everything, as Prometheus scrapes it."""
+        """The text of all metrics, as Prometheus scrapes it."""
         return "".join(f"{line}\n" for metric in vars(self).values() for line in metric.lines())
 
 

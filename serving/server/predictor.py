@@ -1,4 +1,4 @@
-"""A request for a prediction, from its arrival to its answer: found, checked, run in turn, counted.
+"""Answers requests for predictions: finds the model, checks, waits for a turn, runs and counts.
 
 gRPC and REST both come through here, so that they can't differ.
 """
@@ -24,17 +24,17 @@ class Predictor:
     def __init__(
         self, models: Models, metrics: Metrics, max_waiting: int, batching: BatchingOptions | None
     ) -> None:
-        """Starts the batch threads where there is batching; `stop` ends them.
+        """Starts the batch threads if there is batching; `stop` ends them.
 
         Args:
-            models: what there is to run.
-            metrics: where it is counted.
-            max_waiting: requests inside at a time; more are refused at once.
+            models: the models to run.
+            metrics: the metrics to count in.
+            max_waiting: number of requests inside at a time; more are refused at once.
             batching: how requests are merged; None runs each alone.
         """
         self._models, self._metrics = models, metrics
         self._batcher = Batcher(batching, metrics) if batching else None
-        # With batching, those inside wait for a batch, and it is the batches that are few.
+        # With batching, all that are inside wait for a batch, and the batch threads bound the work.
         self._gate = Gate(max_waiting, max_waiting if batching else os.cpu_count() or 1)
 
     def predict(
@@ -43,21 +43,20 @@ class Predictor:
         """Answers one request.
 
         Args:
-            request: as the official API has it.
-            seconds: until the caller's deadline; None is for ever.
+            request: a message of the official API.
+            seconds: time until the caller's deadline; None is for ever.
             entrypoint: GRPC or REST, for the metrics.
 
         Raises:
-            RequestError: refused, too late, or failed.
+            RequestError: the request is refused, too late, or failed.
         """
         started = time.monotonic()
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         name = request.model_spec.name
         servable = self._models.find(request.model_spec)
-        call = servable.parse(
-            request
-        )  # before its turn: a wrong request should not wait to hear so
+        # Before its turn, since a wrong request should not wait to hear that it is wrong.
+        call = servable.parse(request)
         with self._gate.turn(seconds):
             left = None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
             outputs = self._run(servable, call, left)

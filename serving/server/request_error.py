@@ -1,14 +1,14 @@
-"""A request that is answered with a status other than OK."""
+"""The error of a request that is answered with a status other than OK."""
 
 import grpc
 
 
 class RequestError(Exception):
-    """What a caller is told, word for word as the real server would say it.
+    """A refused or failed request, with the status and the text that the real server would send.
 
     Attributes:
         code: the gRPC status.
-        details: its text.
+        details: the text of the status.
     """
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
@@ -17,5 +17,5 @@ class RequestError(Exception):
 
 
 def invalid(details: str) -> RequestError:
-    """The commonest answer: INVALID_ARGUMENT."""
+    """Makes the error of a wrong request, INVALID_ARGUMENT."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, details)

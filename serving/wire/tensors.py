@@ -1,12 +1,12 @@
 """TensorFlow Serving's gRPC API without TensorFlow: tensors to and from messages, and the calls.
 
-The official API package imports TensorFlow (seconds, hundreds of MB) to say a few dozen bytes. The
+The official API package imports TensorFlow (seconds, hundreds of MB) to send a few dozen bytes. The
 messages here come from wire.proto instead. They are generated and checked in, not built at import,
-so that the field numbers stand in a file which reads like the official ones and every editor knows
-the classes:
+so that the field numbers are in a file that reads like the official ones and editors know the
+classes:
 
     pip install grpcio-tools==1.75.1
-    python -m grpc_tools.protoc -I. --python_out=. serving/wire.proto
+    python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serving/wire/wire.proto
 
 That release writes code for protobuf 6.31.1, as the official stubs are. protobuf refuses code that
 is newer than itself, so this is the newest that works wherever TensorFlow 2.21 does (protobuf >=
@@ -19,14 +19,18 @@ from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.message import Message
 
 from serving.wire import wire_pb2
 
 METADATA_FIELD = "signature_def"
-INIT_SIGNATURE = "__saved_model_init_op"
-"""What every SavedModel lists beside its signatures; not for callers."""
+"""The one field of a model's metadata that a server knows: its signatures."""
 
-_CALLS = {
+INIT_SIGNATURE = "__saved_model_init_op"
+"""An entry that every SavedModel has beside its signatures; not for callers."""
+
+# Path, request and response of each call.
+_CALLS: dict[str, tuple[str, type[Message], type[Message]]] = {
     "predict": (
         "/tensorflow.serving.PredictionService/Predict",
         wire_pb2.PredictRequest,
@@ -49,7 +53,8 @@ _CALLS = {
     ),
 }
 
-_NUMERIC = {
+# The field of a TensorProto that carries a type, and the type in `tensor_content`.
+_NUMERIC: dict[int, tuple[str, np.dtype]] = {
     wire_pb2.DT_FLOAT: ("float_val", np.dtype("<f4")),
     wire_pb2.DT_INT32: ("int_val", np.dtype("<i4")),
     wire_pb2.DT_INT64: ("int64_val", np.dtype("<i8")),
@@ -57,13 +62,20 @@ _NUMERIC = {
 
 
 class Stub:
-    """The four calls on one channel; each is a grpc multi-callable (request, timeout=seconds) ->
-    response.
+    """The four calls on one channel, each a gRPC multi-callable of (request, timeout=seconds).
+
+    Attributes:
+        predict: runs a signature on inputs.
+        metadata: asks for a model's signatures.
+        status: asks for the states of a model's versions.
+        health: asks whether the server serves.
     """
 
     def __init__(self, channel: Any) -> None:
-        """Args: channel: a `grpc.Channel` or a `grpc.aio.Channel`; on the latter the calls are
-        awaitable.
+        """Makes the calls; none is sent.
+
+        Args:
+            channel: a `grpc.Channel`, or a `grpc.aio.Channel`, whose calls are awaitable.
         """
         self.predict = _call(channel, "predict")
         self.metadata = _call(channel, "metadata")
@@ -81,7 +93,7 @@ def _call(channel: Any, name: str) -> grpc.UnaryUnaryMultiCallable:
 
 
 def string_tensor(values: Sequence[bytes]) -> wire_pb2.TensorProto:
-    """A string tensor of shape [B].
+    """Makes a string tensor of shape [B].
 
     Args:
         values: B byte strings.
@@ -91,11 +103,14 @@ def string_tensor(values: Sequence[bytes]) -> wire_pb2.TensorProto:
 
 
 def to_array(tensor: wire_pb2.TensorProto) -> np.ndarray:
-    """The values of a tensor: float32, int32, int64, or `bytes` objects for strings.
+    """Reads the values of a tensor.
 
     A server may answer in `tensor_content` (raw little-endian bytes) or in the typed field, and the
-    last value of a typed field stands for all that are missing behind it
+    last value of a typed field stands for all that are missing after it
     (tensorflow/core/framework/tensor.proto).
+
+    Returns:
+        An array of the tensor's shape: float32, int32, int64, or `bytes` objects for strings.
 
     Raises:
         ValueError: the type is none of these, or the values don't fill the shape.
@@ -121,10 +136,10 @@ def _fill(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def model_spec(
     name: str, version: int | None, label: str | None, signature: str = ""
 ) -> wire_pb2.ModelSpec:
-    """Which model a request means; with neither version nor label, the server's newest.
+    """Names the model that a request is for; with neither version nor label, its newest version.
 
     Args:
-        name: the model.
+        name: name of the model.
         version: its version number, or None.
         label: a label that the server gives to a version, or None.
         signature: which function of the model; empty is the default one.
@@ -138,7 +153,7 @@ def model_spec(
 
 
 def signature_names(response: wire_pb2.GetModelMetadataResponse) -> tuple[str, ...]:
-    """The signatures a metadata answer lists, sorted.
+    """Reads the names of a model's signatures, sorted, from a metadata answer.
 
     The answer wraps a message of the official package, so `Any.Unpack` would refuse the type's
     name; its bytes are read directly.

@@ -1,0 +1,1 @@
+"""The server's ports: gRPC services, health check, REST and metrics."""

@@ -1,6 +1,4 @@
-"""TensorFlow Serving's gRPC services on the models of this process, with its codes and its
-texts.
-"""
+"""TensorFlow Serving's gRPC services on the models of this process, with its codes and texts."""
 
 import logging
 import time
@@ -26,15 +24,13 @@ from serving.server.predictor import Predictor
 from serving.server.request_error import RequestError, invalid
 from serving.wire.tensors import METADATA_FIELD
 
-_MAX_DETAILS = 1024
+_MAX_DETAILS = 1024  # characters
 
 log = logging.getLogger(__name__)
 
 
 def answers(method: Callable) -> Callable:
-    """Makes a `RequestError` of a service's method the status of the call, and counts and logs
-    every call.
-    """
+    """Wraps a service's method: counts and logs calls, and makes an error the call's status."""
 
     @wraps(method)
     def call(self: "_Service", request: Any, context: grpc.ServicerContext) -> Any:
@@ -44,9 +40,8 @@ def answers(method: Callable) -> Callable:
         except RequestError as error:
             self.count(method.__name__, request, error.code, error.details, started)
             context.abort(error.code, shorten(error.details))
-        except (
-            Exception
-        ) as error:  # a fault of this server; gRPC alone would say "Exception calling application"
+        except Exception as error:
+            # A fault of this server; gRPC alone would say "Exception calling application".
             log.exception("%s failed", method.__name__)
             details = f"{type(error).__name__}: {error}"
             self.count(method.__name__, request, grpc.StatusCode.INTERNAL, details, started)
@@ -58,12 +53,17 @@ def answers(method: Callable) -> Callable:
 
 
 def shorten(details: str) -> str:
-    """The text of a status as the real server cuts it (model_servers/grpc_status_util.cc)."""
+    """Cuts the text of a status as the real server does (model_servers/grpc_status_util.cc)."""
     return details if len(details) <= _MAX_DETAILS else details[:_MAX_DETAILS] + "...TRUNCATED"
 
 
 class _Service:
-    """What both services share."""
+    """The parts that both services share.
+
+    Attributes:
+        counted: names of the methods that are counted as requests.
+        models: the models that requests name.
+    """
 
     counted: tuple[str, ...] = ()
 
@@ -73,11 +73,19 @@ class _Service:
     def count(
         self, api: str, request: Any, code: grpc.StatusCode, details: str, started: float
     ) -> None:
-        """Counts a call and, if wanted, logs it; the log has no word of what was sent."""
+        """Counts a call and, on demand, logs it, without anything that was sent.
+
+        Args:
+            api: name of the method.
+            request: the request, of which only the model's name is read.
+            code: status of the call.
+            details: text of the status.
+            started: when it came, on the monotonic clock.
+        """
         name = request.model_spec.name if hasattr(request, "model_spec") else ""
         if api in self.counted:
-            # Names come from strangers: only those of models become series, else the table grows
-            # without end.
+            # Names come from strangers: only those of models become series, since the table must
+            # not grow without end.
             self._metrics.request_count.add(name if self.models.knows(name) else "", code.name)
         if self._log_requests:
             milliseconds = round(1e3 * (time.monotonic() - started), 1)
@@ -97,7 +105,7 @@ class _Service:
 
 
 class PredictionService(_Service, prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and its relatives."""
+    """The service that runs models: Predict and GetModelMetadata; the others refuse captioners."""
 
     counted = ("Predict", "Classify", "Regress", "MultiInference")
 
@@ -162,7 +170,7 @@ class PredictionService(_Service, prediction_service_pb2_grpc.PredictionServiceS
 
 
 class ModelService(_Service, model_service_pb2_grpc.ModelServiceServicer):
-    """What the server has loaded, and what it should have."""
+    """The service for the state of the server's models, and for a new list of them."""
 
     @answers
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -191,8 +199,9 @@ def _task_signature(servable: Servable, name: str) -> SignatureDef:
 
 
 def _no_classifier(signature: SignatureDef) -> RequestError:
-    """Why a signature is no classifier: it would need `tf.Example` rows under the alias
-    `inputs`.
+    """The error of a signature that is no classifier.
+
+    A classifier would take `tf.Example` rows under the alias `inputs`.
     """
     if len(signature.inputs) != 1:
         return invalid("Expected one input Tensor.")

@@ -1,4 +1,7 @@
-"""grpc.health.v1 by hand: two messages, which wire.proto has anyway, don't need a package more."""
+"""gRPC's health service, grpc.health.v1, by hand.
+
+Its two messages are in wire.proto for the client anyway, so it needs no package more.
+"""
 
 from typing import Any
 
@@ -7,21 +10,24 @@ import grpc
 from serving.wire import wire_pb2
 
 SERVICES = ("", "ModelService", "PredictionService")
-"""What the real server knows; not the services' full names."""
+"""The names that the real server knows; they are not the services' full names."""
 
 
 class Health:
-    """Says whether the server serves.
+    """The health service.
 
     `Watch` is left out: gRPC takes its absence as healthy, and a watcher would hold a thread for
     ever.
+
+    Attributes:
+        serving: whether the server answers requests now.
     """
 
     def __init__(self) -> None:
         self.serving = False
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """For `grpc.Server.add_generic_rpc_handlers`."""
+        """Makes the service for `grpc.Server.add_generic_rpc_handlers`."""
         check = grpc.unary_unary_rpc_method_handler(
             self.check,
             request_deserializer=wire_pb2.HealthCheckRequest.FromString,
@@ -30,7 +36,7 @@ class Health:
         return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
 
     def check(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """The Check method."""
+        """Answers the Check method."""
         if request.service not in SERVICES:
             context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
         status = wire_pb2.HealthCheckResponse

@@ -6,19 +6,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 MAX_BODY_BYTES = 64 * 2**20
-"""A batch of photographs in base64; more is refused before it is read."""
+"""Room for a batch of photographs in base64; a larger body is refused before it is read."""
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
-"""Where TensorFlow Serving has them."""
+"""Path of the metrics, as in TensorFlow Serving."""
 
 
 class Response(NamedTuple):
-    """What goes back.
+    """The answer to an HTTP request.
 
     Attributes:
-        status: of HTTP.
-        content_type: of the body.
-        body: UTF-8.
+        status: the HTTP status.
+        content_type: MIME type of the body.
+        body: content in UTF-8.
     """
 
     status: int
@@ -27,18 +27,18 @@ class Response(NamedTuple):
 
 
 class HttpFront:
-    """A port that answers with a function of method, path and body."""
+    """An HTTP port that answers by a function of method, path and body."""
 
     def __init__(self, host: str, port: int, answer: Callable[[str, str, bytes], Response]) -> None:
         """Opens the port; `start` begins to answer.
 
         Args:
             host: address to listen on.
-            port: 0 takes a free one, which `port` then names.
-            answer: (method, path, body) to a response; any number of threads call it.
+            port: number of the port; 0 takes a free one, which `port` then names.
+            answer: function of (method, path, body), called by any number of threads.
 
         Raises:
-            OSError: the port can't be had.
+            OSError: the port can't be opened.
         """
         self._server = ThreadingHTTPServer((host, port), _make_handler(answer))
         self._server.daemon_threads = True
@@ -57,7 +57,12 @@ class HttpFront:
 
 
 def metrics_response(path: str, text: Callable[[], str]) -> Response:
-    """What a port that has only metrics answers."""
+    """The answer of a port that has only metrics.
+
+    Args:
+        path: path of the request.
+        text: makes the text of the metrics.
+    """
     if path.partition("?")[0] == METRICS_PATH:
         return Response(200, "text/plain; version=0.0.4; charset=utf-8", text().encode())
     return Response(404, "text/plain; charset=utf-8", f"see {METRICS_PATH}\n".encode())
@@ -77,7 +82,7 @@ def _make_handler(answer: Callable[[str, str, bytes], Response]) -> type[BaseHTT
         def _answer(self) -> None:
             length = self.headers.get("Content-Length", "0")
             if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-                self.close_connection = True  # what is not read would be taken for the next request
+                self.close_connection = True  # unread bytes would be taken for the next request
                 response = Response(413, "text/plain; charset=utf-8", b"the body is too large\n")
             else:
                 response = answer(self.command, self.path, self.rfile.read(int(length)))
@@ -88,6 +93,6 @@ def _make_handler(answer: Callable[[str, str, bytes], Response]) -> type[BaseHTT
             self.wfile.write(response.body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Scrapes would fill the log."""
+            """Logs nothing: scrapes would fill the log."""
 
     return Handler

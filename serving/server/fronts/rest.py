@@ -30,7 +30,7 @@ from serving.server.request_error import RequestError, invalid
 from serving.wire.tensors import METADATA_FIELD
 
 TIMEOUT_SECONDS = 30.0
-"""As --rest_api_timeout_in_ms: HTTP has no deadline of its own."""
+"""How long a request may take, as --rest_api_timeout_in_ms; HTTP has no deadline of its own."""
 
 _PATH = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/(?:versions/(?P<version>\d+)|labels/(?P<label>[^/:]+)))?"
@@ -49,18 +49,18 @@ _HTTP_STATUS = {
 
 
 class Rest:
-    """Answers HTTP requests."""
+    """Answers HTTP requests about the models of a server."""
 
     def __init__(self, models: Models, predictor: Predictor, metrics: Metrics) -> None:
         self._models, self._predictor, self._metrics = models, predictor, metrics
 
     def answer(self, method: str, path: str, body: bytes) -> Response:
-        """One request.
+        """Answers one request.
 
         Args:
             method: GET or POST.
-            path: as it came.
-            body: of a POST.
+            path: the path as it came, with any query.
+            body: content of a POST; else empty.
         """
         if path.partition("?")[0] == METRICS_PATH:
             return metrics_response(path, self._metrics.text)
@@ -114,7 +114,12 @@ class Rest:
 
 
 class _Inputs(NamedTuple):
-    """The arrays of a query by alias, and whether they came row by row."""
+    """The inputs of a query.
+
+    Attributes:
+        arrays: an array for each alias.
+        rows: whether they came row by row.
+    """
 
     arrays: dict[str, np.ndarray]
     rows: bool
@@ -135,7 +140,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _inputs(query: dict[str, Any], signature: SignatureDef) -> _Inputs:
-    """Both forms: `inputs` has a list for each alias, `instances` an object for each row."""
+    """Reads either form: `inputs` has a list for each alias, `instances` an object for each row."""
     aliases = sorted(signature.inputs)
     rows = "instances" in query
     given = query["instances"] if rows else query["inputs"]
@@ -184,8 +189,9 @@ def _to_bytes(values: Any) -> Any:
 
 
 def _column(alias: str, array: np.ndarray) -> list[Any]:
-    """An output's rows; strings are text unless their alias says they are bytes
-    (util/json_tensor.cc).
+    """An output's rows for JSON.
+
+    Strings are text, but base64 if their alias ends with _bytes (util/json_tensor.cc).
     """
     if array.dtype != object:
         return array.tolist()
@@ -205,9 +211,10 @@ def _status(models: Models, spec: ModelSpec) -> Any:
     answer = json_format.MessageToDict(
         statuses, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    # People know the names of status codes, not their numbers.
     for entry, status in zip(
         answer["model_version_status"], statuses.model_version_status, strict=True
-    ):  # the number of a status is unknown to people
+    ):
         code = next(code for code in grpc.StatusCode if code.value[0] == status.status.error_code)
         entry["status"] = {"error_code": code.name, "error_message": status.status.error_message}
     return answer

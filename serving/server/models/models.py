@@ -1,4 +1,4 @@
-"""All models of a server, by a ModelServerConfig; the list may be replaced while requests go on."""
+"""All models of a server; their list may be replaced while requests go on."""
 
 import logging
 import threading
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 
 
 def one_model(base_path: Path, name: str = MODEL_NAME) -> ModelConfigList:
-    """The list that --model_base_path and --model_name stand for."""
+    """Makes the list of one model that --model_base_path and --model_name stand for."""
     config = ModelConfig(name=name, base_path=str(base_path), model_platform="tensorflow")
     return ModelConfigList(config=[config])
 
 
 def read_model_list(path: Path) -> ModelConfigList:
-    """What a --model_config_file says.
+    """Reads a --model_config_file.
 
     Raises:
         ConfigError: unreadable, empty, or a list that the server would refuse.
@@ -48,10 +48,10 @@ def read_model_list(path: Path) -> ModelConfigList:
 
 
 def check(models: ModelConfigList) -> None:
-    """What the real server checks before it touches anything (model_servers/server_core.cc).
+    """Refuses the lists that the real server refuses (model_servers/server_core.cc).
 
     Raises:
-        RequestError: a name that stands twice, no platform, or a relative base path.
+        RequestError: two models of one name, no platform, or a relative base path.
     """
     names = [config.name for config in models.config]
     for config in models.config:
@@ -71,12 +71,12 @@ def check(models: ModelConfigList) -> None:
 
 @dataclass(frozen=True)
 class _Serving:
-    """What requests see, replaced whole, so that they take no lock.
+    """The models as requests see them, replaced whole, so that requests take no lock.
 
     Attributes:
-        versions: by model.
-        labels: by model, and by label the version's number.
-        ended: models that were served once; their versions stay listed.
+        versions: the versions of each model, by its name.
+        labels: by model and label, the number of the version.
+        ended: models that were served once, by name; their versions stay listed.
     """
 
     versions: Mapping[str, Versions] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class _Serving:
 
 
 class Models:
-    """The models of a server."""
+    """The models of a server: loaded, found by requests, polled for new versions."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Models:
 
         Args:
             allow_labels_for_unavailable: whether a new label may point at a version that is not
-                there yet.
+                loaded yet.
             on_loaded: called with the folder of each version that is available.
         """
         self._allow_labels, self._on_loaded = allow_labels_for_unavailable, on_loaded
@@ -106,19 +106,18 @@ class Models:
         self._poller: threading.Thread | None = None
 
     def load_first(self, models: ModelConfigList) -> None:
-        """Loads what there is to serve at the start.
+        """Loads all models of the list, at the start.
 
         Raises:
-            ServingError: a folder without versions, a broken version, or labels where they are not
+            ServingError: a folder without versions, a broken version, or labels if they are not
                 allowed.
         """
         for config in models.config:
-            require_versions(
-                Path(config.base_path)
-            )  # of all models, before the seconds that the first one takes
+            # Of all models, before the seconds that the first one takes to load.
+            require_versions(Path(config.base_path))
             for label, version in config.version_labels.items():
                 if not self._allow_labels:
-                    # So does the real server, in which nothing is loaded when it reads the labels.
+                    # As the real server does, in which nothing is loaded when it reads the labels.
                     raise ServingError(
                         f"label {label!r} of model {config.name} points at version {version}, "
                         "which is not loaded at the start: give "
@@ -130,16 +129,16 @@ class Models:
         self._serving = _Serving(versions, _labels(models))
 
     def reload(self, models: ModelConfigList, seconds: float | None = None) -> None:
-        """Replaces the list: new models are loaded, those left out unloaded, policies and labels
-        changed.
+        """Replaces the list of models, their policies and their labels.
+
+        New models are loaded, and those left out are unloaded.
 
         The real server waits for a base path that does not exist, for ever and with its lock held.
-        Here that is an answer, and nothing has changed; so it is for a version that can't be
-        loaded.
+        Here that is an error, as is a version that can't be loaded, and nothing has changed then.
 
         Args:
             models: the new list.
-            seconds: how long to wait for a change that is under way; None is for ever.
+            seconds: how long to wait for another change that is under way; None is for ever.
 
         Raises:
             RequestError: an impossible list, a version that can't be loaded, or a label without its
@@ -157,7 +156,7 @@ class Models:
             self._changing.release()
 
     def find(self, spec: ModelSpec) -> Servable:
-        """The version that a request means.
+        """Finds the version that a request names.
 
         Raises:
             RequestError: an unknown model, version or label.
@@ -175,7 +174,7 @@ class Models:
         return serving.versions[spec.name].find(version)
 
     def statuses(self, spec: ModelSpec) -> list[ModelVersionStatus]:
-        """The states of a model's versions; unloaded ones stay listed.
+        """Lists the states of a model's versions; unloaded ones stay listed.
 
         Raises:
             RequestError: an unknown model or version.
@@ -192,12 +191,12 @@ class Models:
         return versions.statuses(spec)
 
     def knows(self, name: str) -> bool:
-        """Whether there is a model of that name."""
+        """Whether a model of that name is served."""
         return name in self._serving.versions
 
     @property
     def available(self) -> dict[str, list[int]]:
-        """By model, the numbers of the versions that are served."""
+        """The numbers of the versions that are served, by model."""
         return {
             name: versions.available
             for name, versions in self._serving.versions.items()
@@ -210,9 +209,9 @@ class Models:
         """Looks for new versions, and for changes of the list, until `stop`.
 
         Args:
-            seconds: between two looks at the folders; 0 never looks.
-            config_file: a ModelServerConfig.
-            config_seconds: between two looks at it; 0 never looks.
+            seconds: time between two looks at the folders; 0 never looks.
+            config_file: the file of the list, a ModelServerConfig.
+            config_seconds: time between two looks at that file; 0 never looks.
         """
         config_file = config_file if config_seconds else None
         known = config_file.read_bytes() if config_file else b""
@@ -233,7 +232,7 @@ class Models:
             for versions in self._serving.versions.values():
                 try:
                     versions.poll()
-                except ServingError as error:  # the folder is gone: what is in memory still serves
+                except ServingError as error:  # the folder is gone; loaded versions still serve
                     log.warning("%s", error, extra={"model": versions.model_name})
 
     def stop(self) -> None:
@@ -245,8 +244,8 @@ class Models:
     def _replace(self, models: ModelConfigList) -> None:
         """Loads first, and changes what is served only when all is loaded.
 
-        As in the real server a label that can't be given leaves the old labels, but the models are
-        taken: asked again, once its version serves, the same list will do.
+        As in the real server, a label that can't be given leaves the old labels, but the models are
+        taken: the same list succeeds once the label's version is served.
         """
         old = self._serving
         for config in models.config:
@@ -275,14 +274,11 @@ class Models:
             raise refused[0]
 
     def _label_error(self, config: ModelConfig) -> RequestError | None:
-        """A label may name only a version that serves already, not one that comes with the same
-        change.
-        """
+        """The error of a label that names a version which is not served before this change."""
         served = self._serving.versions.get(config.name)
         old = self._serving.labels.get(config.name, {})
         for label, number in config.version_labels.items():
-            # Even where it is allowed, a label in use must not be moved to a version that is not
-            # there.
+            # Even if new labels may, a label in use must not move to a version that is not there.
             unused = self._allow_labels and old.get(label, number) == number
             if not unused and (served is None or number not in served.available):
                 return RequestError(
@@ -313,8 +309,11 @@ class Models:
                 self.poll()
 
     def _reload_file(self, path: Path, known: bytes) -> bytes:
-        """Takes a changed list; a wrong one is reported, the old one goes on, the next look tries
-        again.
+        """Takes a changed list, or reports a wrong one and keeps the old.
+
+        Returns:
+            The content that was taken; of a wrong list the old content, so that the next look tries
+            again.
         """
         try:
             text = path.read_bytes()
@@ -332,7 +331,7 @@ def _labels(models: ModelConfigList) -> dict[str, dict[str, int]]:
 
 
 def _load_all(models: Mapping[str, Versions]) -> None:
-    """Raises where a version that is wanted can't be loaded, as the real server words it."""
+    """Loads all versions that are wanted; raises in the real server's words if one can't be."""
     failed = []
     for name, versions in models.items():
         try:

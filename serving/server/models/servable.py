@@ -1,4 +1,4 @@
-"""One loaded version of a model, and what TensorFlow Serving checks before and after running it.
+"""One loaded version of a model, with TensorFlow Serving's checks before and after running it.
 
 Codes and texts are those of tensorflow_model_server 2.20; the order of the checks is that of
 servables/tensorflow/predict_util.cc: signature, number of inputs, their names, output filter, run.
@@ -50,9 +50,9 @@ class Call(NamedTuple):
     """A request that has passed the checks.
 
     Attributes:
-        signature_name: which function to run.
+        signature_name: name of the signature to run.
         inputs: an array for each of its inputs, defaults included.
-        aliases: the outputs that the caller wants.
+        aliases: names of the outputs that the caller asks for.
     """
 
     signature_name: str
@@ -64,16 +64,16 @@ class Servable:
     """A version of a model in memory, warmed; any number of threads may use it.
 
     Attributes:
-        version: its number.
-        signature_defs: its signatures by name.
-        warmup_seconds: how long its warm-up requests took; None where it has none.
+        version: number of the version.
+        signature_defs: the signatures by name.
+        warmup_seconds: how long the warm-up requests took; None if there are none.
     """
 
     def __init__(self, path: Path) -> None:
         """Loads and warms a SavedModel.
 
         Args:
-            path: its directory, whose name is the version number.
+            path: the version's folder, whose name is its number.
 
         Raises:
             LoadError: broken or incomplete, or a warm-up request fails, as in the real server.
@@ -82,16 +82,15 @@ class Servable:
         _check_cpu(path)
         try:
             self.signature_defs = _read_signature_defs(path)
-            self._loaded = tf.saved_model.load(
-                str(path)
-            )  # kept: the functions don't own their variables
+            # Kept, since the functions don't own their variables.
+            self._loaded = tf.saved_model.load(str(path))
         except _LOAD_ERRORS as error:
             raise LoadError(f"{path} can't be loaded ({_first_line(error)})") from None
         self._functions = _join_twins(self._loaded.signatures, self.signature_defs)
         self.warmup_seconds = self._warm_up(path / WARMUP_FILE)
 
     def signature(self, name: str) -> SignatureDef:
-        """A signature by the name a request gives; empty is the default one.
+        """Finds a signature by the name that a request gives; empty is the default one.
 
         Raises:
             RequestError: there is none of that name.
@@ -107,7 +106,7 @@ class Servable:
         """Checks a request as far as it can be checked without running it.
 
         Args:
-            request: its `model_spec` has led to this version already.
+            request: a request for this version.
 
         Raises:
             RequestError: an unknown signature, wrong inputs or an impossible output filter.
@@ -123,7 +122,7 @@ class Servable:
         """Runs the graph.
 
         Args:
-            signature_name: which function.
+            signature_name: name of the signature to run.
             inputs: an array for each of its inputs.
 
         Returns:
@@ -147,12 +146,12 @@ class Servable:
     def answer(
         self, model_name: str, call: Call, outputs: dict[str, np.ndarray]
     ) -> PredictResponse:
-        """The response to a call that ran.
+        """Makes the response to a call that ran.
 
         Args:
-            model_name: what the request called the model.
-            call: what was asked.
-            outputs: what `run` returned, cut to the rows of this call.
+            model_name: name of the model in the request.
+            call: the checked request.
+            outputs: the arrays that `run` returned, cut to the rows of this call.
         """
         response = PredictResponse()
         response.model_spec.name = model_name
@@ -176,10 +175,10 @@ class Servable:
 
 
 def to_tensor_proto(array: np.ndarray) -> TensorProto:
-    """A tensor in the typed fields of its message, as the real server answers.
+    """Writes a tensor into the typed field of its message, as the real server answers.
 
     Args:
-        array: any shape; strings as `bytes` objects.
+        array: an array of any shape; strings as `bytes` objects.
     """
     dtype = tf.as_dtype(array.dtype).as_datatype_enum
     if dtype not in _VALUE_FIELDS:
@@ -191,9 +190,7 @@ def to_tensor_proto(array: np.ndarray) -> TensorProto:
 
 
 def _check_cpu(path: Path) -> None:
-    """Refuses a graph for another CPU: running it would end the process, with all versions in
-    it.
-    """
+    """Refuses a graph for another CPU; running it would end the process with all its versions."""
     try:
         required = json.loads((path / MANIFEST).read_bytes()).get("cpu_features", [])
     except FileNotFoundError:  # a model from elsewhere has no manifest and demands nothing
@@ -209,8 +206,9 @@ def _check_cpu(path: Path) -> None:
 
 
 def _read_signature_defs(path: Path) -> dict[str, SignatureDef]:
-    """From the file itself: a loaded model has forgotten the names of its tensors, which error
-    texts need.
+    """Reads the signatures from the file.
+
+    A loaded model has forgotten the names of its tensors, which error texts need.
     """
     saved_model = SavedModel.FromString((path / "saved_model.pb").read_bytes())
     for meta_graph in saved_model.meta_graphs:
@@ -222,8 +220,9 @@ def _read_signature_defs(path: Path) -> dict[str, SignatureDef]:
 def _join_twins(
     functions: Mapping[str, Callable], signature_defs: Mapping[str, SignatureDef]
 ) -> dict[str, Callable]:
-    """Signatures that name the same tensors as one function, as they are for the real server: each
-    function builds its graph, constants and all, anew.
+    """Gives signatures with the same tensors the same function, as the real server does.
+
+    Each function builds a graph of its own, with all constants.
     """
     first: dict[bytes, Callable] = {}
     return {
@@ -262,7 +261,7 @@ def _parse_tensor(alias: str, proto: TensorProto) -> np.ndarray:
 
 
 def _check_types(signature: SignatureDef, inputs: dict[str, np.ndarray]) -> None:
-    """Before the run and not in it: in a batch a wrong type would fail the neighbours too."""
+    """Refuses inputs of a wrong type before the run: in a batch they would fail the others too."""
     for index, alias in enumerate(sorted(inputs)):
         expected, given = (
             signature.inputs[alias].dtype,
@@ -290,9 +289,7 @@ def _filter_outputs(signature: SignatureDef, output_filter: Iterable[str]) -> li
 
 
 def _graph_message(error: tf.errors.OpError) -> str:
-    """The op's own words and the node that said them, without what the eager runtime wraps around
-    them.
-    """
+    """The op's own words and its node, without what the eager runtime wraps around them."""
     text = re.sub(r"\s*\[Op:\w*\]\s*$", "", error.message)
     text = re.sub(r"^Graph execution error:.*?\n(?=[^\n]*\n\t \[\[)", "", text, flags=re.DOTALL)
     return text.strip()

@@ -3,7 +3,7 @@
 Policies and states are TensorFlow Serving's. Of the folders under the base path that are named with
 a number, the policy says which are to be served: the newest, the newest few, all, or certain ones.
 A new one is loaded and warmed beside the old and takes over only then, so no request meets a gap;
-one that can't be loaded is tried again later, and the old one goes on.
+one that can't be loaded is tried again later, and the old one is served meanwhile.
 """
 
 import gc
@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
@@ -26,25 +27,27 @@ from imgcap.model_folder import find_versions
 from serving.server.models.servable import LoadError, Servable
 from serving.server.request_error import RequestError
 
-Policy = FileSystemStoragePathSourceConfig.ServableVersionPolicy
+Policy: TypeAlias = FileSystemStoragePathSourceConfig.ServableVersionPolicy
 
 LOAD_RETRIES = 5
+"""How often a version that can't be loaded is tried again, as --max_num_load_retries."""
+
 LOAD_RETRY_SECONDS = 60.0
-"""As the real server's --max_num_load_retries and --load_retry_interval_micros."""
+"""Pause before such a try, as --load_retry_interval_micros."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class VersionState:
-    """What GetModelStatus says of a version.
+    """The state of a version, as GetModelStatus reports it, and its failed loads.
 
     Attributes:
         state: a `ModelVersionStatus.State`.
-        code: absl's status number; 0 where all is well.
-        message: what went wrong.
+        code: absl's status number; 0 if all is well.
+        message: what went wrong; empty if nothing did.
         failures: how often it could not be loaded.
-        retry_at: on the monotonic clock, when it is tried again.
+        retry_at: when it is tried again, on the monotonic clock.
     """
 
     state: int
@@ -57,7 +60,7 @@ class VersionState:
 class Versions:
     """The versions of a model under one base path.
 
-    One thread at a time may change them (`load_first`, `poll`, `unload_all`); any number may look.
+    One thread at a time may change them (`load_first`, `poll`, `unload_all`); any number may read.
     """
 
     def __init__(
@@ -77,14 +80,12 @@ class Versions:
         """
         self.model_name, self.base_path, self.policy = model_name, base_path, policy or Policy()
         self._on_loaded = on_loaded
-        self._served: dict[
-            int, Servable
-        ] = {}  # replaced whole, never changed: readers take no lock
+        # Replaced whole and never changed, so that readers take no lock.
+        self._served: dict[int, Servable] = {}
         self._states: dict[int, VersionState] = {}
 
     def load_first(self) -> None:
-        """Loads what the policy says; unless all of it can be served, there is no point in
-        starting.
+        """Loads the versions that the policy names; the server starts only with all of them.
 
         Raises:
             ServingError: no such folder, no version in it, or a broken one.
@@ -98,7 +99,7 @@ class Versions:
                 ) from None
 
     def poll(self) -> dict[int, str]:
-        """Looks once: loads what is new, then unloads what is not wanted any more.
+        """Looks at the folder once: loads new versions, then unloads those not wanted any more.
 
         Returns:
             The versions that are wanted and could not be loaded, this time or earlier, and why.
@@ -106,7 +107,8 @@ class Versions:
         Raises:
             ServingError: the folder is gone or empty.
         """
-        wanted, errors = self._wanted(), {}
+        wanted = self._wanted()
+        errors: dict[int, str] = {}
         for version, path in sorted(wanted.items()):
             if version in self._served:
                 continue
@@ -124,16 +126,16 @@ class Versions:
                     error,
                     extra={"model": self.model_name, "version": version},
                 )
-        if set(self._served) & set(wanted):  # else the old ones are all there is
+        if set(self._served) & set(wanted):  # otherwise the old ones are all that can answer
             self._unload(set(self._served) - set(wanted))
         return errors
 
     def unload_all(self) -> None:
-        """Gives all memory back; the versions stay listed as ended."""
+        """Unloads all versions; they stay listed as ended."""
         self._unload(set(self._served))
 
     def find(self, version: int | None) -> Servable:
-        """A version that is served.
+        """Finds a version that is served.
 
         Args:
             version: its number; None is the newest.
@@ -153,7 +155,13 @@ class Versions:
         return sorted(self._served)
 
     def statuses(self, spec: ModelSpec) -> list[ModelVersionStatus]:
-        """The states of all versions, or of the one that is asked for; unloaded ones stay listed.
+        """Lists the states of all versions, or of the one that is asked for.
+
+        Args:
+            spec: a request's model, with or without a version.
+
+        Returns:
+            A message for each version, newest first; unloaded ones stay listed.
 
         Raises:
             RequestError: an unknown version.
@@ -210,7 +218,7 @@ class Versions:
         )
 
     def _unload(self, versions: set[int]) -> None:
-        """Forgets versions; each ends when the last request that it answers is through."""
+        """Forgets versions; each ends when the last request that it answers is done."""
         if not versions:
             return
         for version in versions:
@@ -221,7 +229,7 @@ class Versions:
         self._served = {
             version: kept for version, kept in self._served.items() if version not in versions
         }
-        # a loaded graph is full of cycles; its weights should not wait for the collector's whim
+        # A loaded graph is full of cycles; its weights should not wait for a later collection.
         gc.collect()
 
 
@@ -255,11 +263,11 @@ def require_versions(base_path: Path) -> dict[int, Path]:
 
 
 def choose(policy: Policy, found: list[int]) -> list[int]:
-    """The versions that a policy serves.
+    """Chooses the versions that a policy serves.
 
     Args:
-        policy: the newest one where it says nothing.
-        found: what is there, ascending.
+        policy: the policy; an empty one means the newest version.
+        found: the numbers of the versions that are there, rising.
     """
     if policy.WhichOneof("policy_choice") == "all":
         return found
@@ -269,7 +277,7 @@ def choose(policy: Policy, found: list[int]) -> list[int]:
 
 
 def not_served(model_name: str, version: int | None) -> RequestError:
-    """The answer for a model, or a version of one, that is not there."""
+    """Makes the error for a model, or a version of one, that is not served."""
     wanted = f"Latest({model_name})" if version is None else f"Specific({model_name}, {version})"
     return RequestError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
 

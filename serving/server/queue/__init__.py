@@ -1,0 +1,1 @@
+"""How requests wait for the model: a bound on those inside, and batches."""

@@ -1,4 +1,4 @@
-"""Requests that come at the same time run as one batch, by TensorFlow Serving's rules.
+"""Runs requests that come at the same time as one batch, by TensorFlow Serving's rules.
 
 The rules are those of shared_batch_scheduler.h and batching_session.cc: a batch runs when it is
 full or its oldest request has waited long enough, and a thread is free; it is padded to the next
@@ -20,20 +20,29 @@ from serving.server.queue.options import BatchingOptions
 from serving.server.request_error import RequestError, invalid
 
 Tensors = dict[str, np.ndarray]
-"""Arrays by their aliases; dimension 0 of each is the row."""
+"""Arrays by their aliases; dimension 0 of each counts the rows."""
 
 log = logging.getLogger(__name__)
 
 
 class Runnable(Protocol):
-    """What a batch runs on: a version of a model."""
+    """A version of a model, as far as a batch needs it."""
 
     def run(self, signature_name: str, inputs: Tensors) -> Tensors:
-        """Runs a signature."""
+        """Runs a signature on its inputs."""
 
 
 class _Task:
-    """A request in a queue; `done` is set when `outputs` or `error` is there."""
+    """A request in a queue.
+
+    Attributes:
+        inputs: its rows.
+        rows: number of its rows.
+        since: when it came, on the monotonic clock.
+        outputs: the answer, if it did not fail.
+        error: why it failed, or None.
+        done: set when `outputs` or `error` is there.
+    """
 
     def __init__(self, inputs: Tensors, rows: int) -> None:
         self.inputs, self.rows = inputs, rows
@@ -44,7 +53,7 @@ class _Task:
 
 
 class _Queue:
-    """The batches of one signature that wait for a thread; the last one is still open for more."""
+    """The batches of one signature that wait for a thread; the last may still take more rows."""
 
     def __init__(self, model: Runnable, signature_name: str, options: BatchingOptions) -> None:
         self.model, self.signature_name, self._options = model, signature_name, options
@@ -76,7 +85,7 @@ class _Queue:
         )
 
     def due(self) -> float:
-        """When the first batch may run, on the monotonic clock; infinity where there is none."""
+        """The moment on the monotonic clock when the first batch may run; infinity without any."""
         if not self._batches:
             return float("inf")
         first = self._batches[0]
@@ -99,7 +108,12 @@ class Batcher:
     """Threads that run batches; `run` is called by the threads that serve requests."""
 
     def __init__(self, options: BatchingOptions, metrics: Metrics) -> None:
-        """Starts the threads; `stop` ends them."""
+        """Starts the threads; `stop` ends them.
+
+        Args:
+            options: how requests are merged.
+            metrics: the metrics to count in.
+        """
         self._options, self._metrics = options, metrics
         self._queues: dict[tuple[int, str], _Queue] = {}
         self._changed = threading.Condition()
@@ -117,10 +131,10 @@ class Batcher:
         """Runs a request together with others, and returns its own rows.
 
         Args:
-            model: the version it is meant for.
-            signature_name: which of its functions.
-            inputs: its rows.
-            seconds: until the caller's deadline; None is for ever.
+            model: the version that the request names.
+            signature_name: name of the signature to run.
+            inputs: the request's rows.
+            seconds: time until the caller's deadline; None is for ever.
 
         Raises:
             RequestError: not batchable, too large, too many wait already, the deadline passed in
@@ -128,7 +142,7 @@ class Batcher:
         """
         rows = self._count_rows(inputs)
         if not rows:
-            return model.run(signature_name, inputs)  # there is nothing to pad it with
+            return model.run(signature_name, inputs)  # without a row there is no padding
         task, key = _Task(inputs, rows), (id(model), signature_name)
         with self._changed:
             queue = self._queues.get(key) or _Queue(model, signature_name, self._options)
@@ -142,14 +156,13 @@ class Batcher:
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 "Run() timeout exceeded while waiting in batching queue",
             )
-        if (
-            task.error is not None
-        ):  # a copy, for the whole batch shares it and every raise writes into it
+        if task.error is not None:
+            # A copy, since the whole batch shares the error and every raise writes into it.
             raise RequestError(task.error.code, task.error.details)
         return task.outputs
 
     def stop(self) -> None:
-        """Ends the threads when their batches are done; what still waits in a queue is refused."""
+        """Ends the threads when their batches are done; requests that still wait are refused."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -184,14 +197,17 @@ class Batcher:
         """Waits for a batch that is due; None at the end."""
         with self._changed:
             while not self._stopped:
-                key = min(self._queues, key=lambda key: self._queues[key].due(), default=None)
-                wait = None if key is None else self._queues[key].due() - time.monotonic()
-                if wait is not None and wait <= 0:
+                if not self._queues:
+                    self._changed.wait()
+                    continue
+                key = min(self._queues, key=lambda key: self._queues[key].due())
+                wait = self._queues[key].due() - time.monotonic()
+                if wait <= 0:
                     queue = self._queues[key]
                     batch = queue.pop()
-                    if not queue:  # a queue holds its version in memory, also one that was unloaded
+                    if not queue:  # it would keep its version in memory, even an unloaded one
                         del self._queues[key]
-                    self._changed.notify()  # this thread watched the clock for the rest
+                    self._changed.notify()  # another thread must watch the clock now
                     return queue, batch
                 if wait == float("inf"):
                     del self._queues[key]
@@ -209,9 +225,8 @@ class Batcher:
         except RequestError as error:
             for task in batch:
                 task.error = error
-        except (
-            Exception
-        ) as error:  # whatever it is, nobody may wait for ever and the thread must live
+        except Exception as error:
+            # Whatever it is, no request may wait for ever, and the thread must live on.
             log.exception("a batch failed")
             for task in batch:
                 task.error = RequestError(
@@ -247,8 +262,9 @@ def _rows(batch: list[_Task]) -> int:
 
 
 def _merge(batch: list[_Task], padding: int) -> Tensors:
-    """The rows of all tasks, and as padding the first row of the last one, which the model surely
-    takes.
+    """Joins the rows of all tasks, and pads with the first row of the last one.
+
+    A row that was sent is one that the model takes.
     """
     merged = {}
     for alias in batch[0].inputs:
@@ -265,7 +281,7 @@ def _merge(batch: list[_Task], padding: int) -> Tensors:
 
 
 def _split(outputs: Tensors, sizes: list[int]) -> list[Tensors]:
-    """Each task's own rows; those of the padding are left over."""
+    """Cuts the outputs into each task's own rows; those of the padding are left over."""
     ends = np.cumsum(sizes)
     return [
         {alias: array[end - size : end] for alias, array in outputs.items()}

@@ -1,4 +1,4 @@
-"""Who may run: a bound on the requests that are inside, and on those of them that run at once."""
+"""A bound on the requests that are inside, and on those of them that run at once."""
 
 import threading
 from collections.abc import Iterator
@@ -10,13 +10,17 @@ from serving.server.request_error import RequestError
 
 
 class Gate:
-    """Few run at a time, for each holds an image's activations; some wait; others are refused at
-    once.
+    """Lets few requests run, some wait, and refuses the others at once.
+
+    Few run at a time because each holds an image's activations.
     """
 
     def __init__(self, waiting: int, running: int) -> None:
-        """Args: waiting: requests inside, running ones included. running: of those, how many run at
-        once.
+        """Opens the gate.
+
+        Args:
+            waiting: number of requests inside at a time, running ones included.
+            running: number of those that run at once.
         """
         self._places, self._turns = threading.Semaphore(waiting), threading.Semaphore(running)
 
@@ -25,7 +29,7 @@ class Gate:
         """Waits for a turn.
 
         Args:
-            seconds: until the caller's deadline; None is for ever.
+            seconds: time until the caller's deadline; None is for ever.
 
         Raises:
             RequestError: too many wait already, or the deadline passed.

@@ -1,22 +1,28 @@
-"""How requests are merged into batches; checked once, where the server starts."""
+"""The settings of the queue: how many requests are inside, and how they are merged into batches."""
 
 import os
 from dataclasses import dataclass
 
 from imgcap.errors import ConfigError
 
+DEFAULT_MAX_THREADS = 64
+"""Requests inside at a time; with the real server's default, 4 for each CPU, few clients suffice
+for refusals.
+"""
+
 
 @dataclass(frozen=True)
 class BatchingOptions:
-    """The fields of TensorFlow Serving's BatchingParameters, with its defaults
-    (shared_batch_scheduler.h).
+    """TensorFlow Serving's BatchingParameters, with the defaults of shared_batch_scheduler.h.
+
+    They are checked once, when they are made.
 
     Attributes:
         max_batch_size: rows of a batch at most; a request with more is refused.
-        timeout_seconds: how long the oldest request waits for company.
-        max_enqueued_batches: batches that may wait for a thread, for each signature; more are
-            refused.
-        num_threads: batches that run at a time.
+        timeout_seconds: how long the oldest request waits for others.
+        max_enqueued_batches: number of batches that may wait for a thread, for each signature; more
+            are refused.
+        num_threads: number of batches that run at a time.
         allowed_batch_sizes: sizes that a batch is padded to, increasing, the last one
             `max_batch_size`; empty for any size.
     """
@@ -45,5 +51,5 @@ class BatchingOptions:
             )
 
     def padded(self, rows: int) -> int:
-        """The number of rows that run where so many came."""
+        """The number of rows that a batch of so many is padded to."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)

@@ -1,4 +1,4 @@
-"""The files that TensorFlow Serving's flags name: text protos, read with one-line errors."""
+"""Reads the files that TensorFlow Serving's flags name: text protos, with one-line errors."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def read_text_proto(path: str | os.PathLike, message: M) -> M:
         The message.
 
     Raises:
-        ConfigError: the file can't be read, or is no such text proto.
+        ConfigError: the file can't be read, or is no text proto of that type.
     """
     try:
         return text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
@@ -40,7 +40,7 @@ def read_text_proto(path: str | os.PathLike, message: M) -> M:
 
 
 def read_batching(path: str | os.PathLike) -> BatchingOptions:
-    """What a --batching_parameters_file says.
+    """Reads a --batching_parameters_file.
 
     Raises:
         ConfigError: unreadable, or a combination that the server refuses.
@@ -64,7 +64,7 @@ def read_batching(path: str | os.PathLike) -> BatchingOptions:
 
 
 def read_server_credentials(path: str | os.PathLike) -> grpc.ServerCredentials:
-    """TLS as an --ssl_config_file says.
+    """Reads an --ssl_config_file.
 
     Raises:
         ConfigError: unreadable, or without a key or a certificate.
@@ -73,7 +73,8 @@ def read_server_credentials(path: str | os.PathLike) -> grpc.ServerCredentials:
     for field in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(ssl, field):
             raise ConfigError(
-                f"{path} has no PEM text in {field}: serving/make_test_keys.sh writes such a file"
+                f"{path} has no PEM text in {field}: serving/deployment/make_test_keys.sh "
+                "writes such a file"
             )
     if ssl.client_verify and not ssl.custom_ca:
         raise ConfigError(
@@ -86,6 +87,7 @@ def read_server_credentials(path: str | os.PathLike) -> grpc.ServerCredentials:
     )
 
 
+# Fields of the proto, and their names in `BatchingOptions`.
 _BATCHING_FIELDS = {
     "max_batch_size": "max_batch_size",
     "batch_timeout_micros": "timeout_seconds",
