@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from imgcap.cli import evaluate
-from imgcap.cli import train as cli
+from imgcap.cli.train import main as train_main
 from imgcap.run.restore import load_captioner
 
 
 def train(workdir: Path, *flags: str) -> list[dict]:
-    assert cli.main(["imgcap-train", f"--workdir={workdir}", *flags]) == 0
+    assert train_main(["imgcap-train", f"--workdir={workdir}", *flags]) == 0
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
