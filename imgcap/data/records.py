@@ -1,9 +1,8 @@
-"""The TFRecord schema in one place: `to_example` and `parse_example` side by side, and the shards'
-names.
+"""The TFRecord schema in one place: `to_example` and its reverse, `parse_example`.
 
-One record an image: its original bytes and all its captions, as text and as word numbers. Words are
-normalised and numbered once, when the record is made, so no second tokenizer can drift away from
-the first. Feature shards have the same schema with the encoder's output in place of the bytes.
+One record is one image: its original bytes and all its captions, as text and as word numbers. Words
+are normalised and numbered once, when the record is made, so no second tokenizer can drift away
+from the first. Feature shards have the same schema with the encoder's output in place of the bytes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,22 +19,18 @@ class Record(NamedTuple):
     Attributes:
         image_id: the image's name.
         image_bytes: the original file.
-        height: pixels, as stored in the file.
-        width: pixels, as stored in the file.
         captions: N captions as people wrote them.
         tokens: N lists of word numbers, start token first.
     """
 
     image_id: str
     image_bytes: bytes
-    height: int
-    width: int
     captions: tuple[str, ...]
     tokens: tuple[tuple[int, ...], ...]
 
 
 class ParsedRecord(NamedTuple):
-    """One record inside a tf.data pipeline, or a batch of them (each shape behind [B]).
+    """One record inside a tf.data pipeline, or a batch of them (each shape after [B]).
 
     Attributes:
         image_id: string [].
@@ -72,20 +67,18 @@ def to_example(record: Record) -> bytes:
     feature = {
         "image_id": _bytes(record.image_id.encode()),
         "image_bytes": _bytes(record.image_bytes),
-        "height": _ints([record.height]),
-        "width": _ints([record.width]),
         "captions": _bytes(*(caption.encode() for caption in record.captions)),
         "tokens": _ints(token for tokens in record.tokens for token in tokens),
         "token_counts": _ints(len(tokens) for tokens in record.tokens),
     }
-    # deterministic: else the order of the fields hangs on where the process lies in memory.
+    # deterministic: else the order of the fields depends on where the process lies in memory.
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(
         deterministic=True
     )
 
 
 def with_features(serialized: bytes, features: np.ndarray) -> bytes:
-    """An image record with the encoder's output in place of the image.
+    """Replaces the image of a serialised record by the encoder's output.
 
     Args:
         serialized: a tf.train.Example by `to_example`.
@@ -114,7 +107,7 @@ _FIELDS = {
 
 
 def parse_example(serialized: tf.Tensor) -> ParsedRecord:
-    """The reverse of `to_example`, as a graph.
+    """Parses a record in the graph; the reverse of `to_example`.
 
     Args:
         serialized: string [], one tf.train.Example.
@@ -127,14 +120,15 @@ def parse_example(serialized: tf.Tensor) -> ParsedRecord:
 
 
 def parse_examples(serialized: tf.Tensor, max_tokens: int | None = None) -> ParsedRecord:
-    """As `parse_example`, for many records at once.
+    """Parses many records at once, in the graph.
 
     Args:
         serialized: string [B], tf.train.Examples.
-        max_tokens: T; None takes the longest caption's.
+        max_tokens: T; None takes that of the longest caption.
 
     Returns:
-        The records' tensors; captions that a record lacks to N are all padding.
+        The records' tensors, with N that of the record with the most captions; captions that others
+        lack are all padding.
     """
     fields = tf.io.parse_example(serialized, _FIELDS)
     tokens = tf.cast(fields["tokens"].to_tensor(shape=[None, None, max_tokens]), tf.int32)
@@ -142,27 +136,21 @@ def parse_examples(serialized: tf.Tensor, max_tokens: int | None = None) -> Pars
 
 
 def decode_features(features: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Stored features as numbers.
+    """Turns stored features into numbers.
 
     Args:
         features: string [...], from `parse_example`.
-        shape: [L, C], what the encoder makes; with the number of views before it where there are
-            several.
+        shape: (L, C) of the encoder; before them the number of views, if there are several.
 
     Returns:
-        float16 of that shape, behind [...].
+        float16 [..., *shape].
     """
     numbers = tf.io.decode_raw(features, tf.float16, little_endian=True)
     return tf.reshape(numbers, tf.concat([tf.shape(features), shape], axis=0))
 
 
-def shard_path(folder: Path, split: str, index: int, count: int) -> Path:
-    """The name of one shard: `train-00003-of-00016.tfrecord`."""
-    return folder / f"{split}-{index:05d}-of-{count:05d}.tfrecord"
-
-
 def write_shard(path: Path, examples: Iterable[bytes]) -> int:
-    """Writes a shard beside its name, then renames: a shard that is there is whole.
+    """Writes a shard under another name, then renames it, so that no shard is ever half-written.
 
     Args:
         path: the shard's final name.

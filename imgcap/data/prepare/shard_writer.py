@@ -1,4 +1,4 @@
-"""One shard, written by a worker process of `imgcap-prepare`."""
+"""Writing one shard, which a worker process of `imgcap-prepare` does."""
 
 import os
 from collections import Counter
@@ -47,17 +47,16 @@ def write(task: ShardTask) -> ShardResult:
 def _make_record(
     example: Example, task: ShardTask, unreadable: dict[str, str]
 ) -> records.Record | None:
+    """Reads one image and makes its record; None if it is unreadable, which is then noted."""
     try:
         image_bytes = example.path.read_bytes()
     except OSError as error:
         unreadable[example.image_id] = error.strerror or "can't be read"
         return None
-    found = image.inspect(image_bytes)
-    if found.error:
-        unreadable[example.image_id] = found.error
+    error = image.check(image_bytes)
+    if error:
+        unreadable[example.image_id] = error
         return None
     encode = task.vocabulary.encode
     tokens = tuple(tuple(encode(normalise(text), task.max_length)) for text in example.captions)
-    return records.Record(
-        example.image_id, image_bytes, found.height, found.width, example.captions, tokens
-    )
+    return records.Record(example.image_id, image_bytes, example.captions, tokens)

@@ -11,8 +11,6 @@ from imgcap.data import records
 RECORD = records.Record(
     image_id="été 1.jpg",
     image_bytes=bytes(range(256)),
-    height=3,
-    width=5,
     captions=("Un chien .", "A dog , running"),
     tokens=((1, 7, 2), (1, 8, 9, 3, 2)),
 )
@@ -42,10 +40,19 @@ def test_many_are_parsed_as_one_is() -> None:
 
 def test_schema_by_the_official_message() -> None:
     fields = tf.train.Example.FromString(records.to_example(RECORD)).features.feature
-    assert fields["height"].int64_list.value == [3]
-    assert fields["width"].int64_list.value == [5]
+    assert set(fields) == {"image_id", "image_bytes", "captions", "tokens", "token_counts"}
     assert fields["tokens"].int64_list.value == [1, 7, 2, 1, 8, 9, 3, 2]
     assert fields["token_counts"].int64_list.value == [3, 5]
+
+
+def test_shards_with_fields_of_older_versions_are_read() -> None:
+    older = tf.train.Example.FromString(records.to_example(RECORD))
+    for name in ("height", "width"):
+        older.features.feature[name].int64_list.value.append(3)
+    read = records.parse_example(tf.constant(older.SerializeToString()))
+    new = records.parse_example(tf.constant(records.to_example(RECORD)))
+    for name, tensor in new._asdict().items():
+        np.testing.assert_array_equal(getattr(read, name), tensor)
 
 
 def test_features_take_the_place_of_the_image() -> None:
