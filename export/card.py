@@ -20,6 +20,7 @@ from imgcap.config import MOVABLE, Config, DecodeConfig
 from imgcap.data import manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError, ExportError, RunError
+from imgcap.evaluation.result_files import SCORES_PATTERN
 from imgcap.evaluation.scores import NAMES
 from imgcap.model_folder import MANIFEST
 from imgcap.run import checkpoints, directory
@@ -121,7 +122,7 @@ def _data_facts(workdir: Path, data_dir: Path) -> Facts:
 def _scores(workdir: Path, step: int) -> Facts:
     """The scores of the checkpoint at a step, by split; scores of other checkpoints are ignored."""
     found = {}
-    for path in sorted(workdir.glob("scores_*.json")):
+    for path in sorted(workdir.glob(SCORES_PATTERN)):
         tree = files.read_json(path, ExportError, "run imgcap-evaluate again, or remove it")
         try:
             if tree["step"] == step:

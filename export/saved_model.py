@@ -23,9 +23,9 @@ from export.module import Assets, CaptionModule
 from export.warmup import write_warmup
 from imgcap import files, signature
 from imgcap.data import image
+from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import ExportError
 from imgcap.model.captioner import Captioner
-from imgcap.run import directory
 from imgcap.run.restore import load_captioner
 
 
@@ -54,7 +54,7 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     unfinished = versions.unfinished_folder(base)
     try:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
-            assets = Assets(workdir / directory.VOCABULARY, Path(folder, card.CARD))
+            assets = Assets(workdir / VOCABULARY_NAME, Path(folder, card.CARD))
             card.write_line(assets.card, facts)
             module = CaptionModule(
                 captioner, encoder, options, run_config.model.image_size, config.max_pixels, assets

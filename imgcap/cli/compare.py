@@ -12,6 +12,7 @@ from imgcap.config import CompareConfig
 from imgcap.errors import ConfigError, DataError
 from imgcap.evaluation import recipe_table
 from imgcap.evaluation.compare import BOOTSTRAP_SAMPLES, Difference, compare
+from imgcap.evaluation.result_files import captions_path
 from imgcap.evaluation.scores import NAMES
 
 
@@ -72,7 +73,7 @@ def _row(difference: Difference, is_base: bool) -> str:
 
 
 def _read_captions(workdir: Path, split: str) -> _Captions:
-    path = workdir / f"captions_{split}.jsonl"
+    path = captions_path(workdir, split)
     remedy = f"run imgcap-evaluate --workdir={workdir} --split={split}"
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

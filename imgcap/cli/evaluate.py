@@ -7,6 +7,8 @@ from typing import Any
 from imgcap.cli import command
 from imgcap.config import DecodeConfig, EvaluateConfig
 from imgcap.errors import ConfigError
+from imgcap.evaluation.result_files import captions_path, contact_sheet_path, scores_path
+from imgcap.evaluation.scores import NAMES
 
 
 def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) -> None:
@@ -16,14 +18,14 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
     if config.sweep:
         _sweep(workdir, Path(config.data_dir), decode)
         return
-    from imgcap.evaluation import evaluate, scores
+    from imgcap.evaluation.evaluate import evaluate
 
-    found = evaluate.evaluate(workdir, Path(config.data_dir), config.split, decode)
+    found = evaluate(workdir, Path(config.data_dir), config.split, decode)
     print(
         f"{config.split}: {found['images']} images, beam width {found['decode']['beam_width']}, 95 "
         "% intervals"
     )
-    for name in scores.NAMES:
+    for name in NAMES:
         low, high = found["intervals"][name]
         floor = found["constant_caption"][name]
         print(
@@ -32,12 +34,14 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
         )
     _print_insight(found)
     print(
-        f"wrote {workdir}/scores_{config.split}.json, captions_{config.split}.jsonl, "
-        f"contact_sheet_{config.split}.html"
+        f"wrote {scores_path(workdir, config.split)}, "
+        f"{captions_path(workdir, config.split).name}, "
+        f"{contact_sheet_path(workdir, config.split).name}"
     )
 
 
 def _print_insight(found: dict[str, Any]) -> None:
+    """Prints variety, lengths, and the words whose images are captioned best and worst."""
     insight = found["insight"]
     print(
         f"  {insight['distinct_captions']} distinct captions of {insight['vocabulary_used']} "
@@ -61,20 +65,21 @@ def _cider(row: dict[str, Any]) -> float:
 
 
 def _sweep(workdir: Path, data_dir: Path, decode: dict[str, Any]) -> None:
+    """Scores the grid of decode options and prints its table."""
     if decode:
         raise ConfigError(f"--sweep tries the decode options itself: drop --{next(iter(decode))}")
-    from imgcap.evaluation import sweep
+    from imgcap.evaluation.sweep import COLUMNS, TABLE, sweep
+    from imgcap.run.directory import DECODE
 
-    rows = sweep.sweep(workdir, data_dir)
-    print("  ".join([*sweep.COLUMNS, " cider", "bleu_4", "mean_length"]))
+    rows = sweep(workdir, data_dir)
+    print("  ".join([*COLUMNS, " cider", "bleu_4", "mean_length"]))
     for row in rows:
         print(
             f"{row['beam_width']:10d}  {row['length_penalty']:14.1f}  {row['block_ngrams']:12d}  "
             f"{row['cider']:6.2f}  {row['bleu_4']:6.2f}  {row['mean_length']:11.1f}"
         )
     print(
-        f"wrote {workdir}/{sweep.TABLE}; evaluation and export now use the first row "
-        f"({workdir}/decode.json)"
+        f"wrote {workdir}/{TABLE}; evaluation and export now use the first row ({workdir}/{DECODE})"
     )
 
 

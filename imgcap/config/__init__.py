@@ -11,15 +11,12 @@ from imgcap.config.commands import (
 from imgcap.config.limits import MAX_MAX_PIXELS, MAX_PIXELS
 from imgcap.config.run import (
     ATTENDING,
-    CONFIG_NAME,
     MOVABLE,
-    NAME_A_RUN,
     Config,
     DecodeConfig,
     ModelConfig,
     TrainConfig,
     config_from_json,
-    load_config,
     to_json,
 )
 from imgcap.config.setting import Section, flag_fields, setting
@@ -27,7 +24,6 @@ from imgcap.config.setting import Section, flag_fields, setting
 __all__ = [
     "ATTENDING",
     "AverageConfig",
-    "CONFIG_NAME",
     "CompareConfig",
     "Config",
     "DataServiceConfig",
@@ -37,14 +33,12 @@ __all__ = [
     "MAX_PIXELS",
     "MOVABLE",
     "ModelConfig",
-    "NAME_A_RUN",
     "PrepareConfig",
     "Section",
     "ShowConfig",
     "TrainConfig",
     "config_from_json",
     "flag_fields",
-    "load_config",
     "setting",
     "to_json",
 ]

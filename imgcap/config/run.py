@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcap.config.setting import Section, setting
-from imgcap.errors import ConfigError, RunError
-
-CONFIG_NAME = "config.json"
-"""The settings' file in a run directory."""
+from imgcap.errors import ConfigError
 
 # Settings that say where and how a run is computed, not what it computes: they may change when it
 # is resumed.
@@ -30,9 +27,6 @@ MOVABLE = {
     "skip_bad_records",
     "data_service",
 }
-
-NAME_A_RUN = "give --workdir a directory that imgcap-train wrote"
-"""The remedy where a run directory is none."""
 
 ATTENDING = ("attention", "adaptive")
 """The decoders that look at the grid."""
@@ -268,9 +262,10 @@ class TrainConfig(Section):
         maximum=1.0,
     )
     strategy: str = setting(
-        "default",
-        "tf.distribute strategy.",
-        choices=("default", "one_device", "mirrored", "multi_worker", "auto"),
+        "auto",
+        "tf.distribute strategy; 'auto' is multi_worker if TF_CONFIG names several workers, else "
+        "mirrored if there are several devices, else none.",
+        choices=("auto", "one_device", "mirrored", "multi_worker"),
         common=True,
         heading="Training: devices and numerics",
     )
@@ -495,20 +490,3 @@ def config_from_json(text: str, path: Path) -> Config:
         raise ConfigError(
             f"{path} is not a config of this version of imgcap ({error}): train into a new workdir"
         ) from None
-
-
-def load_config(workdir: Path, remedy: str = NAME_A_RUN) -> Config:
-    """Reads the settings of a run.
-
-    Args:
-        workdir: the run directory.
-        remedy: what the user should do if it is none.
-
-    Raises:
-        RunError: `workdir` is no run directory.
-        ConfigError: it is one of another version of imgcap.
-    """
-    path = workdir / CONFIG_NAME
-    if not path.is_file():
-        raise RunError(f"{path} is missing: {remedy}")
-    return config_from_json(path.read_text(encoding="utf-8"), path)

@@ -1,114 +1,44 @@
-"""A run's captions for a split, and what they are worth."""
+"""Evaluation of a run on a split: captions, scores and a contact sheet, written to the run."""
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 import imgcap
 from imgcap import files
-from imgcap.config import Config, DecodeConfig
-from imgcap.data import batches, manifest, shards
-from imgcap.data.manifest import Manifest
+from imgcap.config import DecodeConfig
+from imgcap.data.batches import evaluation_images
+from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest, shard_paths
 from imgcap.data.records import parse_example
+from imgcap.data.shards import damage_refused, references
 from imgcap.errors import DataError
 from imgcap.evaluation.contact_sheet import Entry, write_contact_sheet
+from imgcap.evaluation.generate import (
+    IMAGES_AT_ONCE,
+    best_captions,
+    generate,
+    make_caption_step,
+    pair_captions,
+)
 from imgcap.evaluation.insight import describe
+from imgcap.evaluation.result_files import captions_path, contact_sheet_path, scores_path
 from imgcap.evaluation.scores import score_captions, score_each
 from imgcap.model.captioner import Captioner
-from imgcap.progress import Progress
-from imgcap.run import checkpoints, restore
-
-IMAGES_AT_ONCE = 32
-
-
-class Generated(NamedTuple):
-    """Captions of a split.
-
-    Attributes:
-        tokens: int32 [images, K, T], in the order of the split.
-        scores: float32 [images, K].
-    """
-
-    tokens: np.ndarray
-    scores: np.ndarray
-
-
-CaptionStep = Callable[[batches.EvaluationBatch], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
-
-
-def make_caption_step(
-    captioner: Captioner, strategy: tf.distribute.Strategy, options: DecodeConfig, *, encoded: bool
-) -> CaptionStep:
-    """The graph that captions one global batch; made once, since tracing a deep encoder takes
-    longer than a split.
-
-    Args:
-        captioner: what captions.
-        strategy: that `captioner` was built under.
-        options: the search.
-        encoded: whether the inputs are features already.
-
-    Returns:
-        A function of a batch: number int64 [B], tokens int32 [B, K, T] and scores float32 [B, K] of
-        all replicas.
-    """
-
-    def caption_replica(batch: batches.EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        features = batch.inputs if encoded else captioner.encoder(batch.inputs)
-        captions = captioner.caption_features(features, options)
-        return batch.number, captions.tokens, captions.scores
-
-    @tf.function(reduce_retracing=True)
-    def caption_batch(batch: batches.EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        per_replica = strategy.run(caption_replica, args=(batch,))
-        return tuple(strategy.gather(part, axis=0) for part in per_replica)
-
-    return caption_batch
-
-
-def generate(
-    step: CaptionStep,
-    dataset: tf.data.Dataset | tf.distribute.DistributedDataset,
-    images: int,
-    options: DecodeConfig,
-) -> Generated:
-    """Captions every image of a split once, however many replicas share the work.
-
-    Args:
-        step: from `make_caption_step`.
-        dataset: of `EvaluationBatch`.
-        images: how many the split has.
-        options: the search.
-
-    Returns:
-        Captions in the order of the split.
-    """
-    shape = (images, options.beam_width)
-    generated = Generated(
-        np.zeros([*shape, options.num_tokens], np.int32), np.zeros(shape, np.float32)
-    )
-    with Progress("caption images", images, "images") as progress:
-        for batch in dataset:
-            number, tokens, scores = (part.numpy() for part in step(batch))
-            real = number >= 0
-            generated.tokens[number[real]] = tokens[real]
-            generated.scores[number[real]] = scores[real]
-            progress.advance(int(real.sum()))
-    return generated
+from imgcap.run.checkpoints import best_step
+from imgcap.run.restore import load_captioner
 
 
 def evaluate(
     workdir: Path, data_dir: Path, split: str, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Captions a split from its image bytes with the run's best checkpoint, scores it, and writes
-    all to the run.
+    """Captions a split with the run's best checkpoint, scores it, and writes all to the run.
 
-    Writes `scores_<split>.json`, `captions_<split>.jsonl` and `contact_sheet_<split>.html`.
+    Images are decoded from their bytes. Writes `scores_<split>.json`, `captions_<split>.jsonl` and
+    `contact_sheet_<split>.html`.
 
     Args:
         workdir: the run directory.
@@ -123,91 +53,80 @@ def evaluate(
         RunError: the run is missing, unfinished or broken.
         DataError: the data is missing, damaged or of another vocabulary.
     """
-    captioner, config = restore.load_captioner(workdir)
+    captioner, config = load_captioner(workdir)
     options = dataclasses.replace(config.decode, **overrides)
-    prepared = manifest.load_manifest(data_dir)
-    refuse_other_vocabulary(captioner, data_dir, prepared)
-    paths = [
-        path for part in split.split("+") for path in manifest.shard_paths(data_dir, prepared, part)
-    ]
-    try:
-        entries, scores = _caption_and_score(captioner, config, paths, options)
-    except tf.errors.DataLossError as error:
-        raise DataError(
-            f"{data_dir}: a shard of split {split!r} is damaged ({error.message[:100]}): run "
-            "imgcap-prepare into a new --output_dir"
-        ) from None
-    scores = {**_provenance(workdir, prepared, split, options), **scores}
-    files.write_json(workdir / f"scores_{split}.json", scores)
-    _write_captions(workdir / f"captions_{split}.jsonl", entries)
+    manifest = load_manifest(data_dir)
+    refuse_other_vocabulary(captioner, data_dir, manifest)
+    paths = [path for part in split.split("+") for path in shard_paths(data_dir, manifest, part)]
+    with damage_refused(paths):
+        entries, scores = _caption_and_score(captioner, config.model.image_size, paths, options)
+    scores = {**_provenance(workdir, manifest, split, options), **scores}
+    files.write_json(scores_path(workdir, split), scores)
+    _write_captions(captions_path(workdir, split), entries)
     write_contact_sheet(
-        workdir / f"contact_sheet_{split}.html", entries, f"{workdir.name}: {split}", scores
+        contact_sheet_path(workdir, split), entries, f"{workdir.name}: {split}", scores
     )
     return scores
 
 
-def refuse_other_vocabulary(captioner: Captioner, data_dir: Path, prepared: Manifest) -> None:
-    """Raises DataError if the data was prepared with another vocabulary than the captioner's."""
+def refuse_other_vocabulary(captioner: Captioner, data_dir: Path, manifest: Manifest) -> None:
+    """Raises DataError if the data was prepared with another vocabulary than the captioner's.
+
+    Args:
+        captioner: of a run.
+        data_dir: what `imgcap-prepare` wrote.
+        manifest: of `data_dir`.
+    """
     expected = captioner.vocabulary.fingerprint
-    if prepared.vocabulary_fingerprint != expected:
+    if manifest.vocabulary_fingerprint != expected:
         raise DataError(
-            f"{data_dir / manifest.VOCABULARY_NAME} has fingerprint "
-            f"{prepared.vocabulary_fingerprint}, the run's vocabulary {expected}: give the "
+            f"{data_dir / VOCABULARY_NAME} has fingerprint "
+            f"{manifest.vocabulary_fingerprint}, the run's vocabulary {expected}: give the "
             "--data_dir the run was trained on"
         )
 
 
 def _caption_and_score(
-    captioner: Captioner, config: Config, paths: list[Path], options: DecodeConfig
+    captioner: Captioner, image_size: int, paths: Sequence[Path], options: DecodeConfig
 ) -> tuple[list[Entry], dict[str, Any]]:
-    references = shards.references(paths)
-    dataset = batches.evaluation_images(
-        paths, images=IMAGES_AT_ONCE, image_size=config.model.image_size
-    )
+    """Captions the images of shards: the entries of a contact sheet, and scores with insight."""
+    people = references(paths)
+    dataset = evaluation_images(paths, images=IMAGES_AT_ONCE, image_size=image_size)
     strategy = tf.distribute.get_strategy()
     step = make_caption_step(captioner, strategy, options, encoded=False)
-    generated = generate(step, dataset, len(references), options)
-    captions = texts(captioner, generated)
-    candidates = {
-        reference.image_id: caption for reference, caption in zip(references, captions, strict=True)
-    }
-    by_image = {reference.image_id: reference.captions for reference in references}
-    each = score_each(candidates, by_image)
+    generated = generate(step, dataset, len(people), options)
+    pairs = pair_captions(people, best_captions(captioner, generated))
+    each = score_each(*pairs)
     entries = [
-        Entry(image_id, image_bytes, candidates[image_id], by_image[image_id], each[image_id])
-        for image_id, image_bytes in _image_bytes(paths)
+        Entry(image, image_bytes, pairs.candidates[image], pairs.references[image], each[image])
+        for image, image_bytes in _image_bytes(paths)
     ]
-    return entries, {
-        **score_captions(candidates, by_image),
-        "insight": describe(candidates, by_image, each),
-    }
+    return entries, {**score_captions(*pairs), "insight": describe(*pairs, each)}
 
 
-def texts(captioner: Captioner, generated: Generated) -> list[str]:
-    """The best caption of each image."""
-    return [captioner.vocabulary.decode(tokens) for tokens in generated.tokens[:, 0].tolist()]
-
-
-def _image_bytes(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
+def _image_bytes(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+    """Reads the name and the encoded file of each image of shards."""
     records = tf.data.TFRecordDataset([str(path) for path in paths]).map(parse_example)
     return ((record.image_id.numpy().decode(), record.image_bytes.numpy()) for record in records)
 
 
 def _provenance(
-    workdir: Path, prepared: Manifest, split: str, options: DecodeConfig
+    workdir: Path, manifest: Manifest, split: str, options: DecodeConfig
 ) -> dict[str, Any]:
+    """The facts by which scores can be traced: split, run and step, data, search, version."""
     return {
         "split": split,
         "run": workdir.name,
-        "step": checkpoints.best_step(workdir),
-        "data": prepared.fingerprint,
-        "vocabulary": prepared.vocabulary_fingerprint,
+        "step": best_step(workdir),
+        "data": manifest.fingerprint,
+        "vocabulary": manifest.vocabulary_fingerprint,
         "decode": dataclasses.asdict(options),
         "imgcap_version": imgcap.__version__,
     }
 
 
-def _write_captions(path: Path, entries: list[Entry]) -> None:
+def _write_captions(path: Path, entries: Sequence[Entry]) -> None:
+    """Writes one JSON object an image: name, caption, references and CIDEr."""
     lines = [
         json.dumps(
             {

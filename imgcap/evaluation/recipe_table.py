@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgcap import files
-from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig, load_config
+from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig
 from imgcap.errors import ConfigError, DataError, RunError
+from imgcap.evaluation.result_files import scores_path
+from imgcap.run.config_file import load_config
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 HEADS = ("encoder", "decoder", "training", "search", "split", "seeds", "CIDEr", "BLEU-4")
@@ -54,7 +56,7 @@ def read_scored_run(workdir: Path, split: str) -> ScoredRun:
         DataError: the split was not scored, or the scores are damaged.
     """
     lineage = _lineage(workdir)
-    path = workdir / f"scores_{split}.json"
+    path = scores_path(workdir, split)
     remedy = f"run imgcap-evaluate --workdir={workdir} --split={split}"
     scores = files.read_json(path, DataError, remedy)
     if not (

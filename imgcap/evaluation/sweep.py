@@ -1,8 +1,8 @@
-"""Which decode options suit a run: every one of a grid, scored on the dev split."""
+"""A sweep of decode options: every combination of a grid, scored on the dev split."""
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,18 @@ import tensorflow as tf
 
 from imgcap import files
 from imgcap.config import DecodeConfig
-from imgcap.data import batches, manifest, shards
-from imgcap.evaluation import evaluate
+from imgcap.data.batches import evaluation_images
+from imgcap.data.manifest import load_manifest, shard_paths
+from imgcap.data.shards import Reference, damage_refused, references
+from imgcap.evaluation.evaluate import refuse_other_vocabulary
+from imgcap.evaluation.generate import IMAGES_AT_ONCE, pair_captions
 from imgcap.evaluation.scores import score_captions
 from imgcap.host import quiet
 from imgcap.model.captioner import Captioner
 from imgcap.progress import Progress
-from imgcap.run import checkpoints, directory, restore
+from imgcap.run.checkpoints import best_step
+from imgcap.run.directory import save_decode
+from imgcap.run.restore import load_captioner
 
 SPLIT = "dev"
 TABLE = "sweep_dev.json"
@@ -25,11 +30,12 @@ TABLE = "sweep_dev.json"
 # fall again.
 BEAM_WIDTHS, LENGTH_PENALTIES, BLOCKED_NGRAMS = (1, 2, 3, 5), (0.0, 0.7, 1.2), (0, 3)
 COLUMNS = ("beam_width", "length_penalty", "block_ngrams")
+"""The options that a row of the table names."""
 
 
 def sweep(workdir: Path, data_dir: Path) -> list[dict[str, Any]]:
-    """Scores a grid of beam width, length penalty and n-gram blocking, and keeps the best of it for
-    the run.
+    """Scores a grid of beam width, length penalty and n-gram blocking, and keeps the best for the
+    run.
 
     Writes `sweep_dev.json`, the table, and `decode.json`, which evaluation and export read from
     then on.
@@ -46,34 +52,33 @@ def sweep(workdir: Path, data_dir: Path) -> list[dict[str, Any]]:
         RunError: the run is missing, unfinished or broken.
         DataError: the data is missing, damaged or of another vocabulary.
     """
-    captioner, config = restore.load_captioner(workdir)
-    quiet.hear_onednn_note()
-    prepared = manifest.load_manifest(data_dir)
-    evaluate.refuse_other_vocabulary(captioner, data_dir, prepared)
-    paths = manifest.shard_paths(data_dir, prepared, SPLIT)
-    references = shards.references(paths)
-    features = _encode(captioner, paths, config.model.image_size, len(references))
+    captioner, config = load_captioner(workdir)
+    quiet.hide_onednn_note()
+    manifest = load_manifest(data_dir)
+    refuse_other_vocabulary(captioner, data_dir, manifest)
+    paths = shard_paths(data_dir, manifest, SPLIT)
+    with damage_refused(paths):
+        people = references(paths)
+        features = _encode(captioner, paths, config.model.image_size, len(people))
     rows = []
     combinations = list(grid(config.decode))
     with Progress("sweep decode options", len(combinations), "searches") as progress:
         for options in combinations:
-            scores = _score(captioner, features, references, options)
+            scores = _score(captioner, features, people, options)
             rows.append({name: getattr(options, name) for name in COLUMNS} | scores)
             progress.advance(1, f"CIDEr {scores['cider']:.1f}")
     order = sorted(range(len(rows)), key=lambda at: -rows[at]["cider"])
     ranked = [rows[at] for at in order]
-    files.write_json(
-        workdir / TABLE, {"split": SPLIT, "step": checkpoints.best_step(workdir), "rows": ranked}
-    )
-    directory.save_decode(workdir, combinations[order[0]])
+    files.write_json(workdir / TABLE, {"split": SPLIT, "step": best_step(workdir), "rows": ranked})
+    save_decode(workdir, combinations[order[0]])
     return ranked
 
 
 def grid(options: DecodeConfig) -> Iterator[DecodeConfig]:
-    """The combinations that differ in what they do.
+    """Combines the values of the grid, leaving out combinations that search alike.
 
     Args:
-        options: what stays the same.
+        options: gives all other settings.
 
     Yields:
         One set of options each.
@@ -90,11 +95,11 @@ def grid(options: DecodeConfig) -> Iterator[DecodeConfig]:
         )
 
 
-def _encode(captioner: Captioner, paths: list[Path], image_size: int, images: int) -> np.ndarray:
-    """The features of all images, encoded once for all searches: float16 [images, L, C]."""
-    dataset = batches.evaluation_images(
-        paths, images=evaluate.IMAGES_AT_ONCE, image_size=image_size
-    )
+def _encode(
+    captioner: Captioner, paths: Sequence[Path], image_size: int, images: int
+) -> np.ndarray:
+    """Encodes all images once, for all searches: float16 [images, L, C]."""
+    dataset = evaluation_images(paths, images=IMAGES_AT_ONCE, image_size=image_size)
     encode = tf.function(captioner.encoder.__call__)
     features = np.zeros([images, *captioner.encoder.features_shape], np.float16)
     with Progress("encode images", images, "images") as progress:
@@ -108,21 +113,17 @@ def _encode(captioner: Captioner, paths: list[Path], image_size: int, images: in
 def _score(
     captioner: Captioner,
     features: np.ndarray,
-    references: list[shards.Reference],
+    people: Sequence[Reference],
     options: DecodeConfig,
 ) -> dict[str, float]:
+    """Captions encoded images with some options and scores the captions."""
     search = tf.function(
         lambda some: captioner.caption_features(some, options).tokens, reduce_retracing=True
     )
-    size = evaluate.IMAGES_AT_ONCE
     tokens = [
-        search(features[start : start + size]).numpy()[:, 0]
-        for start in range(0, len(features), size)
+        search(features[start : start + IMAGES_AT_ONCE]).numpy()[:, 0]
+        for start in range(0, len(features), IMAGES_AT_ONCE)
     ]
     captions = [captioner.vocabulary.decode(row) for row in np.concatenate(tokens).tolist()]
-    candidates = {
-        reference.image_id: text for reference, text in zip(references, captions, strict=True)
-    }
-    truth = {reference.image_id: reference.captions for reference in references}
-    scores = score_captions(candidates, truth, bootstrap_samples=0)
+    scores = score_captions(*pair_captions(people, captions), bootstrap_samples=0)
     return {name: scores[name] for name in ("cider", "bleu_4", "mean_length")}

@@ -1,6 +1,8 @@
-"""One captioner out of several: the mean of their weights (Izmailov et al. 2018; Wortsman et al.
-2022), which costs nothing more to serve. It pays among checkpoints of one run, or runs that were
-tuned from one start; weights of runs that began apart have nothing to do with each other.
+"""Averaging the weights of several checkpoints (Izmailov et al. 2018; Wortsman et al. 2022).
+
+The mean costs no more to serve than one of them. It helps among checkpoints of one run, or among
+runs that were tuned from one start; weights of runs that began from different seeds have nothing in
+common.
 """
 
 import dataclasses
@@ -12,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from imgcap import files
-from imgcap.config import CONFIG_NAME, Config, to_json
+from imgcap.config import Config, to_json
+from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import RunError
 from imgcap.model.captioner import Captioner
-from imgcap.run import directory
 from imgcap.run.checkpoints import (
     UNFINISHED,
     Progression,
@@ -23,21 +25,25 @@ from imgcap.run.checkpoints import (
     save,
     save_encoder,
     steps,
+    tf_variables,
 )
+from imgcap.run.config_file import CONFIG_NAME
+from imgcap.run.directory import DECODE, ENCODER_FILE, load_run
+from imgcap.run.identity import RUN
 from imgcap.run.restore import load_captioner, restore_step
 
 BEST = "best"
-# The remedy where a run directory is none.
 _NAME_RUNS = "name run directories of imgcap-train"
+"""The remedy if a directory is no run directory."""
 
 
 def average(runs: Sequence[Path], workdir: Path, checkpoints: str) -> int:
-    """Writes a run directory whose weights are the mean of others'.
+    """Writes a run directory whose weights are the mean of the weights of others.
 
     Args:
         runs: run directories of one model and vocabulary.
         workdir: the new run directory.
-        checkpoints: 'best' takes each run's best one, 'kept' all that it has.
+        checkpoints: 'best' takes the best one of each run, 'kept' all that it has.
 
     Returns:
         How many checkpoints went into it.
@@ -63,15 +69,15 @@ def average(runs: Sequence[Path], workdir: Path, checkpoints: str) -> int:
 
 
 def _variables(captioner: Captioner) -> list[tf.Variable]:
-    return [
-        variable.value for variable in (*captioner.decoder.variables, *captioner.encoder.variables)
-    ]
+    """All variables of a captioner, those of the decoder first."""
+    return tf_variables([*captioner.decoder.variables, *captioner.encoder.variables])
 
 
 def _refuse_strangers(runs: Sequence[Path]) -> None:
-    first, vocabulary = directory.load_run(runs[0], _NAME_RUNS)
+    """Raises RunError if the runs have not all the model and the vocabulary of the first."""
+    first, vocabulary = load_run(runs[0], _NAME_RUNS)
     for run in runs[1:]:
-        config, words = directory.load_run(run, _NAME_RUNS)
+        config, words = load_run(run, _NAME_RUNS)
         if words.fingerprint != vocabulary.fingerprint:
             raise RunError(
                 f"{run} has vocabulary {words.fingerprint}, {runs[0]} has "
@@ -99,18 +105,25 @@ def _refuse_strangers(runs: Sequence[Path]) -> None:
 
 
 def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) -> None:
-    """Beside its name, then renamed: a run directory that is there is whole."""
+    """Writes a run directory under another name, then renames it.
+
+    Args:
+        source: the run that gives vocabulary, encoder file and decode options.
+        workdir: the run directory to write.
+        captioner: with the averaged weights.
+        config: of `source`.
+    """
     unfinished = workdir.with_name(f".{workdir.name}{UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for name in (directory.RUN, directory.VOCABULARY, directory.ENCODER_FILE, directory.DECODE):
+    for name in (RUN, VOCABULARY_NAME, ENCODER_FILE, DECODE):
         if (source / name).exists():
             files.write_bytes(unfinished / name, (source / name).read_bytes())
-    # A moving average of its own would be looked for among the weights, and is in them already.
+    # A moving average is in these weights already; a reader must not look for another one.
     train = dataclasses.replace(config.train, workdir=str(workdir), ema_momentum=0.0)
     files.write_text(unfinished / CONFIG_NAME, to_json(dataclasses.replace(config, train=train)))
-    saved = {"decoder": [variable.value for variable in captioner.decoder.variables]}
-    encoder = [variable.value for variable in captioner.encoder.variables]
+    saved = {"decoder": tf_variables(captioner.decoder.variables)}
+    encoder = tf_variables(captioner.encoder.variables)
     if config.train.finetune_blocks:
         saved["encoder"] = encoder
     else:

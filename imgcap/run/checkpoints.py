@@ -1,13 +1,14 @@
-"""Checkpoints of a run: weights, optimizer and where the run stands, each written beside its name
-and then renamed.
+"""Checkpoints of a run: weights, optimizer and progression; written under another name, then
+renamed.
 """
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from imgcap import files
@@ -20,7 +21,7 @@ UNFINISHED = ".unfinished"
 
 @dataclass(frozen=True)
 class Progression:
-    """Where a run stands; the whole of what a checkpoint holds beside weights.
+    """Where a run stands: all that a checkpoint holds beside variables.
 
     Attributes:
         step: optimizer steps taken.
@@ -40,6 +41,12 @@ class Progression:
 
 
 Variables = Mapping[str, Sequence[tf.Variable]]
+"""The variables of a checkpoint, by the name of their part: 'decoder', 'optimizer', …"""
+
+
+def tf_variables(variables: Iterable[keras.Variable]) -> list[tf.Variable]:
+    """Unwraps Keras' variables to those of TensorFlow, which checkpoints and gradients need."""
+    return [variable.value for variable in variables]
 
 
 def save(workdir: Path, variables: Variables, progression: Progression, keep: int) -> None:
@@ -73,6 +80,7 @@ def save(workdir: Path, variables: Variables, progression: Progression, keep: in
 
 
 def _prune(workdir: Path, best_step: int, keep: int) -> None:
+    """Removes all checkpoints but the best and the last `keep`, and what was left half-written."""
     folder = workdir / CHECKPOINTS
     for step in steps(workdir)[:-keep]:
         if step != best_step:
@@ -135,8 +143,11 @@ def restore(workdir: Path, step: int, variables: Variables) -> None:
 
 
 def write_variables(prefix: Path, variables: Variables) -> None:
-    """Writes variables in TensorFlow's checkpoint format, each under its name and place: no Python
-    object is stored.
+    """Writes variables in TensorFlow's checkpoint format, which stores no Python objects.
+
+    Args:
+        prefix: path of the files, without their endings.
+        variables: what to write; each is stored under its part and its place in it.
     """
     tf.train.Checkpoint(**{name: list(values) for name, values in variables.items()}).write(
         str(prefix)
@@ -145,6 +156,10 @@ def write_variables(prefix: Path, variables: Variables) -> None:
 
 def read_variables(prefix: Path, variables: Variables) -> None:
     """Reads what `write_variables` wrote.
+
+    Args:
+        prefix: path of the files, without their endings.
+        variables: what to read, changed in place; a part of what was written may be asked for.
 
     Raises:
         RunError: a file is missing or damaged, or a variable has another shape or was not saved.
@@ -162,7 +177,12 @@ def read_variables(prefix: Path, variables: Variables) -> None:
 
 
 def save_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
-    """Writes a frozen encoder's weights once, so that checkpoints need not repeat them."""
+    """Writes a frozen encoder's weights once, so that checkpoints need not repeat them.
+
+    Args:
+        workdir: the run directory.
+        variables: of the encoder; nothing is written if the run has them already.
+    """
     final = workdir / ENCODER_WEIGHTS
     if final.exists():
         return
@@ -175,6 +195,10 @@ def save_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
 
 def restore_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
     """Reads what `save_encoder` wrote.
+
+    Args:
+        workdir: the run directory.
+        variables: of the encoder, changed in place.
 
     Raises:
         RunError: it is missing, damaged or of another encoder.

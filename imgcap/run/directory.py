@@ -1,11 +1,10 @@
-"""The run directory: config, vocabulary, encoder, checkpoints, metrics. Nothing in it is ever
-half-written.
+"""The run directory as a whole: made, locked, opened and read. No file in it is ever half-written.
 
 RUN/config.json          the settings; a run is resumed only with the same
-RUN/run.json             fingerprints of the data and the vocabulary, and the version of imgcap
+RUN/run.json             format, fingerprints of data and vocabulary, and the version of imgcap
 RUN/vocab.txt            the vocabulary, as in the data directory
 RUN/decode.json          decode options that a sweep chose in place of the config's, if any
-RUN/encoder.keras        the encoder's file, where it came from one
+RUN/encoder.keras        the encoder's file, if it came from one
 RUN/encoder/             weights of a frozen encoder, written once
 RUN/checkpoints/<step>/  weights, optimizer and state.json; written beside and renamed
 RUN/metrics.jsonl        one object a logged step
@@ -18,15 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import imgcap
-from imgcap import config as configs
 from imgcap import files
-from imgcap.config import Config, DecodeConfig
-from imgcap.data.manifest import Manifest
+from imgcap.config import Config, DecodeConfig, to_json
+from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, RunError
-from imgcap.run.identity import RUN, refuse_other_run
+from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
+from imgcap.run.identity import FORMAT, RUN, refuse_other_format, refuse_other_run
 
-VOCABULARY, DECODE = "vocab.txt", "decode.json"
+DECODE = "decode.json"
 ENCODER_FILE = "encoder.keras"
 
 
@@ -53,7 +52,7 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def is_run(workdir: Path) -> bool:
-    """Whether the folder is a run directory."""
+    """Whether a folder is a run directory."""
     return (workdir / RUN).is_file()
 
 
@@ -70,9 +69,10 @@ def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Voca
         The config to train with; its encoder file, if any, is the run's own copy.
 
     Raises:
-        RunError: the directory belongs to a run of another config, data set or vocabulary.
+        RunError: the directory belongs to a run of another config, data set, vocabulary or format.
     """
     identity = {
+        "format": FORMAT,
         "imgcap_version": imgcap.__version__,
         "data": manifest.fingerprint,
         "vocabulary": vocabulary.fingerprint,
@@ -82,13 +82,14 @@ def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Voca
     else:
         if config.model.encoder.endswith(".keras"):
             files.write_bytes(workdir / ENCODER_FILE, Path(config.model.encoder).read_bytes())
-        vocabulary.save(workdir / VOCABULARY)
-        files.write_text(workdir / configs.CONFIG_NAME, configs.to_json(config))
+        vocabulary.save(workdir / VOCABULARY_NAME)
+        files.write_text(workdir / CONFIG_NAME, to_json(config))
         files.write_json(workdir / RUN, identity)
     return _with_own_encoder(workdir, config)
 
 
 def _with_own_encoder(workdir: Path, config: Config) -> Config:
+    """The config with the run's own copy of the encoder's file, if it has one."""
     if not (workdir / ENCODER_FILE).exists():
         return config
     return dataclasses.replace(
@@ -96,8 +97,8 @@ def _with_own_encoder(workdir: Path, config: Config) -> Config:
     )
 
 
-def load_run(workdir: Path, remedy: str = configs.NAME_A_RUN) -> tuple[Config, Vocabulary]:
-    """Reads what a run was made of, for evaluation and export.
+def load_run(workdir: Path, remedy: str = NAME_A_RUN) -> tuple[Config, Vocabulary]:
+    """Reads the settings and the vocabulary of a run, for evaluation and export.
 
     Args:
         workdir: the run directory.
@@ -107,31 +108,32 @@ def load_run(workdir: Path, remedy: str = configs.NAME_A_RUN) -> tuple[Config, V
         Its config, the encoder file (if any) being the run's own copy, and its vocabulary.
 
     Raises:
-        RunError: `workdir` is no run directory, or its vocabulary was changed.
+        RunError: `workdir` is no run directory, of another format, or its vocabulary was changed.
     """
-    config = configs.load_config(workdir, remedy)
-    vocabulary = Vocabulary.load(workdir / VOCABULARY)
+    refuse_other_format(workdir, remedy)
+    config = load_config(workdir, remedy)
+    vocabulary = Vocabulary.load(workdir / VOCABULARY_NAME)
     identity = files.read_json(workdir / RUN, RunError, remedy)
     if vocabulary.fingerprint != identity["vocabulary"]:
         raise RunError(
-            f"{workdir / VOCABULARY} has fingerprint {vocabulary.fingerprint}, the run was trained "
-            f"with {identity['vocabulary']}: bring the old file back or train anew"
+            f"{workdir / VOCABULARY_NAME} has fingerprint {vocabulary.fingerprint}, the run was "
+            f"trained with {identity['vocabulary']}: bring the old file back or train anew"
         )
     return _with_chosen_decode(workdir, _with_own_encoder(workdir, config)), vocabulary
 
 
 def save_decode(workdir: Path, options: DecodeConfig) -> None:
-    """Keeps the decode options that evaluation and export shall use for this run in place of the
-    trained ones.
+    """Writes the decode options that evaluation and export use for a run from then on.
 
     Args:
         workdir: the run directory.
-        options: the search.
+        options: the search, in place of the one in the run's config.
     """
     files.write_json(workdir / DECODE, dataclasses.asdict(options))
 
 
 def _with_chosen_decode(workdir: Path, config: Config) -> Config:
+    """The config with the decode options that a sweep chose, if one did."""
     if not (workdir / DECODE).exists():
         return config
     remedy = "remove it, or run imgcap-evaluate --sweep again"

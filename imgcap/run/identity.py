@@ -1,28 +1,52 @@
-"""What a run directory was made from: a run goes on with the same data, vocabulary and settings
-alone.
-"""
+"""`run.json`: format, data and vocabulary of a run, which goes on with the same ones alone."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
-from imgcap import config as configs
 from imgcap import files
-from imgcap.config import Config
+from imgcap.config import MOVABLE, Config
 from imgcap.errors import RunError
+from imgcap.run.config_file import CONFIG_NAME, load_config
 
 RUN = "run.json"
+FORMAT = 2
+"""Number of the format of run directories; raised when older ones cannot be read any more.
+
+2: the LSTM's variables have other names than in runs without a number.
+"""
 
 
-def refuse_other_run(workdir: Path, config: Config, identity: dict[str, str]) -> None:
-    """Raises RunError unless a run directory is of this config, data and vocabulary.
+def refuse_other_format(workdir: Path, remedy: str) -> None:
+    """Raises RunError if a run directory is of another format than this version's.
+
+    Args:
+        workdir: the run directory; one without run.json passes.
+        remedy: what the user should do if run.json is broken.
+    """
+    path = workdir / RUN
+    if not path.is_file():
+        return
+    found = files.read_json(path, RunError, remedy)
+    number = found.get("format", 1)
+    if number != FORMAT:
+        raise RunError(
+            f"{path} has format {number}, this version of imgcap reads format {FORMAT}: train "
+            "again into a new --workdir, or use the version that wrote it"
+        )
+
+
+def refuse_other_run(workdir: Path, config: Config, identity: dict[str, Any]) -> None:
+    """Raises RunError unless a run directory is of this format, config, data and vocabulary.
 
     Args:
         workdir: the run directory.
         config: the settings of this call.
         identity: fingerprints of this call's data and vocabulary.
     """
-    found = files.read_json(workdir / RUN, RunError, "give a new --workdir")
+    new_workdir = "give a new --workdir"
+    refuse_other_format(workdir, new_workdir)
+    found = files.read_json(workdir / RUN, RunError, new_workdir)
     for key, remedy in (
         ("vocabulary", "prepare the data as before"),
         ("data", "give the --data_dir of that run"),
@@ -32,22 +56,23 @@ def refuse_other_run(workdir: Path, config: Config, identity: dict[str, str]) ->
                 f"{workdir / RUN}: the run's {key} has fingerprint {found.get(key)}, --data_dir "
                 f"has {identity[key]}: {remedy}, or give a new --workdir"
             )
-    before, now = _flat(configs.load_config(workdir)), _flat(config)
+    before, now = _flat(load_config(workdir)), _flat(config)
     changed = [
         f"--{name}={before[name]} (now {now[name]})" for name in now if before[name] != now[name]
     ]
     if changed:
-        path = workdir / configs.CONFIG_NAME
+        path = workdir / CONFIG_NAME
         raise RunError(
             f"{path} was trained with {', '.join(changed)}: give these, or a new --workdir"
         )
 
 
 def _flat(config: Config) -> dict[str, Any]:
+    """All settings that a resumed run must share, by name."""
     sections = dataclasses.asdict(config).values()
     return {
         name: value
         for section in sections
         for name, value in section.items()
-        if name not in configs.MOVABLE
+        if name not in MOVABLE
     }

@@ -1,4 +1,4 @@
-"""The numbers that a run logs: `metrics.jsonl`, which a resumed run goes on with."""
+"""`metrics.jsonl`: the numbers that a run logs; a resumed run appends to them."""
 
 import json
 import os
@@ -10,14 +10,14 @@ METRICS = "metrics.jsonl"
 
 
 class Metrics:
-    """`metrics.jsonl`: one object a logged step, flushed at once."""
+    """Writer of `metrics.jsonl`: one JSON object a logged step, on the disk at once."""
 
     def __init__(self, workdir: Path | None, step: int) -> None:
-        """Opens the file and drops lines behind `step`: a resumed run writes them again.
+        """Opens the file and drops lines after `step`, which a resumed run writes again.
 
         Args:
-            workdir: the run directory; None where another process writes them.
-            step: where the run goes on.
+            workdir: the run directory; None if another process writes the metrics.
+            step: at which the run goes on.
         """
         self._path = workdir / METRICS if workdir else None
         if self._path and self._path.exists():
@@ -26,7 +26,7 @@ class Metrics:
             files.write_text(self._path, "".join(f"{line}\n" for line in kept))
 
     def write(self, **values: float | int | str) -> None:
-        """Appends one line."""
+        """Appends one line, an object of these values."""
         if not self._path:
             return
         with self._path.open("a", encoding="utf-8") as file:
@@ -36,6 +36,7 @@ class Metrics:
 
 
 def _step_of(line: str) -> float:
+    """The step that a line is about; infinity if the line is damaged."""
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):

@@ -1,29 +1,40 @@
-"""A run's captioner, with the weights of one of its checkpoints."""
+"""Loading the captioner of a run with the weights of one of its checkpoints."""
 
 from pathlib import Path
 
-from imgcap.config import Config, load_config
+from imgcap.config import Config
 from imgcap.model.captioner import Captioner, join_captioner, make_captioner_encoder
 from imgcap.model.precision import dtype_policy
 from imgcap.run import checkpoints, directory
+from imgcap.run.config_file import load_config
 
 
 def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
-    """Reads the captioner of a run at its best checkpoint; no training flag is asked for again.
+    """Loads the captioner of a run with the weights of its best checkpoint.
+
+    The run directory holds all settings, so nothing else is asked for:
+
+        captioner, config = load_captioner(Path("RUN"))
+        images = tf.stack([decode(image_bytes, config.model.image_size)])
+        captions = captioner.caption_features(captioner.encoder(images), config.decode)
+        print(captioner.to_text(captions.tokens)[0, 0].numpy().decode())
+
+    Here `decode` is `imgcap.data.image.decode`, and `image_bytes` the content of an image file.
 
     The encoder computes in the run's precision (a .keras file's layers in their own), the decoder
-    in float32: a search follows the rounding of bfloat16 where two words are about as likely, and
-    the caption of an image would hang on the batch and the machine that it was encoded on. For a
-    search's small products float32 is no slower.
+    in float32. If two words are about equally likely, a search in bfloat16 follows the rounding,
+    and the caption of an image would depend on the batch and the machine that it was encoded on.
+    For a search's small products float32 is no slower. Keras' precision policy is left as it was.
 
     Args:
-        workdir: the run directory.
+        workdir: the run directory, written by `imgcap-train` or `imgcap-average`.
 
     Returns:
-        The captioner and the run's config.
+        The captioner and the run's config; `config.decode` is the search chosen for it.
 
     Raises:
-        RunError: `workdir` is no run directory or has no whole checkpoint.
+        RunError: `workdir` is no run directory, is broken, or has no whole checkpoint yet.
+        ConfigError: its config is of another version of imgcap.
     """
     config, vocabulary = directory.load_run(workdir)
     with dtype_policy(config.train.precision):
@@ -48,7 +59,7 @@ def restore_best(workdir: Path, captioner: Captioner) -> None:
 
 
 def restore_step(workdir: Path, captioner: Captioner, step: int) -> None:
-    """Reads the weights of one checkpoint of a run, the moving average where there is one.
+    """Reads the weights of one checkpoint of a run, or their moving average if one was kept.
 
     Args:
         workdir: the run directory.
@@ -59,8 +70,8 @@ def restore_step(workdir: Path, captioner: Captioner, step: int) -> None:
         RunError: there is no such checkpoint, or it does not fit.
     """
     settings = load_config(workdir).train
-    encoder = [variable.value for variable in captioner.encoder.variables]
-    wanted = {"decoder": [variable.value for variable in captioner.decoder.variables]}
+    encoder = checkpoints.tf_variables(captioner.encoder.variables)
+    wanted = {"decoder": checkpoints.tf_variables(captioner.decoder.variables)}
     if settings.finetune_blocks:
         wanted["encoder"] = encoder
     else:
@@ -71,5 +82,5 @@ def restore_step(workdir: Path, captioner: Captioner, step: int) -> None:
         checkpoints.restore(
             workdir,
             step,
-            {"averaged": [variable.value for variable in captioner.trainable_variables]},
+            {"averaged": checkpoints.tf_variables(captioner.trainable_variables)},
         )
