@@ -1,4 +1,4 @@
-"""Shards → tf.data, for training and for evaluation.
+"""Input pipelines for training and evaluation: shards to batches, by tf.data.
 
 The order of the operations, and why:
 
@@ -12,7 +12,8 @@ The order of the operations, and why:
    never decoded, and no worker decodes another's rows.
 4. *Decode and augment* in parallel, then *prefetch*, so that the device never waits.
 
-Everything random is a function of (seed, epoch, position), never of time or of a thread's luck.
+Everything random is a function of the seed, the epoch and the place in it, never of time or of a
+thread's luck.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from imgcap.data.shards import read_records
 
 # Serialised images held for shuffling: 2,048 photos of 100 KB are 200 MB.
 SHUFFLED_IMAGES = 2048
-# Records parsed by one call, where they are not in batches yet.
+# Records parsed by one call if they are not in batches yet.
 PARSED_AT_ONCE = 32
 # Captions held for shuffling; those of one image share its features' memory.
 SHUFFLED_CAPTIONS = 16384
@@ -35,8 +36,8 @@ SHUFFLED_CAPTIONS = 16384
 # long ones together.
 LENGTH_STEP = 4
 # Batches held for shuffling. An epoch's part-filled batches come last and sorted by length; trained
-# in that order, the longest captions had the last word, and the model forgot how to end (dev CIDEr
-# 11.7 instead of 18.9 after 2 epochs).
+# in that order, the longest captions came last of all, and the model forgot how to end a caption
+# (dev CIDEr 11.7 instead of 18.9 after 2 epochs).
 SHUFFLED_BATCHES = 32
 
 OUT_OF_ORDER = "a data service has more than one worker, so its batches come twice or in any order"
@@ -45,12 +46,12 @@ Number = TypeVar("Number", int, tf.Tensor)
 
 
 class Batch(NamedTuple):
-    """What a training step gets.
+    """One replica's rows of a global batch of training.
 
     Attributes:
         inputs: images float32 [B, H, W, 3] in 0..255, or stored features float16 [B, L, C].
         tokens: int32 [B, N, T], N captions an image, start token first, padded with 0; rows of
-            padding only stand in for captions or images that are not there.
+            nothing but padding stand for captions or images that are not there.
     """
 
     inputs: tf.Tensor
@@ -58,10 +59,10 @@ class Batch(NamedTuple):
 
 
 class EvaluationBatch(NamedTuple):
-    """What evaluation gets.
+    """One replica's rows of a global batch of evaluation.
 
     Attributes:
-        number: int64 [B], place in the split; -1 in rows that only fill the last batch up.
+        number: int64 [B], place in the split; -1 in rows that only fill up the last batch.
         inputs: images float32 [B, H, W, 3] in 0..255, or stored features float16 [B, L, C].
     """
 
@@ -70,170 +71,195 @@ class EvaluationBatch(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Which rows of each global batch this input pipeline delivers: replica r of R takes rows r, r
-    + R, r + 2R, …
+    """The rows of each global batch that one input pipeline delivers.
+
+    Of R replicas, replica r takes rows r, r + R, r + 2R, …
 
     Attributes:
         first: number of its first replica.
-        count: replicas it feeds, one after the other.
+        fed: replicas that it feeds, one after the other.
         replicas: replicas in all.
     """
 
     first: int = 0
-    count: int = 1
+    fed: int = 1
     replicas: int = 1
 
 
 ONE_REPLICA = Rows()
 
 
-def training_images(
-    paths: Sequence[Path],
-    *,
-    images: int,
-    image_size: int,
-    augment: bool,
-    random_crop: float = 1.0,
-    seed: int,
-    epoch: int,
-    start: int = 0,
-    rows: Rows = ONE_REPLICA,
-    skip_bad: bool = False,
-    services: Sequence[str] = (),
-) -> tf.data.Dataset:
-    """One epoch of decoded images with all their captions.
+class Position(NamedTuple):
+    """A place in a run, which alone decides what is read from there to the end of the epoch.
 
-    Args:
-        paths: image shards.
-        images: images in a global batch.
-        image_size: pixels, height and width.
+    Attributes:
+        seed: of the run.
+        epoch: counted from 0; each has an order of its own.
+        start: global batches of the epoch to skip, those that were trained before an interruption.
+    """
+
+    seed: int = 0
+    epoch: int = 0
+    start: int = 0
+
+    @property
+    def epoch_seed(self) -> int:
+        """The seed of all that is drawn in the epoch, in 0..2**31 - 1."""
+        # A large odd step keeps the epochs of one seed away from those of its neighbours.
+        return (self.seed + 1_000_003 * (self.epoch + 1)) % 2**31
+
+
+class DecodedImages(NamedTuple):
+    """Examples from image shards: a row is an image, decoded as it is read, with all its captions.
+
+    Attributes:
+        per_batch: images in a global batch.
+        image_size: height and width, in pixels.
         augment: whether each image is mirrored half of the time.
         random_crop: share of each image's area that a random crop keeps at least; 1 crops nothing.
-        seed: of the run.
-        epoch: counted from 0; another order in each.
-        start: global batches to skip, those that were trained before an interruption.
-        rows: this pipeline's share of each global batch.
-        skip_bad: whether to go on without records that can't be read.
-        services: addresses of tf.data services of one worker each; number i of n makes the batches
-            i, i + n, …
-
-    Returns:
-        A data set of `Batch`, each for one replica; the same with services and without.
+        services: addresses of tf.data services of one worker each, which decode in place of this
+            process; number i of n makes the batches i, i + n, … The batches are the same.
     """
-    epoch_seed = _epoch_seed(seed, epoch)
 
-    def decode(number: tf.Tensor, record: ParsedRecord) -> tf.Tensor:
-        decoded = image.decode(record.image_bytes, image_size)
+    per_batch: int
+    image_size: int
+    augment: bool
+    random_crop: float = 1.0
+    services: Sequence[str] = ()
+
+    def decode(self, number: tf.Tensor, record: ParsedRecord, epoch_seed: int) -> tf.Tensor:
+        """Decodes one image, mirrored and cropped by its place in the epoch.
+
+        Args:
+            number: int64 [], its place.
+            record: of the image.
+            epoch_seed: from `Position`.
+
+        Returns:
+            float32 [H, W, 3] in 0..255.
+        """
+        decoded = image.decode(record.image_bytes, self.image_size)
         draw = tf.stack([epoch_seed, tf.cast(number, tf.int32)])
-        if random_crop < 1:
-            decoded = image.random_crop(decoded, draw, random_crop)
-        return image.random_flip(decoded, draw) if augment else decoded
-
-    return _whole_images(paths, decode, images, epoch_seed, start, rows, skip_bad, services)
+        if self.random_crop < 1:
+            decoded = image.random_crop(decoded, draw, self.random_crop)
+        return image.random_flip(decoded, draw) if self.augment else decoded
 
 
-def training_encoded(
+class EncodedImages(NamedTuple):
+    """Examples from feature shards: a row is an image's features with all its captions.
+
+    Attributes:
+        per_batch: images in a global batch.
+        features_shape: L and C.
+        views: stored of each image; each epoch draws one of them.
+    """
+
+    per_batch: int
+    features_shape: Sequence[int]
+    views: int = 1
+
+    def decode(self, number: tf.Tensor, record: ParsedRecord, epoch_seed: int) -> tf.Tensor:
+        """Reads the features of one image in the view that the epoch draws.
+
+        Args:
+            number: int64 [], its place in the epoch, on which nothing depends here.
+            record: of the image.
+            epoch_seed: from `Position`.
+
+        Returns:
+            float16 [L, C].
+        """
+        del number
+        stored = decode_features(record.features, [self.views, *self.features_shape])
+        return tf.gather(stored, _drawn_view(record.image_id, self.views, epoch_seed))
+
+
+class EncodedCaptions(NamedTuple):
+    """Examples from feature shards: a row is a caption with its image's features; captions of about
+    one length share a batch.
+
+    Attributes:
+        per_batch: captions in a global batch, a multiple of the replicas.
+        features_shape: L and C.
+        max_length: most words of a caption.
+        views: stored of each image; each epoch draws one of them for all captions of the image.
+    """
+
+    per_batch: int
+    features_shape: Sequence[int]
+    max_length: int
+    views: int = 1
+
+    def decode(self, serialized: tf.Tensor, epoch_seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Reads features and captions of several images, in the views that the epoch draws.
+
+        Args:
+            serialized: string [B].
+            epoch_seed: from `Position`.
+
+        Returns:
+            Features float16 [B, L, C] and tokens int32 [B, N, T].
+        """
+        record = parse_examples(serialized, self.max_length + 2)
+        stored = decode_features(record.features, [self.views, *self.features_shape])
+        drawn = _drawn_view(record.image_id, self.views, epoch_seed)
+        return tf.gather(stored, drawn, batch_dims=1), record.tokens
+
+
+def training_batches(
     paths: Sequence[Path],
-    *,
-    images: int,
-    features_shape: Sequence[int],
-    views: int = 1,
-    seed: int,
-    epoch: int,
-    start: int = 0,
+    examples: DecodedImages | EncodedImages | EncodedCaptions,
+    position: Position,
     rows: Rows = ONE_REPLICA,
     skip_bad: bool = False,
 ) -> tf.data.Dataset:
-    """As `training_images`, from stored features: one epoch of images, each with all its captions.
+    """Builds the input pipeline of the rest of one epoch of training.
 
     Args:
-        paths: feature shards.
-        images: images in a global batch.
-        features_shape: [L, C].
-        views: stored of each image; every epoch draws one of them.
-        seed: of the run.
-        epoch: counted from 0; another order in each.
-        start: global batches to skip, those that were trained before an interruption.
-        rows: this pipeline's share of each global batch.
-        skip_bad: whether to go on without records that can't be read.
+        paths: image or feature shards, as `examples` needs them.
+        examples: what a row is and how it is made.
+        position: where the pipeline begins.
+        rows: its share of each global batch.
+        skip_bad: whether to go on without records that cannot be read.
 
     Returns:
         A data set of `Batch`, each for one replica.
     """
-    epoch_seed = _epoch_seed(seed, epoch)
-
-    def decode(number: tf.Tensor, record: ParsedRecord) -> tf.Tensor:
-        del number
-        stored = decode_features(record.features, [views, *features_shape])
-        return tf.gather(stored, _drawn_view(record.image_id, views, epoch_seed))
-
-    return _whole_images(paths, decode, images, epoch_seed, start, rows, skip_bad)
+    records = read_records(paths, position.epoch_seed, skip_bad)
+    if isinstance(examples, EncodedCaptions):
+        batches = _batches_of_captions(records, examples, position, rows)
+    else:
+        batches = _batches_of_images(records, examples, position, rows)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _whole_images(
-    paths: Sequence[Path],
-    decode: Callable[[tf.Tensor, ParsedRecord], tf.Tensor],
-    images: int,
-    epoch_seed: int,
-    start: int,
+def _batches_of_images(
+    records: tf.data.Dataset,
+    examples: DecodedImages | EncodedImages,
+    position: Position,
     rows: Rows,
-    skip_bad: bool,
-    services: Sequence[str] = (),
 ) -> tf.data.Dataset:
-    records = read_records(paths, epoch_seed, skip_bad).shuffle(SHUFFLED_IMAGES, seed=epoch_seed)
+    """Batches of images, each with all its captions, in shuffled order."""
+    shuffled = records.shuffle(SHUFFLED_IMAGES, seed=position.epoch_seed)
+    images = examples.per_batch
 
     def decode_row(number: tf.Tensor, record: ParsedRecord) -> Batch:
-        return Batch(decode(number, record), record.tokens)
+        return Batch(examples.decode(number, record, position.epoch_seed), record.tokens)
 
     def part(index: int, count: int) -> tf.data.Dataset:
-        return _decoded(
-            _whole_batches(records, images, start, rows, index, count),
-            decode_row,
-            _each(images, rows),
-        )
+        share = _whole_batches(shuffled, images, position.start, rows, index, count)
+        return _decoded(share, decode_row, _each(images, rows))
 
-    whole = _by_services(part, services, rows.count) if services else part(0, 1)
-    return whole.prefetch(tf.data.AUTOTUNE)
+    if isinstance(examples, DecodedImages) and examples.services:
+        return _by_services(part, examples.services, rows.fed)
+    return part(0, 1)
 
 
-def training_features(
-    paths: Sequence[Path],
-    *,
-    captions: int,
-    features_shape: Sequence[int],
-    views: int = 1,
-    max_length: int,
-    seed: int,
-    epoch: int,
-    start: int = 0,
-    rows: Rows = ONE_REPLICA,
-    skip_bad: bool = False,
+def _batches_of_captions(
+    records: tf.data.Dataset, examples: EncodedCaptions, position: Position, rows: Rows
 ) -> tf.data.Dataset:
-    """One epoch of stored features, a row a caption, captions of about the same length together.
-
-    Args:
-        paths: feature shards.
-        captions: captions in a global batch, a multiple of the replicas.
-        features_shape: [L, C].
-        views: stored of each image; every epoch draws one of them for all captions of an image.
-        max_length: most words of a caption.
-        seed: of the run.
-        epoch: counted from 0; another order in each.
-        start: global batches to skip, those that were trained before an interruption.
-        rows: this pipeline's share of each global batch.
-        skip_bad: whether to go on without records that can't be read.
-
-    Returns:
-        A data set of `Batch` with N = 1, each for one replica.
-    """
-    epoch_seed = _epoch_seed(seed, epoch)
-
-    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        record = parse_examples(serialized, max_length + 2)
-        stored = decode_features(record.features, [views, *features_shape])
-        return tf.gather(
-            stored, _drawn_view(record.image_id, views, epoch_seed), batch_dims=1
-        ), record.tokens
+    """Batches of captions of about one length, in shuffled order."""
+    captions, epoch_seed = examples.per_batch, position.epoch_seed
 
     def each_caption(features: tf.Tensor, tokens: tf.Tensor) -> tf.data.Dataset:
         real = tf.data.Dataset.from_tensor_slices(tokens[: tf.math.count_nonzero(tokens[:, 0])])
@@ -241,10 +267,9 @@ def training_features(
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(features).repeat(), real)
 
     # Records are parsed many at a time: for one alone, starting the ops takes longer than they do.
-    images = (
-        read_records(paths, epoch_seed, skip_bad)
-        .batch(PARSED_AT_ONCE)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    images = records.batch(PARSED_AT_ONCE).map(
+        lambda serialized: examples.decode(serialized, epoch_seed),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
     shuffled = images.unbatch().flat_map(each_caption).shuffle(SHUFFLED_CAPTIONS, seed=epoch_seed)
     batches = shuffled.group_by_window(
@@ -252,18 +277,25 @@ def training_features(
         lambda bucket, captions_of_bucket: captions_of_bucket.batch(captions),
         window_size=captions,
     )
-
     mixed = batches.shuffle(SHUFFLED_BATCHES, seed=epoch_seed)
-    filled = mixed.skip(start).map(
+    filled = mixed.skip(position.start).map(
         lambda features, tokens: _filled(features, tokens, rows.replicas)
     )
-    return filled.flat_map(lambda *batch: _share(batch, rows)).map(Batch).prefetch(tf.data.AUTOTUNE)
+    return filled.flat_map(lambda *batch: _share(batch, rows)).map(Batch)
 
 
 def _filled(features: tf.Tensor, tokens: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B, L, C] and [B, T], with rows of padding, so that the replicas' slices are of one size;
-    they weigh nothing in the loss. Columns that are padding in every row go: tokens are [B, 1,
-    T].
+    """Adds rows of padding until the replicas can share a batch evenly.
+
+    Padding weighs nothing in the loss. Columns that are padding in every row are cut off.
+
+    Args:
+        features: float16 [B, L, C].
+        tokens: int32 [B, T].
+        replicas: that share the batch.
+
+    Returns:
+        The features, and the tokens as int32 [B, 1, T].
     """
     missing = -tf.shape(tokens)[0] % replicas
     longest = tf.reduce_max(tf.math.count_nonzero(tokens, axis=1))
@@ -272,8 +304,9 @@ def _filled(features: tf.Tensor, tokens: tf.Tensor, replicas: int) -> tuple[tf.T
 
 
 def feature_steps(length_counts: Mapping[int, int], captions: int) -> int:
-    """Global batches in an epoch of `training_features`: each bucket of lengths ends with one that
-    is not full.
+    """Counts the global batches in an epoch of `EncodedCaptions`.
+
+    The captions of each bucket of lengths end with a batch that is not full.
 
     Args:
         length_counts: tokens of a caption (special tokens included) to the number of such captions.
@@ -290,64 +323,69 @@ def feature_steps(length_counts: Mapping[int, int], captions: int) -> int:
 
 
 def _bucket(tokens: Number) -> Number:
-    """Captions of so many tokens share batches with those of the same bucket; none is without start
-    and end.
-    """
+    """The number of the bucket for captions of so many tokens, start and end included."""
     return (tokens - 1) // LENGTH_STEP
 
 
 def evaluation_images(
     paths: Sequence[Path], *, images: int, image_size: int, rows: Rows = ONE_REPLICA
 ) -> tf.data.Dataset:
-    """Every image of a split once, in the order of the shards.
+    """Builds the input pipeline that decodes each image of a split once, in the shards' order.
 
     Args:
         paths: image shards.
         images: images in a global batch.
-        image_size: pixels, height and width.
+        image_size: height and width, in pixels.
         rows: this pipeline's share of each global batch.
 
     Returns:
         A data set of `EvaluationBatch`, each for one replica.
     """
 
-    def decode_row(number: tf.Tensor, record: ParsedRecord) -> EvaluationBatch:
-        return EvaluationBatch(number, image.decode(record.image_bytes, image_size))
+    def decode(record: ParsedRecord) -> tf.Tensor:
+        return image.decode(record.image_bytes, image_size)
 
-    share = _whole_batches(read_records(paths), images, 0, rows)
-    return _decoded(share, decode_row, _each(images, rows)).prefetch(tf.data.AUTOTUNE)
+    return _evaluation_batches(paths, decode, images, rows)
 
 
 def evaluation_features(
     paths: Sequence[Path], *, images: int, features_shape: Sequence[int], rows: Rows = ONE_REPLICA
 ) -> tf.data.Dataset:
-    """As `evaluation_images`, from stored features.
+    """Builds the input pipeline that reads the stored features of each image of a split once.
 
     Args:
         paths: feature shards.
         images: images in a global batch.
-        features_shape: [L, C].
+        features_shape: L and C.
         rows: this pipeline's share of each global batch.
 
     Returns:
-        A data set of `EvaluationBatch`, each for one replica.
+        A data set of `EvaluationBatch`, each for one replica, in the order of the shards.
     """
 
+    def decode(record: ParsedRecord) -> tf.Tensor:
+        return decode_features(record.features, features_shape)
+
+    return _evaluation_batches(paths, decode, images, rows)
+
+
+def _evaluation_batches(
+    paths: Sequence[Path],
+    decode: Callable[[ParsedRecord], tf.Tensor],
+    images: int,
+    rows: Rows,
+) -> tf.data.Dataset:
     def decode_row(number: tf.Tensor, record: ParsedRecord) -> EvaluationBatch:
-        return EvaluationBatch(number, decode_features(record.features, features_shape))
+        return EvaluationBatch(number, decode(record))
 
     share = _whole_batches(read_records(paths), images, 0, rows)
     return _decoded(share, decode_row, _each(images, rows)).prefetch(tf.data.AUTOTUNE)
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    # A large odd step keeps the epochs of one seed away from those of its neighbours.
-    return (seed + 1_000_003 * (epoch + 1)) % 2**31
-
-
 def _drawn_view(image_id: tf.Tensor, views: int, epoch_seed: int) -> tf.Tensor:
-    """int64 [...]: by the image's name, since the draw must not hang on the order of the
-    records.
+    """Draws the number of a stored view of each image: int64 [...] in 0..views - 1.
+
+    Drawn by the image's name, since the draw must not depend on the order of the records.
     """
     return tf.strings.to_hash_bucket_fast(tf.strings.join([str(epoch_seed), image_id], " "), views)
 
@@ -355,10 +393,16 @@ def _drawn_view(image_id: tf.Tensor, views: int, epoch_seed: int) -> tf.Tensor:
 def _whole_batches(
     records: tf.data.Dataset, images: int, start: int, rows: Rows, index: int = 0, count: int = 1
 ) -> tf.data.Dataset:
-    """Numbered records in global batches of `images` rows, filled up for the replicas; this
-    pipeline's share of each.
+    """Numbers the records, puts them into global batches and takes this pipeline's rows of each.
 
-    Of the batches from `start` on, those at the places index, index + count, …
+    Args:
+        records: serialised, string [].
+        images: records in a global batch; each is filled up for the replicas.
+        start: global batches to skip.
+        rows: this pipeline's share of each global batch.
+        index: of the batches from `start` on, those at the places index, index + count, … are
+            taken.
+        count: see `index`.
 
     Returns:
         A data set of (number int64 [B], serialised record string [B], real bool [B]).
@@ -384,11 +428,19 @@ def _decoded(
     decode_row: Callable[[tf.Tensor, ParsedRecord], Batch | EvaluationBatch],
     rows: int,
 ) -> tf.data.Dataset:
-    """What `_whole_batches` delivers, decoded: in batches of so many rows again.
+    """Decodes what `_whole_batches` delivers.
 
-    Records are parsed a batch at a time. Then a thread takes an image and not a batch. Behind it
-    all rows of a batch are of one shape, so that several threads put it together: `padded_batch`,
-    which needs no shapes, has one.
+    Records are parsed a batch at a time, but decoded an image at a time, in parallel. Then all rows
+    of a batch have one shape, so that several threads can put it together; `padded_batch`, which
+    needs no shapes, uses one.
+
+    Args:
+        share: from `_whole_batches`.
+        decode_row: makes the batch's row from the number and the record of an image.
+        rows: rows of a batch.
+
+    Returns:
+        A data set of batches of what `decode_row` returns.
     """
 
     def parse(
@@ -410,7 +462,15 @@ def _by_services(
     """Lets each service make its part, and puts the parts together in their order.
 
     One service of many workers would be simpler to start, but tf.data gives no order among its
-    workers: no run could be resumed within an epoch, nor two runs be compared.
+    workers: no run could be resumed within an epoch, nor could two runs be compared.
+
+    Args:
+        part: builds the part of number `index` of `count`.
+        services: addresses.
+        elements_a_batch: elements that each global batch is cut into, all made by one service.
+
+    Returns:
+        A data set of `Batch`.
     """
 
     def checked(expected: tf.Tensor, element: tuple[tf.Tensor, Batch]) -> Batch:
@@ -439,8 +499,6 @@ def _each(images: int, rows: Rows) -> int:
 
 
 def _share(batch: tuple[tf.Tensor, ...], rows: Rows) -> tf.data.Dataset:
-    """Cuts one global batch, a multiple of the replicas, into the slices of this pipeline's
-    replicas.
-    """
-    slices = tf.data.Dataset.range(rows.first, rows.first + rows.count)
+    """Cuts a global batch, a multiple of the replicas, into slices for this pipeline's replicas."""
+    slices = tf.data.Dataset.range(rows.first, rows.first + rows.fed)
     return slices.map(lambda replica: tuple(part[replica :: rows.replicas] for part in batch))

@@ -1,9 +1,8 @@
-"""What shards hold beside pixels: names, captions, numbered tokens, and whether they can be read to
-their ends.
-"""
+"""Reading shards beside their pixels: records, captions, numbered tokens, and what is damaged."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,22 +10,27 @@ import numpy as np
 import tensorflow as tf
 
 from imgcap.data.records import parse_example
+from imgcap.errors import DataError
 
 # Files read at once: enough to hide one file's latency, few enough to keep the shuffle's memory in
 # step.
 CYCLE_LENGTH = 8
 
+PREPARE_AGAIN = "run imgcap-prepare into a new --output_dir"
+"""The remedy if a shard is damaged."""
+
 
 def read_records(
     paths: Sequence[Path], epoch_seed: int | None = None, skip_bad: bool = False
 ) -> tf.data.Dataset:
-    """Serialised records, in the order of the shards or, for training, in one that `epoch_seed`
-    decides.
+    """Reads serialised records, in the order of the shards or, for training, in a shuffled one.
 
     Args:
         paths: image or feature shards.
-        epoch_seed: decides the order of the shards, which are then read several at once.
-        skip_bad: whether to go on behind damage, with the next shard.
+        epoch_seed: decides the order of the shards, which are then read several at once; None keeps
+            the given order.
+        skip_bad: whether to leave out the rest of a shard after damage; used with `epoch_seed`
+            alone.
 
     Returns:
         A data set of string [].
@@ -37,16 +41,16 @@ def read_records(
     shuffled = files.shuffle(len(paths), seed=epoch_seed)
 
     def read_file(path: tf.Tensor) -> tf.data.Dataset:
-        # Where a record can't be read, nobody knows where the next one begins: the rest of its file
-        # is lost.
+        # After a record that cannot be read, nobody knows where the next one begins: the rest of
+        # its file is lost.
         return (
             tf.data.TFRecordDataset(path).ignore_errors()
             if skip_bad
             else tf.data.TFRecordDataset(path)
         )
 
-    # deterministic: the order of records must not hang on which file answers first, or no run could
-    # be resumed.
+    # deterministic: the order of records must not depend on which file answers first, or no run
+    # could be resumed.
     return shuffled.interleave(
         read_file,
         cycle_length=CYCLE_LENGTH,
@@ -56,7 +60,7 @@ def read_records(
 
 
 class Reference(NamedTuple):
-    """One image of a split as evaluation shows it.
+    """Name and captions of one image of a split.
 
     Attributes:
         image_id: its name.
@@ -68,7 +72,7 @@ class Reference(NamedTuple):
 
 
 def references(paths: Sequence[Path]) -> list[Reference]:
-    """The names and captions of a split, in the order of `EvaluationBatch.number`.
+    """Reads the names and captions of a split, in the order of `EvaluationBatch.number`.
 
     Args:
         paths: image or feature shards.
@@ -85,14 +89,30 @@ def references(paths: Sequence[Path]) -> list[Reference]:
     ]
 
 
+def reference_tokens(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Reads the numbered captions of each image of a split.
+
+    Args:
+        paths: image or feature shards.
+
+    Yields:
+        int32 [N, T], words, end, padding.
+    """
+    yield from (
+        read_records(paths)
+        .map(lambda record: parse_example(record).tokens[:, 1:])
+        .as_numpy_iterator()
+    )
+
+
 class ShardSurvey(NamedTuple):
-    """What of a shard can be read.
+    """The readable part of a shard, and what ended it.
 
     Attributes:
         path: the shard.
-        records: how many before its end or its damage.
+        records: how many can be read before its end or its damage.
         token_counts: tokens of a caption to the number of such captions in them.
-        problem: what stopped the reading; empty at a sound end.
+        problem: what stopped the reading; empty if the shard is whole.
     """
 
     path: Path
@@ -102,7 +122,7 @@ class ShardSurvey(NamedTuple):
 
 
 def survey(paths: Sequence[Path]) -> list[ShardSurvey]:
-    """Reads shards to their ends without opening an image.
+    """Reads shards to their ends without decoding an image.
 
     Args:
         paths: image or feature shards.
@@ -117,29 +137,41 @@ def _survey(path: Path) -> ShardSurvey:
     lengths = tf.data.TFRecordDataset(str(path)).map(
         lambda record: tf.math.count_nonzero(parse_example(record).tokens, axis=1)
     )
-    records, counts = 0, Counter()
+    records, problem = 0, ""
+    counts: Counter[int] = Counter()
     try:
         for row in lengths.as_numpy_iterator():
             records += 1
             counts.update(row.tolist())
     except tf.errors.DataLossError as error:
-        return ShardSurvey(
-            path, records, counts, error.message.partition(" [Op:")[0].rpartition("}} ")[2]
-        )
-    return ShardSurvey(path, records, counts, "")
+        problem = error.message.partition(" [Op:")[0].rpartition("}} ")[2]
+    return ShardSurvey(path, records, counts, problem)
 
 
-def reference_tokens(paths: Sequence[Path]) -> Iterator[np.ndarray]:
-    """The numbered captions of each image of a split.
+def describe_damage(surveys: Iterable[ShardSurvey]) -> list[str]:
+    """Says of each damaged shard among some where it breaks off, and how that shows."""
+    return [
+        f"{shard.path} after record {shard.records} ({shard.problem})"
+        for shard in surveys
+        if shard.problem
+    ]
+
+
+@contextmanager
+def damage_refused(paths: Sequence[Path], remedy: str = PREPARE_AGAIN) -> Iterator[None]:
+    """Turns TensorFlow's error about a damaged shard, which names no file, into one that does.
 
     Args:
-        paths: image or feature shards.
+        paths: shards that are read in the context; after an error they are read once more, to find
+            the damaged ones.
+        remedy: what the user should do.
 
-    Yields:
-        int32 [N, T], words, end, padding.
+    Raises:
+        DataError: a shard is damaged.
     """
-    yield from (
-        read_records(paths)
-        .map(lambda record: parse_example(record).tokens[:, 1:])
-        .as_numpy_iterator()
-    )
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        # A shard that was written anew meanwhile shows no damage any more.
+        found = ", ".join(describe_damage(survey(paths))) or error.message[:100]
+        raise DataError(f"{found}: a shard is damaged: {remedy}") from None

@@ -1,4 +1,4 @@
-"""TensorFlow without its opening lines."""
+"""TensorFlow without the lines it prints when it starts."""
 
 import contextlib
 import os
@@ -8,16 +8,15 @@ from collections.abc import Iterator
 
 
 def import_tensorflow(devices: bool = True) -> None:
-    """Imports TensorFlow and swallows what its C++ side prints meanwhile; if the import fails, it
-    is printed.
+    """Imports TensorFlow and hides what its C++ side prints meanwhile, unless the import fails.
 
     Before its logger is initialised, TensorFlow writes notes about oneDNN and absent GPUs straight
     to file descriptor 2, whatever TF_CPP_MIN_LOG_LEVEL says. They would stand above every message
     of every command.
 
     Args:
-        devices: whether to look for devices too, which also prints; not in a process that will
-            fork.
+        devices: whether to look for devices too, which also prints; must be False in a process that
+            will fork.
     """
     with _swallowed():
         import tensorflow as tf
@@ -26,12 +25,12 @@ def import_tensorflow(devices: bool = True) -> None:
             tf.config.list_physical_devices()
 
 
-def hear_onednn_note() -> None:
-    """Has oneDNN say now, unheard, what it says once a process, of the first type that it can't
-    compute in on this CPU.
+def hide_onednn_note() -> None:
+    """Hides the line that oneDNN prints once a process, about a type it cannot compute in.
 
-    It is an error line, though nothing is wrong: stored features are float16, but nothing is
-    computed in it. To be called when devices are set up, since a tensor settles them.
+    It looks like an error, though nothing is wrong: stored features are float16, but nothing is
+    computed in it. The line is provoked here and hidden. Must be called after devices are set up:
+    the first tensor fixes them.
     """
     import tensorflow as tf
 
@@ -41,7 +40,7 @@ def hear_onednn_note() -> None:
 
 @contextlib.contextmanager
 def _swallowed() -> Iterator[None]:
-    """Nothing reaches file descriptor 2, unless what is done meanwhile fails."""
+    """Keeps all output from file descriptor 2 while the context lasts; an error prints it."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as swallowed:

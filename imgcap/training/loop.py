@@ -1,16 +1,19 @@
-"""Training: epochs, checkpoints, selection by CIDEr of real decoding."""
+"""The training loop: epochs, checkpoints, and selection by the CIDEr of searched captions."""
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from imgcap.config import Config, ShowConfig
 from imgcap.data import data_service, shards
+from imgcap.data.manifest import shard_paths
 from imgcap.errors import DataError
-from imgcap.evaluation import evaluate
+from imgcap.evaluation.generate import best_captions, generate, pair_captions
 from imgcap.evaluation.scores import score_captions
 from imgcap.progress import Progress
 from imgcap.run import directory
@@ -22,11 +25,16 @@ from imgcap.training.machines.interruption import Preempted, stop_on_sigterm
 from imgcap.training.machines.strategy import set_up
 from imgcap.training.machines.workers import Workers
 from imgcap.training.optimizer import averaged_weights
-from imgcap.training.trainer import Run
+from imgcap.training.trainer import Prepared, Run
 from imgcap.training.watching import curves, profiling, tensorboard
 from imgcap.training.watching.profiling import StepProfiler
 from imgcap.training.watching.tensorboard import Board
 from imgcap.training.watching.training_log import TrainingLog
+
+GO_ON_WITHOUT = (
+    f"{shards.PREPARE_AGAIN}, or go on without the training records after the damage by "
+    "--skip_bad_records"
+)
 
 
 def train(config: Config, show: ShowConfig | None = None) -> Progression:
@@ -40,9 +48,10 @@ def train(config: Config, show: ShowConfig | None = None) -> Progression:
         Where the run ended.
 
     Raises:
-        ConfigError: an encoder, its weights, a strategy or a data service can't be had.
+        ConfigError: an encoder or its weights cannot be loaded, or the strategy or a data service
+            cannot be used.
         DataError: the data is missing or damaged.
-        RunError: the run directory is another run's, busy, or can't be written; or the loss is no
+        RunError: the run directory is another run's, busy, or cannot be written; or the loss is no
             number.
         Preempted: SIGTERM came; a checkpoint was written.
     """
@@ -50,39 +59,35 @@ def train(config: Config, show: ShowConfig | None = None) -> Progression:
     data_service.refuse_absent(config.train.data_service)
     strategy = set_up(config.train)
     workers = Workers(strategy)
-    with ExitStack() as held, workers.speaking():
+    with ExitStack() as held, workers.only_chief_prints(), workers.loss_of_peer_told():
         workers.on_chief(lambda: held.enter_context(directory.locked(workdir)))
         stop = held.enter_context(stop_on_sigterm())
         prepared = trainer.open_run(prepared, workers)
-        try:
+        with shards.damage_refused(_image_shards(prepared)):
             run, progression = trainer.start(prepared, strategy, workers, stop)
-            progression = _train_on_data(run, progression, show or ShowConfig())
-            print(
-                f"wrote {workdir}; next: imgcap-evaluate --workdir={workdir} "
-                f"--data_dir={config.train.data_dir}"
-            )
-            return progression
-        except tf.errors.DataLossError as error:
-            raise DataError(
-                f"{config.train.data_dir}: a shard is damaged ({error.message[:100]}): run "
-                "imgcap-prepare into a new --output_dir"
-            ) from None
+        progression = _train_on_data(run, progression, show or ShowConfig())
+        print(
+            f"wrote {workdir}; next: imgcap-evaluate --workdir={workdir} "
+            f"--data_dir={config.train.data_dir}"
+        )
+        return progression
+
+
+def _image_shards(prepared: Prepared) -> list[Path]:
+    data_dir = Path(prepared.config.train.data_dir)
+    return [
+        path
+        for split in (examples.TRAIN, examples.DEV)
+        for path in shard_paths(data_dir, prepared.manifest, split)
+    ]
 
 
 def _train_on_data(run: Run, progression: Progression, show: ShowConfig) -> Progression:
     settings = run.config.train
+    read = [*run.data.shards(examples.TRAIN), *run.data.shards(examples.DEV)]
     try:
-        return _train_and_show(run, progression, show)
-    except tf.errors.DataLossError as error:
-        # TensorFlow does not say in which file.
-        found = examples.damages(
-            shards.survey([*run.data.training_shards(), *run.data.dev_shards()])
-        )
-        raise DataError(
-            f"{', '.join(found) or error.message[:100]}: a shard is damaged: run imgcap-prepare "
-            "into a new --output_dir, or go on without the training records behind the damage by "
-            "--skip_bad_records"
-        ) from None
+        with shards.damage_refused(read, GO_ON_WITHOUT):
+            return _train_and_show(run, progression, show)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise (
             data_service.as_data_error(error, settings.data_service, settings.data_dir) or error
@@ -99,9 +104,9 @@ def _train_and_show(run: Run, progression: Progression, show: ShowConfig) -> Pro
     ) as profiler:
         progression = _train_epochs(run, progression, profiler)
     if chief:
-        lines = curves.read_metrics(run.workdir / METRICS)
-        print(curves.make_table(curves.summarise(lines)))
-        curves.write_curves(run.workdir / curves.CURVES, lines)
+        metrics = curves.read_metrics(run.workdir / METRICS)
+        print(curves.make_table(curves.summarise(metrics)))
+        curves.write_curves(run.workdir / curves.CURVES, metrics)
     return progression
 
 
@@ -129,7 +134,7 @@ def _train_epoch(run: Run, start: Progression, profiler: StepProfiler) -> Progre
     settings, epoch, here = run.config.train, start.epoch + 1, start
     steps = _steps_of_epoch(run, start)
     log = TrainingLog(
-        run.write,
+        run.write_step,
         settings.log_every,
         run.workdir,
         last_step=run.last_step(),
@@ -137,7 +142,7 @@ def _train_epoch(run: Run, start: Progression, profiler: StepProfiler) -> Progre
         rewarded=settings.objective == "scst",
     )
     batches = examples.distribute(
-        run.strategy, lambda rows: examples.training_dataset(run.config, run.data, start, rows)
+        run.strategy, lambda rows: examples.training_dataset(settings, run.data, start, rows)
     )
     with Progress(f"epoch {epoch}/{settings.epochs}", steps, "steps") as progress:
         progress.skip(start.batch)
@@ -158,12 +163,12 @@ def _train_epoch(run: Run, start: Progression, profiler: StepProfiler) -> Progre
 
 
 def _steps_of_epoch(run: Run, here: Progression) -> int:
-    """Global batches of the current epoch; says what is left out of it."""
+    """Counts the global batches of the current epoch, and says which images are left out of it."""
     if not run.config.train.skip_bad_records:
         return run.data.steps_per_epoch
-    found = examples.survey(run.config, run.data)
+    found = examples.survey(run.config.train, run.data)
     if found.lost:
-        images = run.data.prepared.images["train"]
+        images = run.data.manifest.images[examples.TRAIN]
         run.write(step=here.step, epoch=here.epoch + 1, skipped_records=found.lost)
         named = f": {', '.join(found.problems)}" if found.problems else ""
         print(
@@ -192,21 +197,15 @@ def _save_if_due(run: Run, here: Progression, log: TrainingLog) -> None:
 
 
 def _evaluate_dev(run: Run, progression: Progression, started: float) -> Progression:
-    references = run.data.references
-    with averaged_weights(run.optimizer, run.captioner.trainable_variables):
-        dataset = examples.distribute(
-            run.strategy, lambda rows: examples.dev_dataset(run.config, run.data, rows)
-        )
-        generated = evaluate.generate(run.caption, dataset, len(references), run.config.decode)
-    captions = evaluate.texts(run.captioner, generated)
-    candidates = {
-        reference.image_id: caption for reference, caption in zip(references, captions, strict=True)
-    }
-    scores = score_captions(
-        candidates,
-        {reference.image_id: reference.captions for reference in references},
-        bootstrap_samples=0,
-    )
+    """Captions and scores the dev images, tells the scores, and returns where the run stands then.
+
+    Args:
+        run: its weights caption.
+        progression: where the run stands.
+        started: when the epoch began, seconds of `time.monotonic`.
+    """
+    captions = _caption_dev(run)
+    scores = _score_dev(run.data.references, captions)
     run.write(
         step=progression.step,
         epoch=progression.epoch,
@@ -221,8 +220,28 @@ def _evaluate_dev(run: Run, progression: Progression, started: float) -> Progres
         f"{scores['bleu_4']:.1f}",
         flush=True,
     )
-    if scores["cider"] > progression.best_cider:
+    return _with_score(progression, scores["cider"])
+
+
+def _caption_dev(run: Run) -> list[str]:
+    """Captions the dev images, with the moving average of the weights if one is kept."""
+    images = len(run.data.references)
+    with averaged_weights(run.optimizer, run.captioner.trainable_variables):
+        dataset = examples.distribute(
+            run.strategy, lambda rows: examples.dev_dataset(run.data, rows)
+        )
+        generated = generate(run.caption, dataset, images, run.config.decode)
+    return best_captions(run.captioner, generated)
+
+
+def _score_dev(references: Sequence[shards.Reference], captions: Sequence[str]) -> dict[str, Any]:
+    return score_captions(*pair_captions(references, captions), bootstrap_samples=0)
+
+
+def _with_score(progression: Progression, cider: float) -> Progression:
+    """Counts an evaluation with this dev CIDEr x 100: a new best, or one more since the best."""
+    if cider > progression.best_cider:
         return dataclasses.replace(
-            progression, best_cider=scores["cider"], best_step=progression.step, epochs_since_best=0
+            progression, best_cider=cider, best_step=progression.step, epochs_since_best=0
         )
     return dataclasses.replace(progression, epochs_since_best=progression.epochs_since_best + 1)

@@ -1,5 +1,5 @@
-"""Adam as the train step needs it: gradients come in summed over the replicas, the encoder may
-learn slower.
+"""The optimizer: AdamW on gradients that are already summed over the replicas, schedules of its
+learning rate, and a moving average of the weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,15 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import TrainConfig
+from imgcap.run.checkpoints import tf_variables
 
 
 class ReplicatedAdam(keras.optimizers.AdamW):
     """AdamW (Loshchilov & Hutter 2019) on gradients that are already the same on every replica.
 
-    Keras adds the replicas' gradients up inside `apply`, behind the clipping and behind the test
-    for overflow, so each replica would clip its own part and the result would depend on how many
-    there are. Here the train step adds first, and the hook that would add again passes the
-    gradients on.
+    Keras adds up the replicas' gradients inside `apply`, after the clipping and after the test for
+    overflow, so each replica would clip its own part and the result would depend on how many there
+    are. Here the train step adds first, and the hook that would add again passes the gradients on.
     """
 
     def __init__(self, encoder_rate: float, decoder_variables: int, **values: object) -> None:
@@ -27,7 +27,7 @@ class ReplicatedAdam(keras.optimizers.AdamW):
             encoder_rate: factor on the learning rate of the encoder's variables.
             decoder_variables: how many of the variables it is built on are the decoder's; they come
                 first.
-            **values: of `keras.optimizers.AdamW`.
+            **values: arguments of `keras.optimizers.AdamW`.
         """
         super().__init__(**values)
         self._encoder_rate, self._decoder_variables = encoder_rate, decoder_variables
@@ -47,11 +47,11 @@ class ReplicatedAdam(keras.optimizers.AdamW):
 def make_schedule(
     config: TrainConfig, total_steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """The learning rate over the steps.
+    """Builds the schedule of the learning rate.
 
     Args:
         config: peak, shape and warm-up.
-        total_steps: where 'cosine' reaches zero and what 'step' counts its parts of.
+        total_steps: of the whole run: 'cosine' reaches zero there, 'step' drops at parts of it.
 
     Returns:
         A Keras schedule, or a number if the rate never changes.
@@ -59,7 +59,7 @@ def make_schedule(
     schedules = keras.optimizers.schedules
     warmup, peak = config.warmup_steps, config.learning_rate
     if config.schedule == "cosine":
-        # Without warm-up Keras wants no target, and the decay starts at the peak.
+        # Without warm-up Keras takes no target, and the decay starts at the peak.
         return schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else peak,
             decay_steps=max(1, total_steps - warmup),
@@ -82,13 +82,12 @@ def make_optimizer(
     encoder: list[keras.Variable],
     total_steps: int,
 ) -> keras.optimizers.Optimizer:
-    """AdamW with clipping and schedule, built on its variables; with loss scaling where float16
-    needs it.
+    """Builds AdamW with clipping and schedule, and with loss scaling if the precision is float16.
 
     Args:
         config: learning rates, schedule, weight decay, clipping, precision.
         decoder: variables of the decoder.
-        encoder: variables of the encoder that train; empty where it is frozen.
+        encoder: variables of the encoder that train; empty if it is frozen.
         total_steps: of the whole run.
 
     Returns:
@@ -105,8 +104,8 @@ def make_optimizer(
         use_ema=bool(config.ema_momentum),
         ema_momentum=config.ema_momentum or 0.99,
     )
-    # Decay pulls weights towards zero: no place to be for biases, nor for an encoder that is only
-    # to be tuned.
+    # Decay pulls weights towards zero, which is right neither for biases nor for an encoder that is
+    # only tuned.
     optimizer.exclude_from_weight_decay(
         [*(variable for variable in decoder if len(variable.shape) < 2), *encoder]
     )
@@ -117,29 +116,27 @@ def make_optimizer(
 
 
 def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
-    """The moving average of each variable the optimizer was built on, in that order; empty where
-    none is kept.
+    """The moving average of each variable the optimizer was built on, in that order.
+
+    Args:
+        optimizer: from `make_optimizer`.
+
+    Returns:
+        One variable for each; none if no average is kept.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return (
-        [variable.value for variable in inner._model_variables_moving_average]
-        if inner.use_ema
-        else []
-    )
+    return tf_variables(inner._model_variables_moving_average) if inner.use_ema else []
 
 
 @contextmanager
 def averaged_weights(
     optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
 ) -> Iterator[None]:
-    """Puts the moving averages in the weights' place for as long as the context lasts.
+    """Puts the moving averages in the weights' place while the context lasts, if any are kept.
 
     Args:
-        optimizer: that keeps the averages, or none.
+        optimizer: from `make_optimizer`.
         variables: those it was built on.
-
-    Yields:
-        Nothing; does nothing where no average is kept.
     """
     averages = moving_averages(optimizer)
     kept = [variable.numpy() for variable in variables] if averages else []

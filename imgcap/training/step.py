@@ -1,4 +1,4 @@
-"""The graph of one global step, the same step however many replicas share it."""
+"""One global training step as a graph; it does not depend on how many replicas share it."""
 
 import functools
 from collections.abc import Callable
@@ -10,11 +10,12 @@ import tensorflow as tf
 from imgcap.config import TrainConfig
 from imgcap.data.batches import Batch
 from imgcap.model.captioner import Captioner
-from imgcap.training.objective.teacher_forcing import Objective
+from imgcap.run.checkpoints import tf_variables
+from imgcap.training.objective import Objective
 
 
 class Totals(NamedTuple):
-    """What one global step adds up over all replicas.
+    """Sums of one global step over all replicas.
 
     Attributes:
         loss: float32 [], nats, summed over tokens.
@@ -32,12 +33,12 @@ class Totals(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What one replica finds out about its rows.
+    """Loss and gradients of one replica's rows.
 
     Attributes:
         loss: float32 [], nats, summed over its tokens.
         reward: float32 [], as in `TokenLoss`.
-        gradients: of the scaled loss, one float tensor a trainable variable.
+        gradients: of the scaled loss, a float tensor for each trainable variable.
     """
 
     loss: tf.Tensor
@@ -56,7 +57,7 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     objective: Objective,
 ) -> TrainStep:
-    """Builds the step.
+    """Builds the training step.
 
     The loss is the sum over real tokens ÷ the number of real tokens of all replicas, and gradients
     are summed over the replicas before they are clipped.
@@ -64,9 +65,9 @@ def make_train_step(
     Args:
         config: seed, cached features, BatchNorm mode, micro-batches, recomputation, XLA.
         strategy: that shares the step.
-        captioner: what is trained.
+        captioner: that is trained.
         optimizer: built on `captioner.trainable_variables`.
-        objective: what the step lowers.
+        objective: the function that the step lowers.
 
     Returns:
         A function of (batch, step int32 []) that changes the variables and returns the totals.
@@ -156,7 +157,7 @@ class _GradientFunctions:
                 )
             cost = self._objective(inputs, batch.tokens, seed, step)
             scaled = cost.total * scale
-        gradients = tape.gradient(scaled, [variable.value for variable in self._trainables])
+        gradients = tape.gradient(scaled, tf_variables(self._trainables))
         # Dense: the embedding's rows are too few for sparse updates to pay, and only dense
         # gradients are clipped and added up alike on every device.
         found = [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -172,10 +173,21 @@ def _accumulate(
     scale: tf.Tensor,
     step: tf.Tensor,
 ) -> Gradients:
-    """Sums what is found in `count` micro-batches, one after the other, so that memory for one of
-    them is enough.
+    """Sums loss and gradients over micro-batches, one after the other: memory for one is enough.
 
     The scale holds the number of tokens of the whole global batch: nothing is left to be averaged.
+
+    Args:
+        find: computes loss and gradients of a micro-batch.
+        count: micro-batches that the batch is cut into.
+        zeros: what the sums start from.
+        batch: one replica's rows.
+        seed: int32 [2], of the dropout.
+        scale: float32 [], factor on the loss.
+        step: int32 [], number of the step.
+
+    Returns:
+        The sums.
     """
     parts = Batch(*(_cut(values, count) for values in batch))
 
@@ -191,8 +203,10 @@ def _accumulate(
 
 
 def _cut(values: tf.Tensor, count: int) -> tf.Tensor:
-    """[B, ...] → [count, B / count, ...], filled up with rows of padding that weigh nothing in the
-    loss.
+    """Cuts rows into parts, [B, ...] -> [count, B / count, ...].
+
+    Rows of padding, which weigh nothing in the loss, make the parts even: of B = 5 and count = 2
+    become 2 parts of 3.
     """
     missing = -tf.shape(values)[0] % count
     filled = tf.pad(values, [[0, missing], *([0, 0] for _ in values.shape[1:])])

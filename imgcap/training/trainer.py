@@ -1,4 +1,4 @@
-"""What a run is made of, and how it starts or goes on."""
+"""The parts of a training run, and how it starts or goes on."""
 
 import dataclasses
 from pathlib import Path
@@ -8,11 +8,10 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import Config
-from imgcap.data import manifest
-from imgcap.data.manifest import Manifest
+from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
-from imgcap.evaluation import evaluate
+from imgcap.evaluation.generate import CaptionStep, make_caption_step
 from imgcap.model.captioner import Captioner, make_captioner
 from imgcap.run import checkpoints, directory
 from imgcap.run.checkpoints import Progression
@@ -24,14 +23,29 @@ from imgcap.training.inputs.examples import TrainingData
 from imgcap.training.machines.interruption import StopRequest
 from imgcap.training.machines.strategy import set_up
 from imgcap.training.machines.workers import Workers
-from imgcap.training.objective.teacher_forcing import make_objective
+from imgcap.training.objective import make_objective
 from imgcap.training.optimizer import make_optimizer, moving_averages
 from imgcap.training.step import TrainStep, make_train_step
 from imgcap.training.watching.tensorboard import Board
 
 
 class Run(NamedTuple):
-    """Everything a run needs while it runs."""
+    """Everything a run needs while it runs.
+
+    Attributes:
+        config: of the run.
+        workdir: the run directory.
+        strategy: that shares the steps.
+        captioner: that is trained.
+        optimizer: built on the captioner's trainable variables.
+        data: the examples.
+        metrics: writes metrics.jsonl.
+        step: takes one training step.
+        caption: captions one batch of dev images.
+        stop: asked between steps.
+        workers: all that share the run.
+        board: TensorBoard's event files, if they are asked for.
+    """
 
     config: Config
     workdir: Path
@@ -41,19 +55,19 @@ class Run(NamedTuple):
     data: TrainingData
     metrics: Metrics
     step: TrainStep
-    caption: evaluate.CaptionStep
+    caption: CaptionStep
     stop: StopRequest
     workers: Workers
     board: Board | None = None
 
     def variables(self) -> checkpoints.Variables:
-        """All that a checkpoint holds beside `Progression`."""
+        """All that a checkpoint holds beside `Progression`, by name."""
         saved = {
-            "decoder": [variable.value for variable in self.captioner.decoder.variables],
-            "optimizer": [variable.value for variable in self.optimizer.variables],
+            "decoder": checkpoints.tf_variables(self.captioner.decoder.variables),
+            "optimizer": checkpoints.tf_variables(self.optimizer.variables),
         }
         if self.config.train.finetune_blocks:
-            saved["encoder"] = [variable.value for variable in self.captioner.encoder.variables]
+            saved["encoder"] = checkpoints.tf_variables(self.captioner.encoder.variables)
         averages = moving_averages(self.optimizer)
         return {**saved, "averaged": averages} if averages else saved
 
@@ -65,18 +79,29 @@ class Run(NamedTuple):
         )
 
     def write(self, **values: float) -> None:
-        """Writes a line of numbers wherever they are looked at."""
+        """Writes a line of numbers to metrics.jsonl and to TensorBoard."""
         self.metrics.write(**values)
         if self.board:
             self.board.scalars(**values)
 
+    def write_step(self, **values: float) -> None:
+        """Writes a line of numbers about training, with the learning rate of the next step."""
+        rate = keras.ops.convert_to_numpy(self.optimizer.learning_rate)
+        self.write(**values, learning_rate=float(rate))
+
     def last_step(self) -> int:
         """The step at which the run ends if nothing stops it early."""
-        return examples.total_steps(self.config, self.data)
+        return examples.total_steps(self.config.train, self.data)
 
 
 class Prepared(NamedTuple):
-    """What a run starts from; the config has the model settings of the run it continues, if any."""
+    """Everything that a run reads before it starts.
+
+    Attributes:
+        config: of the run; with the model settings of the run that it is tuned from, if any.
+        manifest: of the image shards.
+        vocabulary: of the captions.
+    """
 
     config: Config
     manifest: Manifest
@@ -84,7 +109,13 @@ class Prepared(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """What is trained, and how."""
+    """The captioner, and the parts that train it.
+
+    Attributes:
+        captioner: that is trained.
+        optimizer: built on the captioner's trainable variables.
+        step: takes one training step.
+    """
 
     captioner: Captioner
     optimizer: keras.optimizers.Optimizer
@@ -92,7 +123,7 @@ class _Model(NamedTuple):
 
 
 def load_data(config: Config) -> Prepared:
-    """Reads what there is to read before the machine is set up.
+    """Reads all that can be read before the machine is set up.
 
     Args:
         config: validated settings.
@@ -101,23 +132,23 @@ def load_data(config: Config) -> Prepared:
         The settings to go on with, the data's manifest and vocabulary.
 
     Raises:
-        DataError: the data is missing, or of another vocabulary than itself or the run to start
-            from.
-        RunError: the run to start from is none.
+        DataError: the data is missing, its vocabulary was changed, or the run to start from has
+            another one.
+        RunError: the run to start from is no run directory.
     """
     data_dir = Path(config.train.data_dir)
-    prepared = manifest.load_manifest(data_dir)
-    vocabulary = _load_vocabulary(data_dir, prepared)
+    manifest = load_manifest(data_dir)
+    vocabulary = _load_vocabulary(data_dir, manifest)
     if config.train.finetune_from:
         config = _with_model_of(Path(config.train.finetune_from), config, vocabulary)
-    return Prepared(config, prepared, vocabulary)
+    return Prepared(config, manifest, vocabulary)
 
 
 def open_run(prepared: Prepared, workers: Workers) -> Prepared:
     """Makes the run directory, or checks the one found; the chief first, then the other workers.
 
     Args:
-        prepared: what the run starts from.
+        prepared: from `load_data`.
         workers: all that share the run.
 
     Returns:
@@ -157,9 +188,10 @@ def start(
         The run, and where it stands.
 
     Raises:
-        ConfigError: an encoder or its weights can't be had.
-        DataError: a split is empty or a shard damaged.
+        ConfigError: an encoder or its weights cannot be loaded.
+        DataError: a split is empty.
         RunError: the checkpoint does not fit, or the workers do not share their directory.
+        tf.errors.DataLossError: a shard is damaged.
     """
     config = prepared.config
     workdir = Path(config.train.workdir)
@@ -170,11 +202,11 @@ def start(
             "all share"
         )
     captioner, optimizer, step = _build(prepared, strategy)
-    data = examples.make_training_data(config, captioner.encoder, workers, prepared.manifest)
-    metrics = Metrics(workdir if workers.is_chief else None, progression.step)
-    caption = evaluate.make_caption_step(
-        captioner, strategy, config.decode, encoded=data.stored is not None
+    data = examples.make_training_data(
+        config.train, config.model.image_size, captioner.encoder, workers, prepared.manifest
     )
+    metrics = Metrics(workdir if workers.is_chief else None, progression.step)
+    caption = make_caption_step(captioner, strategy, config.decode, encoded=data.stored is not None)
     run = Run(
         config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop, workers
     )
@@ -182,13 +214,13 @@ def start(
         checkpoints.restore(workdir, progression.step, run.variables())
         print(f"resumed {workdir} at step {progression.step}, epoch {progression.epoch + 1}")
     if not config.train.finetune_blocks:
-        encoder = [variable.value for variable in captioner.encoder.variables]
+        encoder = checkpoints.tf_variables(captioner.encoder.variables)
         workers.on_chief(lambda: checkpoints.save_encoder(workdir, encoder))
     return run, progression
 
 
 def plan(config: Config) -> str:
-    """What the run would be, with time and memory of a few steps; nothing is written.
+    """Describes what the run would be, with time and memory of a few steps; nothing is written.
 
     Args:
         config: validated settings.
@@ -197,7 +229,7 @@ def plan(config: Config) -> str:
         Some lines of text.
 
     Raises:
-        ConfigError: an encoder, its weights or a strategy can't be had.
+        ConfigError: an encoder or its weights cannot be loaded, or the strategy cannot be used.
         DataError: the data is missing or damaged.
     """
     prepared = load_data(config)
@@ -206,12 +238,13 @@ def plan(config: Config) -> str:
     return describe_plan(prepared.config, strategy, prepared.manifest, model.captioner, model.step)
 
 
-def _load_vocabulary(data_dir: Path, prepared: Manifest) -> Vocabulary:
-    vocabulary = Vocabulary.load(data_dir / manifest.VOCABULARY_NAME)
-    if vocabulary.fingerprint != prepared.vocabulary_fingerprint:
+def _load_vocabulary(data_dir: Path, manifest: Manifest) -> Vocabulary:
+    path = data_dir / VOCABULARY_NAME
+    vocabulary = Vocabulary.load(path)
+    if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
         raise DataError(
-            f"{data_dir / manifest.VOCABULARY_NAME} has fingerprint {vocabulary.fingerprint}, the "
-            f"shards {prepared.vocabulary_fingerprint}: run imgcap-prepare again"
+            f"{path} has fingerprint {vocabulary.fingerprint}, the shards "
+            f"{manifest.vocabulary_fingerprint}: run imgcap-prepare again"
         )
     return vocabulary
 
@@ -230,8 +263,8 @@ def _with_model_of(base: Path, config: Config, vocabulary: Vocabulary) -> Config
 
 def _build(prepared: Prepared, strategy: tf.distribute.Strategy) -> _Model:
     config = prepared.config
-    planned = examples.plan_data(config, prepared.manifest)
-    steps = examples.total_steps(config, planned)
+    planned = examples.plan_data(config.train, config.model.image_size, prepared.manifest)
+    steps = examples.total_steps(config.train, planned)
     with strategy.scope():
         captioner = _make_captioner(config, prepared.vocabulary)
         captioner.encoder.set_trainable(
@@ -243,7 +276,9 @@ def _build(prepared: Prepared, strategy: tf.distribute.Strategy) -> _Model:
             captioner.encoder.network.trainable_variables,
             steps,
         )
-    objective = make_objective(config, captioner, examples.reference_tokens(planned), steps)
+    objective = make_objective(
+        config.train, config.decode, captioner, examples.reference_tokens(planned), steps
+    )
     return _Model(
         captioner,
         optimizer,

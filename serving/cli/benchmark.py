@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imgcap.chart import Chart, Line, draw_charts
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError, ServingError
 from serving.cli.connection import ConnectionConfig, client_arguments
+from serving.cli.latency_plot import refuse_without_matplotlib, write_latency_plot
 from serving.cli.load import Load, Measurement, measure
 from serving.client import AsyncCaptionClient, BadImage
 from serving.client.connection import encode
@@ -85,6 +85,8 @@ def benchmark(
             raise ConfigError(
                 f"{path} can't be written: its folder is missing or not writable for this account"
             )
+    if config.plot:
+        refuse_without_matplotlib(config.plot)
     images = make_images(config, arguments)
     print(_HEADER, flush=True)
     measurements = asyncio.run(_measure_all(connection, config, images, loads))
@@ -93,7 +95,7 @@ def benchmark(
         text = json.dumps({"server": connection.server, "measurements": objects}, indent=2)
         Path(config.json_output).write_text(text + "\n", encoding="utf-8")
     if config.plot:
-        plot(config.plot, measurements)
+        write_latency_plot(config.plot, measurements)
     return 0
 
 
@@ -139,22 +141,6 @@ def make_images(config: BenchmarkConfig, arguments: Sequence[str]) -> list[bytes
             cycle[place] = _BAD + rng.randbytes(500)
         images = cycle
     return images
-
-
-def plot(path: str, measurements: Sequence[Measurement]) -> None:
-    """Draws latency against load, a line for each percentile and loop.
-
-    Load is what was offered in an open loop; callers of a closed one offer no more than they get.
-    """
-    lines = []
-    for loop, closed in (("closed", True), ("open", False)):
-        chosen = [found for found in measurements if bool(found.load.concurrency) is closed]
-        for percent in (50, 90, 99) if chosen else ():
-            points = [
-                (found.load.rate or found.rate, found.percentile(percent)) for found in chosen
-            ]
-            lines.append(Line(f"p{percent}, {loop} loop", points))
-    draw_charts(path, Chart("Latency against load", "requests a second", "milliseconds", lines))
 
 
 async def _measure_all(

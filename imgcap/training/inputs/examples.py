@@ -1,18 +1,16 @@
-"""Where the examples of a run come from: stored features or image shards, one input pipeline a
-worker.
-"""
+"""The examples of a run: stored features or image shards, and one input pipeline a worker."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from imgcap.config import Config
-from imgcap.data import batches, manifest, shards
-from imgcap.data.manifest import Manifest
+from imgcap.config import TrainConfig
+from imgcap.data import batches, shards
+from imgcap.data.manifest import Manifest, shard_paths
 from imgcap.data.records import parse_example
 from imgcap.model.encoder import Encoder
 from imgcap.run.checkpoints import Progression
@@ -21,7 +19,7 @@ from imgcap.training.inputs.stored_features import StoredFeatures
 from imgcap.training.machines.workers import Workers
 from imgcap.training.watching.tensorboard import Sample
 
-DEV = "dev"
+TRAIN, DEV = "train", "dev"
 IMAGES_A_DEV_BATCH = 32
 # Dev images that are shown with their captions: enough to see what is learnt, few enough to look
 # at.
@@ -32,50 +30,48 @@ class TrainingData(NamedTuple):
     """The examples of a run.
 
     Attributes:
-        prepared: manifest of the image shards.
+        manifest: of the image shards.
         data_dir: holds the image shards.
+        image_size: height and width that the encoder sees, in pixels.
+        steps_per_epoch: global batches in an epoch.
+        images_per_batch: images in a global batch of images.
         stored: feature shards, if the run trains on stored features.
         references: of the dev split, in its order.
-        steps_per_epoch: global batches in an epoch.
-        images_per_batch: images in a global batch, where images are read.
     """
 
-    prepared: Manifest
+    manifest: Manifest
     data_dir: Path
-    stored: StoredFeatures | None
-    references: list[shards.Reference]
+    image_size: int
     steps_per_epoch: int
     images_per_batch: int
+    stored: StoredFeatures | None = None
+    references: tuple[shards.Reference, ...] = ()
 
     def captions_per_image(self) -> float:
-        """Of the training images, on average."""
-        return self.prepared.captions["train"] / self.prepared.images["train"]
+        """Mean number of captions of a training image."""
+        return self.manifest.captions[TRAIN] / self.manifest.images[TRAIN]
 
-    def training_shards(self) -> list[Path]:
-        """What an epoch reads: stored features or images."""
-        return self._shards("train")
+    def image_shards(self, split: str) -> list[Path]:
+        """The image shards of a split."""
+        return shard_paths(self.data_dir, self.manifest, split)
 
-    def dev_shards(self) -> list[Path]:
-        """What is captioned behind an epoch: stored features or images."""
-        return self._shards(DEV)
-
-    def _shards(self, split: str) -> list[Path]:
-        if self.stored:
-            return self.stored.paths(self.prepared, split)
-        return manifest.shard_paths(self.data_dir, self.prepared, split)
+    def shards(self, split: str) -> list[Path]:
+        """The shards of a split that the run reads: of stored features or of images."""
+        return self.stored.paths(self.manifest, split) if self.stored else self.image_shards(split)
 
 
 def make_training_data(
-    config: Config, encoder: Encoder, workers: Workers, prepared: Manifest
+    config: TrainConfig, image_size: int, encoder: Encoder, workers: Workers, manifest: Manifest
 ) -> TrainingData:
-    """Finds the examples; stores the encoder's features first where the config wants them.
+    """Finds the examples, and stores the encoder's features first if the config says so.
 
     Args:
         config: of the run.
+        image_size: height and width that the encoder sees, in pixels.
         encoder: used for stored features alone.
         workers: that train together; the chief alone stores features, if the others find them where
             it put them.
-        prepared: manifest of the image shards.
+        manifest: of the image shards.
 
     Returns:
         The examples.
@@ -83,64 +79,25 @@ def make_training_data(
     Raises:
         DataError: a split is empty or a shard damaged.
     """
-    plan, settings = plan_data(config, prepared), config.train
-    data_dir = plan.data_dir
+    plan = plan_data(config, image_size, manifest)
 
     def store() -> StoredFeatures:
-        cache_dir = (
-            Path(settings.cache_dir) if settings.cache_dir else data_dir / stored_features.FOLDER
-        )
-        # Never in the dev split: scores of other images would not compare.
-        skipping = ("train",) if settings.skip_bad_records else ()
+        folder = Path(config.cache_dir or plan.data_dir / stored_features.FOLDER)
         return stored_features.store_features(
             encoder,
-            data_dir,
-            prepared,
-            cache_dir,
-            image_size=config.model.image_size,
-            splits=("train", DEV),
-            skipping=skipping,
-            views=stored_features.Views(settings.cached_views, settings.random_crop),
+            plan.data_dir,
+            manifest,
+            folder,
+            image_size=image_size,
+            splits=(TRAIN, DEV),
+            # Never in the dev split: scores of other images could not be compared.
+            skipping=(TRAIN,) if config.skip_bad_records else (),
+            views=stored_features.Views(config.cached_views, config.random_crop),
         )
 
-    stored = _chief_first(workers, store) if settings.cache_features else None
-    references = shards.references(manifest.shard_paths(data_dir, prepared, DEV))
+    stored = _chief_first(workers, store) if config.cache_features else None
+    references = tuple(shards.references(plan.image_shards(DEV)))
     return plan._replace(stored=stored, references=references)
-
-
-def plan_data(config: Config, prepared: Manifest) -> TrainingData:
-    """What can be said of the examples without reading any: no features are stored and no
-    references read.
-
-    Args:
-        config: of the run.
-        prepared: manifest of the image shards.
-
-    Returns:
-        The examples, `stored` and `references` left out.
-    """
-    settings = config.train
-    captions_per_image = max(1, round(prepared.captions["train"] / prepared.images["train"]))
-    images_per_batch = max(1, settings.batch_size // captions_per_image)
-    if _row_is_a_caption(config):
-        counts = {int(length): count for length, count in prepared.token_counts.items()}
-        steps = batches.feature_steps(counts, settings.batch_size)
-    else:
-        steps = -(-prepared.images["train"] // images_per_batch)
-    return TrainingData(prepared, Path(settings.data_dir), None, [], steps, images_per_batch)
-
-
-def _row_is_a_caption(config: Config) -> bool:
-    """Whether captions of about one length are batched; else an image comes with all its
-    captions.
-    """
-    return config.train.cache_features and config.train.objective == "cross_entropy"
-
-
-def total_steps(config: Config, data: TrainingData) -> int:
-    """Steps of the whole run if nothing stops it early."""
-    steps = config.train.epochs * data.steps_per_epoch
-    return min(steps, config.train.max_steps) if config.train.max_steps else steps
 
 
 def _chief_first(workers: Workers, store: Callable[[], StoredFeatures]) -> StoredFeatures:
@@ -148,13 +105,61 @@ def _chief_first(workers: Workers, store: Callable[[], StoredFeatures]) -> Store
     return workers.together(lambda: stored or store())
 
 
+def plan_data(config: TrainConfig, image_size: int, manifest: Manifest) -> TrainingData:
+    """Describes the examples by their manifest alone, without reading or storing any.
+
+    Args:
+        config: of the run.
+        image_size: height and width that the encoder sees, in pixels.
+        manifest: of the image shards.
+
+    Returns:
+        The examples, without `stored` and `references`.
+    """
+    images = images_per_batch(manifest, config.batch_size)
+    counts = {int(length): count for length, count in manifest.token_counts.items()}
+    steps = _steps(config, images, manifest.images[TRAIN], counts)
+    return TrainingData(manifest, Path(config.data_dir), image_size, steps, images)
+
+
+def images_per_batch(manifest: Manifest, batch_size: int) -> int:
+    """Counts the images whose captions make up a global batch, at least 1.
+
+    Args:
+        manifest: of the image shards.
+        batch_size: captions in a global batch.
+    """
+    captions_per_image = max(1, round(manifest.captions[TRAIN] / manifest.images[TRAIN]))
+    return max(1, batch_size // captions_per_image)
+
+
+def _row_is_a_caption(config: TrainConfig) -> bool:
+    """Whether a batch's rows are captions of about one length, not images with all captions."""
+    return config.cache_features and config.objective == "cross_entropy"
+
+
+def _steps(
+    config: TrainConfig, images_a_batch: int, images: int, token_counts: Mapping[int, int]
+) -> int:
+    """Global batches in an epoch of so many images, whose captions have lengths of such counts."""
+    if _row_is_a_caption(config):
+        return batches.feature_steps(token_counts, config.batch_size)
+    return -(-images // images_a_batch)
+
+
+def total_steps(config: TrainConfig, data: TrainingData) -> int:
+    """Counts the steps of the whole run if nothing stops it early."""
+    steps = config.epochs * data.steps_per_epoch
+    return min(steps, config.max_steps) if config.max_steps else steps
+
+
 class Readable(NamedTuple):
-    """What of the training split can be read now.
+    """The part of the training split that can be read now.
 
     Attributes:
         steps: global batches in an epoch of it.
-        lost: images that can't be read.
-        problems: one a damaged shard, in words.
+        lost: images that cannot be read.
+        problems: one text for each damaged shard.
     """
 
     steps: int
@@ -162,41 +167,30 @@ class Readable(NamedTuple):
     problems: list[str]
 
 
-def survey(config: Config, data: TrainingData) -> Readable:
-    """Reads the training shards to their ends and counts.
+def survey(config: TrainConfig, data: TrainingData) -> Readable:
+    """Reads the training shards to their ends and counts what the next epoch will find.
 
     Args:
         config: of the run.
         data: its examples.
 
     Returns:
-        What an epoch will find.
+        The readable part.
     """
-    found = shards.survey(data.training_shards())
+    found = shards.survey(data.shards(TRAIN))
     images = sum(shard.records for shard in found)
-    counts = sum((Counter(shard.token_counts) for shard in found), Counter())
-    by_caption = _row_is_a_caption(config)
-    steps = (
-        batches.feature_steps(counts, config.train.batch_size)
-        if by_caption
-        else -(-images // data.images_per_batch)
+    counts: Counter[int] = sum((Counter(shard.token_counts) for shard in found), Counter())
+    return Readable(
+        _steps(config, data.images_per_batch, images, counts),
+        data.manifest.images[TRAIN] - images,
+        shards.describe_damage(found),
     )
-    return Readable(steps, data.prepared.images["train"] - images, damages(found))
-
-
-def damages(shards: Iterable[shards.ShardSurvey]) -> list[str]:
-    """The damaged ones among some shards: where, and how it shows."""
-    return [
-        f"{shard.path} behind record {shard.records} ({shard.problem})"
-        for shard in shards
-        if shard.problem
-    ]
 
 
 def training_dataset(
-    config: Config, data: TrainingData, progression: Progression, rows: batches.Rows
+    config: TrainConfig, data: TrainingData, progression: Progression, rows: batches.Rows
 ) -> tf.data.Dataset:
-    """The rest of the current epoch.
+    """Builds the input pipeline of the rest of the current epoch.
 
     Args:
         config: of the run.
@@ -207,64 +201,55 @@ def training_dataset(
     Returns:
         A data set of `Batch`.
     """
-    settings = config.train
-    position = {
-        "seed": settings.seed,
-        "epoch": progression.epoch,
-        "start": progression.batch,
-        "rows": rows,
-        "skip_bad": settings.skip_bad_records,
-    }
-    if data.stored:
-        paths = data.training_shards()
-        position |= {"features_shape": data.stored.shape, "views": data.stored.views}
-        if not _row_is_a_caption(config):
-            return batches.training_encoded(paths, images=data.images_per_batch, **position)
-        return batches.training_features(
-            paths, captions=settings.batch_size, max_length=data.prepared.max_length, **position
-        )
-    return batches.training_images(
-        data.training_shards(),
-        images=data.images_per_batch,
-        image_size=config.model.image_size,
-        augment=settings.augment,
-        random_crop=settings.random_crop,
-        services=settings.data_service.split(",") if settings.data_service else (),
-        **position,
+    position = batches.Position(config.seed, progression.epoch, progression.batch)
+    examples = _examples(config, data)
+    return batches.training_batches(
+        data.shards(TRAIN), examples, position, rows, config.skip_bad_records
     )
 
 
+def _examples(
+    config: TrainConfig, data: TrainingData
+) -> batches.DecodedImages | batches.EncodedImages | batches.EncodedCaptions:
+    if not data.stored:
+        return batches.DecodedImages(
+            data.images_per_batch,
+            data.image_size,
+            config.augment,
+            config.random_crop,
+            config.data_service.split(",") if config.data_service else (),
+        )
+    shape, views = data.stored.shape, data.stored.views
+    if _row_is_a_caption(config):
+        return batches.EncodedCaptions(config.batch_size, shape, data.manifest.max_length, views)
+    return batches.EncodedImages(data.images_per_batch, shape, views)
+
+
 def reference_tokens(data: TrainingData) -> Iterator[np.ndarray]:
-    """The numbered captions of each training image: int32 [N, T], words, end, padding."""
-    return shards.reference_tokens(manifest.shard_paths(data.data_dir, data.prepared, "train"))
+    """Reads the numbered captions of each training image: int32 [N, T], words, end, padding."""
+    return shards.reference_tokens(data.image_shards(TRAIN))
 
 
-def dev_dataset(config: Config, data: TrainingData, rows: batches.Rows) -> tf.data.Dataset:
-    """The dev split, once, in order.
+def dev_dataset(data: TrainingData, rows: batches.Rows) -> tf.data.Dataset:
+    """Builds the input pipeline of the dev split, once and in order.
 
     Args:
-        config: of the run.
-        data: its examples.
+        data: the run's examples.
         rows: this pipeline's share of each global batch.
 
     Returns:
         A data set of `EvaluationBatch`.
     """
-    paths = data.dev_shards()
+    paths, images = data.shards(DEV), IMAGES_A_DEV_BATCH
     if data.stored:
-        return batches.evaluation_features(
-            paths, images=IMAGES_A_DEV_BATCH, features_shape=data.stored.shape, rows=rows
-        )
-    return batches.evaluation_images(
-        paths, images=IMAGES_A_DEV_BATCH, image_size=config.model.image_size, rows=rows
-    )
+        shape = data.stored.shape
+        return batches.evaluation_features(paths, images=images, features_shape=shape, rows=rows)
+    return batches.evaluation_images(paths, images=images, image_size=data.image_size, rows=rows)
 
 
 def samples(data: TrainingData) -> list[Sample]:
-    """The first dev images, to be shown with their captions as training goes."""
-    records = tf.data.TFRecordDataset(
-        [str(path) for path in manifest.shard_paths(data.data_dir, data.prepared, DEV)]
-    )
+    """Reads the first dev images, to be shown with their captions in the course of training."""
+    records = tf.data.TFRecordDataset([str(path) for path in data.image_shards(DEV)])
     rows = records.take(SAMPLES).map(parse_example).as_numpy_iterator()
     return [
         Sample(reference.image_id, row.image_bytes, reference.captions[0])
@@ -275,21 +260,19 @@ def samples(data: TrainingData) -> list[Sample]:
 def distribute(
     strategy: tf.distribute.Strategy, make_dataset: Callable[[batches.Rows], tf.data.Dataset]
 ) -> tf.distribute.DistributedDataset | tf.data.Dataset:
-    """One input pipeline a worker, each delivering the rows of its own replicas (see
-    `imgcap.data.batches`).
+    """Gives each worker an input pipeline that delivers the rows of its own replicas.
 
     Args:
         strategy: that will take the batches.
         make_dataset: makes the data set of some rows.
 
     Returns:
-        What `strategy.run` takes.
+        Batches that `strategy.run` takes.
     """
 
     def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        count = context.num_replicas_in_sync // context.num_input_pipelines
-        return make_dataset(
-            batches.Rows(context.input_pipeline_id * count, count, context.num_replicas_in_sync)
-        )
+        fed = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * fed
+        return make_dataset(batches.Rows(first, fed, context.num_replicas_in_sync))
 
     return strategy.distribute_datasets_from_function(make)

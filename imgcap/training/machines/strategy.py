@@ -1,4 +1,6 @@
-"""Strategy by name, precision policy, seeds, devices: how the machine is used."""
+"""Setting up the process for training: devices, tf.distribute strategy, precision, seeds."""
+
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -11,7 +13,7 @@ from imgcap.training.machines.interruption import ended_by_ctrl_c
 
 
 def set_up(config: TrainConfig) -> tf.distribute.Strategy:
-    """Prepares the process for training; to be called before any tensor exists.
+    """Sets up the process for training, and prints which devices train; before any tensor exists.
 
     Args:
         config: strategy, devices, precision, seed and determinism.
@@ -20,7 +22,8 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
         The strategy by `config.strategy`.
 
     Raises:
-        ConfigError: the machine or the environment lacks what the strategy needs.
+        ConfigError: the machine or the environment lacks something that the strategy needs, or the
+            strategy cannot do what another setting says.
     """
     _set_devices(config.num_logical_cpus)
     keras.config.set_dtype_policy(config.precision)
@@ -28,18 +31,19 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config.strategy)
-    if config.num_logical_cpus > 1 and isinstance(
-        strategy, tf.distribute.MultiWorkerMirroredStrategy
-    ):
+    _refuse_what_it_cannot_do(strategy, config)
+    quiet.hide_onednn_note()
+    return strategy
+
+
+def _refuse_what_it_cannot_do(strategy: tf.distribute.Strategy, config: TrainConfig) -> None:
+    several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if config.num_logical_cpus > 1 and several_workers:
         raise ConfigError(
             f"--num_logical_cpus={config.num_logical_cpus} has no use in a worker, which is one "
             "replica without a GPU: start more workers"
         )
-    if (
-        config.skip_bad_records
-        and _in_a_cluster()
-        and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    ):
+    if config.skip_bad_records and several_workers and _in_a_cluster():
         raise ConfigError(
             "--skip_bad_records: workers that can read different records would not train on the "
             "same batches: mend the shards, or train on one machine"
@@ -47,10 +51,8 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
     if config.batch_size % strategy.num_replicas_in_sync:
         raise ConfigError(
             f"--batch_size={config.batch_size} can't be split evenly over "
-            f"{strategy.num_replicas_in_sync} replicas: choose a multiple"
+            f"{strategy.num_replicas_in_sync} replicas: choose a multiple, or --strategy=one_device"
         )
-    quiet.hear_onednn_note()
-    return strategy
 
 
 def _set_devices(num_logical_cpus: int) -> None:
@@ -65,13 +67,25 @@ def _set_devices(num_logical_cpus: int) -> None:
             tf.config.set_logical_device_configuration(cpu, parts)
 
 
+class _Choice(NamedTuple):
+    """A strategy that was chosen, and why.
+
+    Attributes:
+        strategy: 'plain' (no replication), or as the flag's values but 'auto'.
+        reason: in words.
+    """
+
+    strategy: str
+    reason: str
+
+
 def make_strategy(name: str) -> tf.distribute.Strategy:
-    """The tf.distribute strategy of a name.
+    """Builds the tf.distribute strategy of a name, and prints which devices it uses and why.
 
     Args:
-        name: 'default' (no strategy), 'one_device', 'mirrored' (all GPUs, else all logical CPUs),
-            'multi_worker' (TF_CONFIG says who is who), or 'auto' (what the machine and TF_CONFIG
-            suggest).
+        name: 'auto' (multi_worker if TF_CONFIG names several workers, else mirrored if there are
+            several devices, else none), 'one_device', 'mirrored' (all GPUs, else all logical CPUs)
+            or 'multi_worker' (TF_CONFIG says who is who).
 
     Returns:
         The strategy.
@@ -80,16 +94,32 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         ConfigError: 'multi_worker' without a usable TF_CONFIG.
     """
     if name == "multi_worker" or (name == "auto" and _in_a_cluster()):
-        return _make_multi_worker()
+        auto = "strategy auto: TF_CONFIG names several workers"
+        return _make_multi_worker(auto if name == "auto" else f"strategy {name}, as given")
+    # No device may be listed before a multi_worker strategy exists; here they may.
     gpus = tf.config.list_logical_devices("GPU")
-    devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
-    if name == "auto":
-        name = "mirrored" if len(devices) > 1 else "default"
-    if name == "default":
-        return tf.distribute.get_strategy()
-    if name == "one_device":
-        return tf.distribute.OneDeviceStrategy(devices[0])
-    return tf.distribute.MirroredStrategy(devices)
+    kind, devices = ("GPU", gpus) if gpus else ("CPU", tf.config.list_logical_devices("CPU"))
+    chosen = _choose(name, len(devices))
+    if chosen.strategy == "mirrored":
+        print(f"devices: {_count(len(devices), kind)}, mirrored ({chosen.reason})", flush=True)
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    among = f" of {len(devices)}" if len(devices) > 1 else ""
+    print(f"devices: {_count(1, kind)}{among} ({chosen.reason})", flush=True)
+    if chosen.strategy == "one_device":
+        return tf.distribute.OneDeviceStrategy(devices[0].name)
+    return tf.distribute.get_strategy()
+
+
+def _choose(name: str, devices: int) -> _Choice:
+    if name != "auto":
+        return _Choice(name, f"strategy {name}, as given")
+    if devices > 1:
+        return _Choice("mirrored", "strategy auto: several devices")
+    return _Choice("plain", "strategy auto: one device, no replication")
+
+
+def _count(number: int, kind: str) -> str:
+    return f"{number} {kind}{'s' if number > 1 else ''}"
 
 
 def _in_a_cluster() -> bool:
@@ -97,24 +127,31 @@ def _in_a_cluster() -> bool:
     return cluster is not None and len(cluster.workers) > 1
 
 
-def _make_multi_worker() -> tf.distribute.Strategy:
+def _make_multi_worker(reason: str) -> tf.distribute.Strategy:
     cluster = load_cluster()
     if cluster is None:
         raise ConfigError(
             f"--strategy=multi_worker needs {VARIABLE} with a cluster and a task: set it, or use "
             "mirrored"
         )
-    # No device may have been listed before: collectives are set up together with the devices.
+    # No logical device may have been listed before: collectives are set up together with them.
     gpus = tf.config.list_physical_devices("GPU")
     implementations = tf.distribute.experimental.CommunicationImplementation
     # NCCL moves tensors from GPU to GPU; between CPUs a ring of gRPC calls is all there is.
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=implementations.NCCL if gpus else implementations.RING
     )
+    count = len(cluster.workers)
+    if cluster.rank == 0:
+        print(
+            f"devices: {_count(max(1, len(gpus)), 'GPU' if gpus else 'CPU')} in this one of "
+            f"{_count(count, 'worker')}, multi_worker ({reason})",
+            flush=True,
+        )
     others = [address for rank, address in enumerate(cluster.workers) if rank != cluster.rank]
     if others:
         print(
-            f"worker {cluster.rank} of {len(cluster.workers)}: waiting for {', '.join(others)}",
+            f"worker {cluster.rank} of {count}: waiting for {', '.join(others)}",
             flush=True,
         )
     try:

@@ -1,5 +1,5 @@
-"""The processes that train one run together: the chief alone writes, and what is decided is decided
-on all alike.
+"""The worker processes that train one run together: the chief alone writes and prints, and all
+decide alike.
 """
 
 import contextlib
@@ -24,17 +24,16 @@ class WorkerLost(RunError):
 
 
 class Workers:
-    """This process and its peers; a process that trains alone is its own chief, and nothing below
-    costs it anything.
+    """This process and its peers. A process that trains alone is its own chief, and pays nothing.
 
-    Whatever talks to the peers must be called by all of them, in the same order.
+    Methods that talk to the peers must be called by all of them, in the same order.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        """Finds out who is who.
+        """Finds this process among its peers.
 
         Args:
-            strategy: by `runtime.set_up`.
+            strategy: from `set_up`.
         """
         several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         cluster = load_cluster() if several else None
@@ -65,10 +64,10 @@ class Workers:
             work: what to do; must not itself talk to the peers.
 
         Returns:
-            What it returned here.
+            The result of `work` on this worker.
 
         Raises:
-            ImgcapError: what it raised here; elsewhere a RunError that says so.
+            ImgcapError: the error of `work` on this worker; a RunError if it failed on another.
         """
         try:
             result, error = work(), None
@@ -85,31 +84,36 @@ class Workers:
             work: what to do; must not itself talk to the peers.
 
         Returns:
-            What it returned on the chief; None elsewhere.
+            The result of `work` on the chief; None on the others.
 
         Raises:
-            ImgcapError: what it raised on the chief; elsewhere a RunError that says so.
+            ImgcapError: the error of `work` on the chief; a RunError on the others.
         """
         return self.together(work if self.is_chief else lambda: None)
 
     @contextlib.contextmanager
-    def speaking(self) -> Iterator[None]:
-        """Silences all but the chief, and tells the loss of a peer in one line.
-
-        Raises:
-            WorkerLost: a worker ended while others still needed it.
-        """
+    def only_chief_prints(self) -> Iterator[None]:
+        """Hides all that the other workers print while the context lasts."""
         with contextlib.ExitStack() as stack:
             if not self.is_chief:
                 nowhere = stack.enter_context(open(os.devnull, "w"))
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
                 stack.enter_context(contextlib.redirect_stderr(nowhere))
-            try:
-                yield
-            except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
-                if self.count == 1:
-                    raise
-                raise WorkerLost(
-                    "another worker is gone, its own output says why: start the same command on "
-                    "all workers again; they go on from the last checkpoint"
-                ) from None
+            yield
+
+    @contextlib.contextmanager
+    def loss_of_peer_told(self) -> Iterator[None]:
+        """Turns TensorFlow's errors about a peer that is gone into one line.
+
+        Raises:
+            WorkerLost: a worker ended while others still needed it.
+        """
+        try:
+            yield
+        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
+            if self.count == 1:
+                raise
+            raise WorkerLost(
+                "another worker is gone, its own output says why: start the same command on all "
+                "workers again; they go on from the last checkpoint"
+            ) from None

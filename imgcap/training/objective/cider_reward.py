@@ -17,7 +17,7 @@ from imgcap.evaluation.scores.ngrams import MAX_ORDER
 
 
 class CiderReward:
-    """CIDEr-D with document frequencies that were counted once."""
+    """CIDEr-D by document frequencies that are counted once, before training."""
 
     def __init__(
         self, keys: np.ndarray, rarities: np.ndarray, images: int, vocabulary_size: int
@@ -27,7 +27,7 @@ class CiderReward:
         Args:
             keys: int64 [n], n-grams as `ngram_keys` numbers them.
             rarities: float32 [n], log(images / images with the n-gram).
-            images: that were counted.
+            images: number of images that were counted.
             vocabulary_size: V.
         """
         self._vocabulary_size = vocabulary_size
@@ -38,10 +38,10 @@ class CiderReward:
 
     @classmethod
     def build(cls, references: Iterable[np.ndarray], vocabulary_size: int) -> "CiderReward":
-        """Counts in how many images' references each n-gram stands.
+        """Counts for each n-gram the images in whose references it stands.
 
         Args:
-            references: for each image int [N, T], its captions with the end token and padding.
+            references: int [N, T] for each image, its captions with the end token and padding.
             vocabulary_size: V.
 
         Returns:
@@ -67,7 +67,7 @@ class CiderReward:
             references: int32 [B, N, T'], the same; rows of padding alone are no references.
 
         Returns:
-            float32 [B, S] in [0, 10]; 0 where an image has no references.
+            float32 [B, S] in 0..10; 0 for an image without references.
         """
         total = tf.add_n(
             [self._cosines(candidates, references, order) for order in range(1, MAX_ORDER + 1)]
@@ -84,7 +84,7 @@ class CiderReward:
         return 10.0 / MAX_ORDER * mean
 
     def _cosines(self, candidates: tf.Tensor, references: tf.Tensor, order: int) -> tf.Tensor:
-        """The clipped cosine of one order: float32 [B, S, N]."""
+        """Computes the clipped cosine of the n-grams of one order: float32 [B, S, N]."""
         own, other = (self._keys(captions, order) for captions in (candidates, references))
         rarities = self._rarities(own)
         # An n-gram that stands c times in its caption is met c times in a sum over places, and so
@@ -109,7 +109,7 @@ class CiderReward:
         return tf.math.divide_no_nan(products, norms[:, :, tf.newaxis] * other_norms[:, tf.newaxis])
 
     def _keys(self, captions: tf.Tensor, order: int) -> tf.Tensor:
-        """As `ngram_keys`, in the graph: int64 [..., T - order + 1]."""
+        """Does in the graph what `ngram_keys` does: int64 [..., T - order + 1]."""
         captions = tf.cast(captions, tf.int64)
         length = tf.maximum(tf.shape(captions)[-1] - order + 1, 0)
         keys, real = (
@@ -126,8 +126,9 @@ class CiderReward:
 
 
 def ngram_keys(captions: np.ndarray, order: int, vocabulary_size: int) -> np.ndarray:
-    """N-grams as numbers: the words are digits to base V. No word is 0, so n-grams of two orders
-    never meet.
+    """Numbers n-grams: their words are digits to base V.
+
+    With V = 10 the bigram (3, 7) is 37. No word is 0, so no two orders share a number.
 
     Args:
         captions: int [..., T], words, end, padding.
@@ -135,7 +136,7 @@ def ngram_keys(captions: np.ndarray, order: int, vocabulary_size: int) -> np.nda
         vocabulary_size: V.
 
     Returns:
-        int64 [..., T - n + 1], 0 where the n-gram would reach into the padding.
+        int64 [..., T - n + 1], 0 for an n-gram that would reach into the padding.
     """
     captions = captions.astype(np.int64)
     length = max(0, captions.shape[-1] - order + 1)
@@ -147,14 +148,12 @@ def ngram_keys(captions: np.ndarray, order: int, vocabulary_size: int) -> np.nda
 
 
 def _count(equal: tf.Tensor) -> tf.Tensor:
-    # 0 marks no n-gram; where it meets itself it is counted too, and its rarity of 0 takes it out
+    # 0 marks no n-gram; it equals itself and is counted too, but its rarity of 0 takes it out
     # again.
     return tf.reduce_sum(tf.cast(equal, tf.float32), axis=-1)
 
 
 def _bigrams(captions: tf.Tensor) -> tf.Tensor:
-    """How long a caption is to the length factor of `imgcap.evaluation.scores.cider`: float32
-    [...].
-    """
+    """Counts a caption's bigrams, its length in `imgcap.evaluation.scores.cider`: float32 [...]."""
     words = tf.math.count_nonzero(captions, axis=-1, dtype=tf.float32)
     return tf.maximum(words - 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""What a caption's logits cost."""
+"""Losses of a caption's logits and of its attention."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ import tensorflow as tf
 
 
 class TokenLoss(NamedTuple):
-    """A sum and what it is to be divided by, so that replicas can add both up before they divide.
+    """The sum of a loss and the number to divide it by: replicas add up both before they divide.
 
     Attributes:
         total: float32 [], cross-entropy in nats, summed over real tokens.
         tokens: float32 [], the number of real tokens.
-        reward: float32 [], what sampled captions earn, CIDEr in 0..10, summed over the captions
-            that they are compared with; 0 where none are sampled.
+        reward: float32 [], CIDEr in 0..10 of sampled captions, summed over the captions that they
+            are compared with; 0 if none are sampled.
     """
 
     total: tf.Tensor
@@ -21,7 +21,7 @@ class TokenLoss(NamedTuple):
 
 
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float = 0.0) -> TokenLoss:
-    """Cross-entropy of the next word under teacher forcing.
+    """Computes the cross-entropy of the next word under teacher forcing.
 
     Args:
         logits: float32 [B, T, V].
@@ -43,13 +43,14 @@ def cross_entropy(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float 
 
 
 def doubly_stochastic(attention: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """What it costs that a caption does not look at every position once in all: Σ (1 - Σ_t α_ti)²
-    (Xu et al. 2015, equation 14).
+    """Computes the regulariser of attention Σ (1 - Σ_t α_ti)² (Xu et al. 2015, equation 14).
+
+    It is 0 if each caption attends to each position once in all.
 
     Args:
-        attention: float32 [B, T, L].
-        targets: int32 [B, T]; 0 marks padding, where nobody looks; rows of padding alone cost
-            nothing.
+        attention: float32 [B, T, L], weights that sum to 1 over the positions.
+        targets: int32 [B, T]; 0 marks padding, whose weights do not count; rows of nothing but
+            padding cost nothing.
 
     Returns:
         float32 [], summed over positions and captions.

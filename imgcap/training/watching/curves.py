@@ -1,19 +1,52 @@
-"""What a run came to: a table of its epochs and a picture of its curves, both from metrics.jsonl
-alone.
-"""
+"""A table of a run's epochs and a picture of its curves, both from metrics.jsonl alone."""
 
+import importlib.util
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from imgcap.chart import Chart, Line, draw_charts
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CURVES = "curves.png"
 HEADS = ("epoch", "loss", "dev CIDEr", "BLEU-4", "seconds")
+COLUMNS, PANEL_INCHES, DPI = 2, (5.0, 3.5), 120
+INK = "#333333"
+# Part of the run in which a step's weight in a smoothed curve falls by half.
+HALF_LIFE = 0.01
 
 Metric = Mapping[str, float]
+
+
+class Panel(NamedTuple):
+    """Axes of the picture.
+
+    Attributes:
+        key: of the values in metrics.jsonl.
+        title: above the axes.
+        unit: beside the y axis.
+        colour: of the curve.
+        style: 'smooth' draws a smoothed curve over the values, 'dots' a dot for each epoch and
+            marks the best, 'line' the values alone.
+    """
+
+    key: str
+    title: str
+    unit: str
+    colour: str
+    style: str
+
+
+PANELS = (
+    Panel("loss", "Training loss", "nats a token", "#2b6cb0", "smooth"),
+    Panel("reward", "Reward of sampled captions", "CIDEr-D, 0 to 10", "#6b46c1", "smooth"),
+    Panel("dev_cider", "Dev CIDEr", "score x 100", "#c05621", "dots"),
+    Panel("dev_bleu_4", "Dev BLEU-4", "score x 100", "#2f855a", "dots"),
+    Panel("learning_rate", "Learning rate", "Adam's step size", "#4a5568", "line"),
+)
 
 
 class Epoch(NamedTuple):
@@ -24,7 +57,7 @@ class Epoch(NamedTuple):
         loss: of training, nats a token, mean over the epoch's steps.
         cider: dev CIDEr × 100.
         bleu_4: dev BLEU-4 × 100.
-        seconds: training and dev captions, as far as one process did them; NaN where the run did
+        seconds: of training and dev captions, as far as one process did them; NaN if the run did
             not write it.
     """
 
@@ -36,12 +69,12 @@ class Epoch(NamedTuple):
 
 
 def read_metrics(path: Path) -> list[Metric]:
-    """The lines of a `metrics.jsonl`, in order."""
+    """Reads the lines of a `metrics.jsonl`, in order."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
-    """The evaluated epochs of a run.
+    """Sums up the evaluated epochs of a run.
 
     Args:
         metrics: from `read_metrics`.
@@ -52,7 +85,7 @@ def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
     epochs, step, loss, steps = [], 0, 0.0, 0
     for line in metrics:
         if "loss" in line:
-            # A line speaks for all steps since the line before.
+            # A line holds the mean of all steps since the line before.
             loss, steps = loss + line["loss"] * (line["step"] - step), steps + line["step"] - step
             step = line["step"]
         if "dev_cider" in line:
@@ -66,7 +99,7 @@ def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
 
 
 def make_table(epochs: Sequence[Epoch]) -> str:
-    """The epochs as lines of text, the one with the best dev CIDEr marked.
+    """Writes the epochs as lines of text, and marks the one with the best dev CIDEr.
 
     Args:
         epochs: from `summarise`.
@@ -86,23 +119,101 @@ def make_table(epochs: Sequence[Epoch]) -> str:
 
 
 def write_curves(path: Path, metrics: Sequence[Metric]) -> None:
-    """Draws the loss and the dev scores over the steps.
+    """Draws the curves of a run into a file; says so in a line if matplotlib is not installed.
 
     Args:
-        path: the picture.
+        path: the picture; the name of its folder is the title.
         metrics: from `read_metrics`.
     """
+    # A machine may train without the library: no picture is worth a run that fails at its end.
+    if importlib.util.find_spec("matplotlib") is None:
+        print(
+            f"{path.name} is not drawn: matplotlib is not installed (pip install "
+            "'imgcap-tf[train]')"
+        )
+        return
+    draw_curves(metrics, path.parent.name).savefig(path)
 
-    def line(name: str, key: str) -> Line:
-        return Line(name, [(line["step"], line[key]) for line in metrics if key in line])
 
-    draw_charts(
-        path,
-        Chart("Loss in training", "step", "nats a token", [line("loss", "loss")]),
-        Chart(
-            "Captions of the dev images",
-            "step",
-            "score x 100",
-            [line("CIDEr", "dev_cider"), line("BLEU-4", "dev_bleu_4")],
-        ),
+def draw_curves(metrics: Sequence[Metric], title: str) -> "Figure":
+    """Draws what was logged over the steps, each quantity on axes of its own.
+
+    Args:
+        metrics: from `read_metrics`.
+        title: of the picture.
+
+    Returns:
+        A picture of the loss (and the reward of self-critical training), dev CIDEr, dev BLEU-4 and
+        the learning rate, as far as they were logged; axes are labelled by their titles.
+    """
+    from matplotlib.figure import Figure
+
+    best = max(
+        (line for line in metrics if "dev_cider" in line),
+        key=lambda line: line["dev_cider"],
+        default=None,
+    )
+    panels = [panel for panel in PANELS if any(panel.key in line for line in metrics)] or PANELS[:1]
+    rows = -(-len(panels) // COLUMNS)
+    figure = Figure((PANEL_INCHES[0] * COLUMNS, PANEL_INCHES[1] * rows), DPI, layout="constrained")
+    figure.suptitle(title, fontweight="bold")
+    for number, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, COLUMNS, number + 1)
+        points = [(line["step"], line[panel.key]) for line in metrics if panel.key in line]
+        steps, values = [step for step, _ in points], [value for _, value in points]
+        _decorate(axes, panel, max([line["step"] for line in metrics], default=1))
+        if panel.style == "smooth":
+            axes.plot(steps, values, color=panel.colour, alpha=0.25, linewidth=1, label="logged")
+            axes.plot(steps, smooth(points), color=panel.colour, linewidth=2, label="smoothed")
+            axes.legend(frameon=False)
+        else:
+            marker = "o" if panel.style == "dots" else ""
+            axes.plot(steps, values, color=panel.colour, linewidth=2, marker=marker, markersize=4)
+        if best and panel.style == "dots":
+            _mark_best(axes, best, panel)
+    return figure
+
+
+def smooth(points: Sequence[tuple[float, float]]) -> list[float]:
+    """Averages values over the steps before them; the weight of a step falls by half in some steps.
+
+    A value is the mean of the steps since the one before, and weighs as many as those are: the
+    last line of an epoch, often of a single step, makes no spike.
+
+    Args:
+        points: (step, value) in order.
+
+    Returns:
+        A value for each point.
+    """
+    half_life = max(1.0, (points[-1][0] if points else 0) * HALF_LIFE)
+    averages, total, weight, before = [], 0.0, 0.0, 0.0
+    for step, value in points:
+        steps = max(step - before, 0.0)
+        kept = 0.5 ** (steps / half_life)
+        total, weight = kept * total + (1 - kept) * value, kept * weight + (1 - kept)
+        # Divided by the weight so far: the first averages are not drawn towards 0.
+        averages.append(total / weight if weight else value)
+        before = step
+    return averages
+
+
+def _decorate(axes: "Axes", panel: Panel, last_step: float) -> None:
+    axes.set_title(panel.title, loc="left", fontsize="medium")
+    axes.set_xlabel("step")
+    axes.set_ylabel(panel.unit)
+    axes.set_xlim(0, last_step * 1.03)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _mark_best(axes: "Axes", best: Metric, panel: Panel) -> None:
+    """Marks the epoch with the best dev CIDEr, whose checkpoint evaluation takes."""
+    step, value = best["step"], best[panel.key]
+    axes.plot([step], [value], "*", color=INK, markersize=13, zorder=3)
+    axes.set_title(
+        f"★ {value:.1f} at epoch {best['epoch']:.0f}, best by CIDEr",
+        loc="right",
+        fontsize="medium",
+        color=INK,
     )

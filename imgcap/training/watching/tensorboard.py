@@ -80,7 +80,9 @@ def remark(folder: Path) -> str:
     """How to look at a run's event files, one line."""
     installed = importlib.util.find_spec("tensorboard") is not None
     remedy = (
-        "" if installed else "   (TensorBoard is not installed: pip install 'imgcap[tensorboard]')"
+        ""
+        if installed
+        else "   (TensorBoard is not installed: pip install 'imgcap-tf[tensorboard]')"
     )
     return f"curves and captions: tensorboard --logdir={folder}{remedy}"
 

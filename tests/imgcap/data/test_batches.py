@@ -1,16 +1,24 @@
-"""Each row once an epoch, in an order that hangs on the seed alone, whatever the number of
+"""Each row once an epoch, in an order that the seed alone decides, whatever the number of
 replicas.
 """
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from imgcap.data import batches, image, manifest, records, shards
-from imgcap.data.batches import Rows
+from imgcap.data.batches import (
+    DecodedImages,
+    EncodedCaptions,
+    EncodedImages,
+    Position,
+    Rows,
+    training_batches,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +53,30 @@ def two_view_paths(paths: list[Path], tmp_path_factory: pytest.TempPathFactory) 
     return write_features(paths, tmp_path_factory.mktemp("two_views"), (0.0, 0.5))
 
 
-def features(paths: list[Path], captions: int = 16, **values) -> list[batches.Batch]:
-    values = {"seed": 0, "epoch": 0, **values}
-    dataset = batches.training_features(
-        paths, captions=captions, features_shape=(2, 1), max_length=20, **values
-    )
+def read(
+    paths: list[Path],
+    examples: DecodedImages | EncodedImages | EncodedCaptions,
+    rows: Rows = batches.ONE_REPLICA,
+    **position: int,
+) -> list[batches.Batch]:
+    dataset = training_batches(paths, examples, Position(**position), rows)
     return [batches.Batch(*(part.numpy() for part in batch)) for batch in dataset]
 
 
-def images(paths: list[Path], count: int = 6, **values) -> list[batches.Batch]:
-    values = {"seed": 0, "epoch": 0, "augment": False, **values}
-    dataset = batches.training_images(paths, images=count, image_size=32, **values)
-    return [batches.Batch(*(part.numpy() for part in batch)) for batch in dataset]
+def features(
+    paths: list[Path], captions: int = 16, views: int = 1, **values: Any
+) -> list[batches.Batch]:
+    return read(paths, EncodedCaptions(captions, (2, 1), max_length=20, views=views), **values)
+
+
+def images(
+    paths: list[Path],
+    count: int = 6,
+    augment: bool = False,
+    random_crop: float = 1.0,
+    **values: Any,
+) -> list[batches.Batch]:
+    return read(paths, DecodedImages(count, 32, augment, random_crop), **values)
 
 
 def captions_in(batches: list[batches.Batch]) -> Counter:
@@ -92,12 +112,12 @@ def test_predicted_steps(feature_paths: list[Path], data_dir: Path) -> None:
 
 
 def test_order_hangs_on_seed_and_epoch(paths: list[Path], feature_paths: list[Path]) -> None:
-    for read, source in ((features, feature_paths), (images, paths)):
-        first = read(source)
+    for make, source in ((features, feature_paths), (images, paths)):
+        first = make(source)
         for again, same in (
-            (read(source), True),
-            (read(source, epoch=1), False),
-            (read(source, seed=1), False),
+            (make(source), True),
+            (make(source, epoch=1), False),
+            (make(source, seed=1), False),
         ):
             equal = all(
                 np.array_equal(a.inputs, b.inputs) for a, b in zip(first, again, strict=False)
@@ -106,11 +126,11 @@ def test_order_hangs_on_seed_and_epoch(paths: list[Path], feature_paths: list[Pa
 
 
 def test_start_skips_what_was_trained(paths: list[Path], feature_paths: list[Path]) -> None:
-    for read, source, augmented in (
+    for make, source, augmented in (
         (features, feature_paths, {}),
         (images, paths, {"augment": True}),
     ):
-        whole, rest = read(source, **augmented), read(source, start=2, **augmented)
+        whole, rest = make(source, **augmented), make(source, start=2, **augmented)
         assert len(rest) == len(whole) - 2
         for a, b in zip(whole[2:], rest, strict=True):
             np.testing.assert_array_equal(a.inputs, b.inputs)
@@ -121,12 +141,12 @@ def test_start_skips_what_was_trained(paths: list[Path], feature_paths: list[Pat
 def test_replicas_share_the_same_global_batches(
     paths: list[Path], feature_paths: list[Path], replicas: int
 ) -> None:
-    for read, source in ((features, feature_paths), (images, paths)):
-        whole = read(source, 18)
+    for make, source in ((features, feature_paths), (images, paths)):
+        whole = make(source, 18)
         # One pipeline that feeds all replicas in turn, and one pipeline a replica, deliver the same
         # rows.
-        together = read(source, 18, rows=Rows(0, replicas, replicas))
-        apart = [read(source, 18, rows=Rows(first, 1, replicas)) for first in range(replicas)]
+        together = make(source, 18, rows=Rows(0, replicas, replicas))
+        apart = [make(source, 18, rows=Rows(first, 1, replicas)) for first in range(replicas)]
         assert len(together) == replicas * len(whole)
         for step, batch in enumerate(whole):
             slices = together[step * replicas : (step + 1) * replicas]
@@ -210,10 +230,7 @@ def test_encoded_images_come_with_all_their_captions(
     two_view_paths: list[Path], paths: list[Path]
 ) -> None:
     """As the images themselves do: the same order, the same captions, one of the stored views."""
-    dataset = batches.training_encoded(
-        two_view_paths, images=6, features_shape=(2, 1), views=2, seed=0, epoch=3
-    ).as_numpy_iterator()
-    encoded = [batches.Batch(*batch) for batch in dataset]
+    encoded = read(two_view_paths, EncodedImages(6, (2, 1), views=2), epoch=3)
     whole = images(paths, epoch=3)
     assert len(encoded) == len(whole)
     for batch, other in zip(encoded, whole, strict=True):
@@ -229,9 +246,9 @@ def test_evaluation_has_every_image_once(
     paths: list[Path], feature_paths: list[Path], replicas: int
 ) -> None:
     rows = Rows(0, replicas, replicas)
-    read = batches.evaluation_images(paths, images=10, image_size=32, rows=rows)
+    decoded = batches.evaluation_images(paths, images=10, image_size=32, rows=rows)
     stored = batches.evaluation_features(feature_paths, images=10, features_shape=(2, 1), rows=rows)
-    for dataset in (read, stored):
+    for dataset in (decoded, stored):
         numbers = [number for batch in dataset for number in batch.number.numpy()]
         assert sorted(number for number in numbers if number >= 0) == list(range(32))
         assert len(numbers) == 40

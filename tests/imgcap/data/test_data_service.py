@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import tensorflow as tf
 from imgcap.cli import train as cli
 from imgcap.config import DataServiceConfig
 from imgcap.data import batches, data_service, manifest
-from imgcap.data.batches import Rows
+from imgcap.data.batches import DecodedImages, Position, Rows, training_batches
 from imgcap.errors import ConfigError
 from tests.support.cluster_of_processes import free_ports
 
@@ -38,10 +38,14 @@ def paths(data_dir: Path) -> list[Path]:
     return manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "train")
 
 
-def images(paths: list[Path], **values) -> list[batches.Batch]:
-    dataset = batches.training_images(
-        paths, images=5, image_size=32, augment=True, seed=3, epoch=1, **values
-    )
+def images(
+    paths: list[Path],
+    services: Sequence[str] = (),
+    start: int = 0,
+    rows: Rows = batches.ONE_REPLICA,
+) -> list[batches.Batch]:
+    examples = DecodedImages(5, 32, augment=True, services=services)
+    dataset = training_batches(paths, examples, Position(seed=3, epoch=1, start=start), rows)
     return [batches.Batch(*(part.numpy() for part in batch)) for batch in dataset]
 
 

@@ -11,12 +11,13 @@ import pytest
 import tensorflow as tf
 
 from imgcap.cli import train
-from imgcap.config import Config, TrainConfig
-from imgcap.data import batches, manifest
+from imgcap.config import DecodeConfig, TrainConfig
+from imgcap.data import manifest
+from imgcap.data.batches import DecodedImages, Position, training_batches
 from imgcap.model.captioner import Captioner
 from imgcap.run import checkpoints
 from imgcap.run.restore import load_captioner
-from imgcap.training.objective.teacher_forcing import make_objective
+from imgcap.training.objective import make_objective
 from imgcap.training.optimizer import make_optimizer
 from imgcap.training.step import make_train_step
 
@@ -115,15 +116,11 @@ def test_the_captions_of_an_image_share_one_pass(
     captioner.encoder.set_trainable(1, update_statistics=False)
     prepared = manifest.load_manifest(data_dir)
     paths = manifest.shard_paths(data_dir, prepared, "train")
-    batch = next(
-        iter(
-            batches.training_images(paths, images=3, image_size=SIZE, augment=True, seed=0, epoch=0)
-        )
-    )
+    batch = next(iter(training_batches(paths, DecodedImages(3, SIZE, augment=True), Position())))
     assert batch.tokens.shape[:2] == (3, 5)
     features = tf.function(captioner.encoder.__call__)(batch.inputs)
     config = TrainConfig(learning_rate=0.0)
-    objective = make_objective(Config(train=config), captioner, [], total_steps=1)
+    objective = make_objective(config, DecodeConfig(), captioner, [], total_steps=1)
     each = [
         float(objective(features, batch.tokens[:, n : n + 1], None, tf.constant(0)).total)
         for n in range(5)

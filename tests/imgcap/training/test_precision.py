@@ -23,7 +23,7 @@ PRECISIONS = ["float32", "mixed_float16", "mixed_bfloat16"]
 
 
 @pytest.mark.parametrize("jit", ["--nojit", "--jit"])
-@pytest.mark.parametrize("strategy", ["default", "mirrored"])
+@pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_ten_steps_of_each_combination(
     train_flags: list[str], tmp_path: Path, precision: str, strategy: str, jit: str
@@ -46,7 +46,7 @@ def test_ten_steps_of_each_combination(
     assert found[-1]["loss"] < found[0]["loss"]
 
 
-@pytest.mark.parametrize("strategy", ["default", "mirrored"])
+@pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
 def test_micro_batches_share_the_loss_scale(
     train_flags: list[str], tmp_path: Path, strategy: str
 ) -> None:

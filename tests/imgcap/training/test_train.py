@@ -3,6 +3,7 @@ of replicas.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -154,6 +155,30 @@ def test_a_workdir_of_another_config(
     assert (workdir / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize("number", [None, 1, 3])
+def test_a_run_of_another_format(
+    workdir: Path,
+    train_flags: list[str],
+    tmp_path: Path,
+    number: int | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    made = json.loads((copy / "run.json").read_text())
+    assert made.pop("format") == 2
+    kept = made if number is None else {**made, "format": number}
+    (copy / "run.json").write_text(json.dumps(kept))
+    message = (
+        f"{copy}/run.json has format {number or 1}, this version of imgcap reads format 2: train "
+        "again into a new --workdir, or use the version that wrote it"
+    )
+    with pytest.raises(RunError, match=re.escape(message)):
+        load_captioner(copy)
+    assert train(copy, train_flags) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
 def test_a_workdir_of_another_vocabulary(
     workdir: Path,
     train_flags: list[str],
@@ -235,12 +260,12 @@ def test_a_shard_that_goes_bad_mid_epoch(
     assert train(tmp_path / "run", flags, *more) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert (
-        f"{shard} behind record 4 (corrupted record at " in last and "by --skip_bad_records" in last
+        f"{shard} after record 4 (corrupted record at " in last and "by --skip_bad_records" in last
     )
     assert all(path.read_bytes() == content for path, content in before.items())
     assert train(tmp_path / "run", flags, *more, "--skip_bad_records") == 0
     said = capsys.readouterr().out
-    assert f"epoch 2: left out 4 of 32 training images: {shard} behind record 4" in said
+    assert f"epoch 2: left out 4 of 32 training images: {shard} after record 4" in said
     assert [
         line["skipped_records"] for line in lines(tmp_path / "run") if "skipped_records" in line
     ] == [4, 4]
@@ -338,7 +363,7 @@ def test_half_a_checkpoint_is_never_seen(workdir: Path, tmp_path: Path) -> None:
     step = tmp_path / "run" / "checkpoints" / str(last.step)
     data = step / "weights.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-50])
-    decoder = [variable.value for variable in load_captioner(workdir)[0].decoder.variables]
+    decoder = checkpoints.tf_variables(load_captioner(workdir)[0].decoder.variables)
     with pytest.raises(
         RunError, match=r"weights can't be read into this model .*remove this checkpoint"
     ):

@@ -62,7 +62,9 @@ def two(
 
 
 def test_two_workers_are_one_replica(two: Path, flags: list[str], tmp_path: Path) -> None:
-    assert train.main(["imgcap-train", *flags, f"--workdir={tmp_path}", "--strategy=default"]) == 0
+    assert (
+        train.main(["imgcap-train", *flags, f"--workdir={tmp_path}", "--strategy=one_device"]) == 0
+    )
     losses = column(two / "run", "loss")
     assert len(losses) >= 20
     np.testing.assert_allclose(losses, column(tmp_path, "loss"), rtol=1e-4)
@@ -88,7 +90,9 @@ def test_replicas_that_share_images_unevenly(
     with started(context, tmp_path, ["mirrored"], [*more, *mirrored]) as process:
         assert exit_codes(process) == [0], said(tmp_path, "mirrored")
     assert (
-        train.main(["imgcap-train", *more, "--strategy=default", f"--workdir={tmp_path / 'one'}"])
+        train.main(
+            ["imgcap-train", *more, "--strategy=one_device", f"--workdir={tmp_path / 'one'}"]
+        )
         == 0
     )
     np.testing.assert_allclose(
@@ -100,6 +104,9 @@ def test_replicas_that_share_images_unevenly(
 def test_the_chief_alone_speaks(two: Path) -> None:
     words = (two / "chief.out").read_text()
     assert "epoch 2: dev CIDEr" in words and "wrote" in words
+    assert words.startswith(
+        "devices: 1 CPU in this one of 2 workers, multi_worker (strategy multi_worker, as given)\n"
+    )
     assert (two / "other.out").read_text().startswith("worker 1 of 2: waiting for localhost:")
     assert (two / "other.out").read_text().count("\n") == 1
     assert said(two, "other") == ""

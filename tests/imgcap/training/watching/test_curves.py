@@ -3,17 +3,28 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from imgcap.chart import COLOURS, HEIGHT, WIDTH
-from imgcap.training.watching.curves import Epoch, make_table, read_metrics, summarise, write_curves
+from imgcap.training.watching import curves
+from imgcap.training.watching.curves import (
+    Epoch,
+    draw_curves,
+    make_table,
+    read_metrics,
+    smooth,
+    summarise,
+    write_curves,
+)
 
+SIZE = (1200, 840)
 LINES = [
-    {"step": 2, "epoch": 1, "loss": 4.0},
-    {"step": 3, "epoch": 1, "loss": 1.0},  # one step alone: the epoch's mean is (2 × 4 + 1) / 3
+    {"step": 2, "epoch": 1, "loss": 4.0, "learning_rate": 0.3},
+    # One step alone: the epoch's mean is (2 × 4 + 1) / 3.
+    {"step": 3, "epoch": 1, "loss": 1.0, "learning_rate": 0.2},
     {"step": 3, "epoch": 1, "dev_cider": 30.0, "dev_bleu_4": 10.0, "seconds": 61.4},
-    {"step": 5, "epoch": 2, "loss": 2.0},
+    {"step": 5, "epoch": 2, "loss": 2.0, "learning_rate": 0.1},
     {"step": 5, "epoch": 2, "dev_cider": 20.0, "dev_bleu_4": 12.0, "seconds": 59.6},
 ]
 
@@ -32,23 +43,82 @@ def test_a_run_without_an_epoch() -> None:
     assert make_table(summarise(LINES[:2])).count("\n") == 0
 
 
-def test_curves_show_loss_and_scores(tmp_path: Path) -> None:
+def test_curves_show_each_quantity_on_axes_of_its_own() -> None:
+    figure = draw_curves(LINES, "a run")
+    assert figure.get_suptitle() == "a run"
+    drawn = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert list(drawn) == ["Training loss", "Dev CIDEr", "Dev BLEU-4", "Learning rate"]
+    points = {
+        title: [line.get_xydata().tolist() for line in axes.lines] for title, axes in drawn.items()
+    }
+    assert points["Training loss"][0] == [[2, 4.0], [3, 1.0], [5, 2.0]]
+    assert len(points["Training loss"]) == 2
+    # The star stands at the epoch with the best CIDEr, in BLEU-4 too.
+    assert points["Dev CIDEr"] == [[[3, 30.0], [5, 20.0]], [[3, 30.0]]]
+    assert points["Dev BLEU-4"] == [[[3, 10.0], [5, 12.0]], [[3, 10.0]]]
+    assert points["Learning rate"] == [[[2, 0.3], [3, 0.2], [5, 0.1]]]
+    for title, value in (("Dev CIDEr", "30.0"), ("Dev BLEU-4", "10.0")):
+        assert drawn[title].get_title(loc="right") == f"★ {value} at epoch 1, best by CIDEr"
+
+
+def test_a_reward_has_axes_too() -> None:
+    lines = [{"step": 1, "epoch": 1, "loss": -1.0, "reward": 0.5}]
+    titles = [axes.get_title(loc="left") for axes in draw_curves(lines, "").axes]
+    assert titles == ["Training loss", "Reward of sampled captions"]
+
+
+def test_a_run_without_a_line_is_drawn_empty(tmp_path: Path) -> None:
+    write_curves(tmp_path / "curves.png", [])
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_a_short_last_line_makes_no_spike() -> None:
+    # Epochs of 101 steps, logged every 20: each ends with a line of one step, which is an outlier.
+    points, last = [], []
+    for epoch in range(20):
+        points += [(101 * epoch + step, 2.0) for step in range(20, 101, 20)]
+        last.append(len(points))
+        points.append((101 * (epoch + 1), 3.0))
+    smoothed = smooth(points)
+    assert smoothed[0] == 2.0
+    assert max(abs(smoothed[place] - smoothed[place - 1]) for place in last) < 0.05
+    # A level that changes is followed.
+    steps = [(10.0 * number, float(number > 50)) for number in range(1, 101)]
+    np.testing.assert_allclose(smooth(steps)[-1], 1.0, atol=1e-6)
+
+
+def test_the_picture_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
     write_curves(tmp_path / "curves.png", read_metrics(tmp_path / "metrics.jsonl"))
-    colours = [tuple(bytes.fromhex(colour[1:])) for colour in COLOURS[:2]]
     with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (WIDTH, 2 * HEIGHT)
-        halves = [
-            picture.crop((0, top, WIDTH, top + HEIGHT)).getcolors(100_000) for top in (0, HEIGHT)
-        ]
-    found = [{colour for _, colour in half} & set(colours) for half in halves]
-    assert found == [{colours[0]}, set(colours)]
+        assert picture.size == SIZE
+        colours = {colour[:3] for _, colour in picture.getcolors(100_000)}
+    for panel in curves.PANELS:
+        wanted = tuple(bytes.fromhex(panel.colour[1:]))
+        assert (wanted in colours) is (panel.key != "reward")
 
 
-def test_a_finished_run_has_both(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_machine_without_matplotlib_trains_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(curves.importlib.util, "find_spec", lambda name: None)
+    write_curves(tmp_path / "curves.png", LINES)
+    assert not (tmp_path / "curves.png").exists()
+    assert capsys.readouterr().out == (
+        "curves.png is not drawn: matplotlib is not installed (pip install 'imgcap-tf[train]')\n"
+    )
+
+
+def test_a_finished_run_has_both(workdir: Path) -> None:
     with Image.open(workdir / "curves.png") as picture:
-        assert picture.size == (WIDTH, 2 * HEIGHT)
-    epochs = summarise(read_metrics(workdir / "metrics.jsonl"))
+        assert picture.size == SIZE
+    lines = read_metrics(workdir / "metrics.jsonl")
+    epochs = summarise(lines)
     assert [epoch.number for epoch in epochs] == [1, 2]
     assert epochs[1].loss < epochs[0].loss
     assert all(epoch.seconds > 0 for epoch in epochs)
+    # Along a cosine from the peak to 0, the rate of each next step.
+    rates = [line["learning_rate"] for line in lines if "loss" in line]
+    peak, steps = 0.03, len(rates)
+    expected = peak * (1 + np.cos(np.pi * np.arange(1, steps + 1) / steps)) / 2
+    np.testing.assert_allclose(rates, expected, atol=1e-6)

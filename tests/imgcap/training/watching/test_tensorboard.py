@@ -110,7 +110,7 @@ def test_a_remark_says_how_to_look(monkeypatch: pytest.MonkeyPatch, installed: b
     )
     line = tensorboard.remark(Path("run/tensorboard"))
     assert "tensorboard --logdir=run/tensorboard" in line
-    assert ("pip install 'imgcap[tensorboard]'" in line) is not installed
+    assert ("pip install 'imgcap-tf[tensorboard]'" in line) is not installed
 
 
 def test_a_run_writes_its_curves_captions_and_profile(
