@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -104,12 +104,12 @@ async def measure(ask: Ask, images: Sequence[bytes], load: Load, seed: int = 0) 
         seed: seed of the moments at which requests of an open loop are due.
     """
     measurement = Measurement(load)
-    started = time.perf_counter()
+    started = perf_counter()
     if load.concurrency:
         await _closed_loop(ask, images, measurement, started)
     else:
         await _open_loop(ask, images, measurement, started, random.Random(seed))
-    measurement.seconds = time.perf_counter() - started
+    measurement.seconds = perf_counter() - started
     return measurement
 
 
@@ -119,7 +119,7 @@ async def _closed_loop(
     end = started + measurement.load.seconds
 
     async def caller(number: int) -> None:
-        while (now := time.perf_counter()) < end:
+        while (now := perf_counter()) < end:
             await _ask_once(ask, images[number % len(images)], now, measurement)
             number += measurement.load.concurrency
 
@@ -135,7 +135,7 @@ async def _open_loop(
     while (
         due := due + rng.expovariate(measurement.load.rate)
     ) < started + measurement.load.seconds:
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        await asyncio.sleep(max(0.0, due - perf_counter()))
         task = asyncio.create_task(_ask_once(ask, images[number % len(images)], due, measurement))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
@@ -146,7 +146,7 @@ async def _open_loop(
 async def _ask_once(ask: Ask, image: bytes, due: float, measurement: Measurement) -> None:
     try:
         await ask(image)
-        measurement.latencies.append(time.perf_counter() - due)
+        measurement.latencies.append(perf_counter() - due)
     except BadImage:
         measurement.bad_images += 1
     except ServingError as error:

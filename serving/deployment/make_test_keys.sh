@@ -35,4 +35,4 @@ quoted() {  # a file as the string of a text proto
     printf 'custom_ca: '; quoted ca.pem
     echo "client_verify: ${CLIENT_VERIFY:-false}"  # true: clients must show a certificate of the authority
 } > ssl.config
-echo "$(pwd): ca.pem for clients, ssl.config for the server; client.pem and client.key where it verifies clients"
+echo "$(pwd): ca.pem for clients, ssl.config for the server; client.pem and client.key if it verifies clients"

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import grpc
@@ -14,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from imgcap.signature import BATCH_SIZES
-from serving.client.blocking import CaptionClient
+from serving.client import CaptionClient
 from serving.server.fronts.http import METRICS_PATH
 from serving.server.metrics import Metrics
 from serving.server.settings import settings_pb2
@@ -23,6 +22,7 @@ from tests.support.command_lines import flags_of, load_commands, used_flags
 from tests.support.paths import ROOT
 from tests.support.servers import KINDS, running
 from tests.support.toy_model import write_toy_model
+from tests.support.waiting import wait_for
 
 yaml = pytest.importorskip("yaml", reason="PyYAML, of the extra `test`, is not installed")
 
@@ -142,7 +142,7 @@ def test_flags_in_documents_and_scripts_exist_somewhere():
     known = REAL_FLAGS.union(*(flags_of(command) for command in load_commands().values()))
     text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "serving").rglob("*.py"))
     named = {flag for flag in re.findall(r"(?<![\w-])--([a-z_0-9]+)", text) if "_" in flag}
-    assert named <= known | {"python_out", "optimize"}
+    assert named <= known | {"python_out", "pyi_out", "optimize"}
 
 
 @pytest.mark.parametrize("where", server_arguments())
@@ -284,6 +284,9 @@ def test_page_image_copies_what_it_needs_and_has_no_tensorflow():
     )
     assert copied == allowed
     assert "'.[app]'" in text and "tensorflow" not in text.split("\n", 1)[1].lower()
+    (start,) = re.findall(r"^CMD (.+)$", text, re.MULTILINE)
+    flags = {flag for name, flag in used_flags(start) if name == "imgcap-page"}
+    assert flags == {"host", "port", "open_browser"} <= flags_of(load_commands()["imgcap-page"])
 
 
 def test_commands_in_the_page_of_instructions_exist():
@@ -378,16 +381,9 @@ def test_rollout_and_rollback_as_the_instructions_say(kind, tmp_path):
         path.write_text(
             canary
         )  # load and label in one edit: the label waits until its version serves
-        wait_for(lambda: word("canary") == "two")
+        wait_for(lambda: word("canary") == "two", seconds=30.0)
         assert word("stable") == "one"
         path.write_text(re.sub(r'(key: "stable"\s+value:) 1', r"\1 2", canary))
-        wait_for(lambda: word("stable") == "two")
+        wait_for(lambda: word("stable") == "two", seconds=30.0)
         path.write_text(canary)
-        wait_for(lambda: word("stable") == "one")
-
-
-def wait_for(condition, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+        wait_for(lambda: word("stable") == "one", seconds=30.0)

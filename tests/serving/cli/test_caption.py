@@ -2,7 +2,6 @@
 
 import io
 import json
-import socket
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ from PIL import Image
 from serving.cli import caption
 from tests.support.fake_server import failing, length_of, numbers, serving
 from tests.support.paths import ROOT
+from tests.support.servers import free_port
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +171,7 @@ def test_names_that_are_not_ascii_stay_readable(capsys, server, photos):
 
 
 def test_server_away_is_one_line(capsys, photos):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     status, out, err = run(capsys, photos, f"--server=localhost:{port}", "--timeout=2")
     assert (status, out) == (3, "")
     assert (

@@ -19,7 +19,7 @@ import pytest
 from imgcap.errors import ConfigError
 from serving.cli import serve
 from serving.cli.serve import BINARY, ServeConfig, binary_command, with_threads
-from serving.client.blocking import CaptionClient
+from serving.client import CaptionClient
 from tests.support.paths import ROOT
 from tests.support.servers import free_port
 from tests.support.toy_model import write_toy_model

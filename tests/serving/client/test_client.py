@@ -18,18 +18,18 @@ from PIL import Image
 
 from imgcap.errors import ConfigError, ServingError
 from imgcap.progress import Progress
-from serving.client import connection
-from serving.client.answers import Hypothesis
-from serving.client.awaitable import AsyncCaptionClient
-from serving.client.blocking import CaptionClient
-from serving.client.errors import (
+from serving.client import (
+    AsyncCaptionClient,
     BadImage,
+    CaptionClient,
     DeadlineExceeded,
+    Hypothesis,
     ModelNotFound,
     Overloaded,
     RequestRefused,
     ServerUnavailable,
     SignatureNotFound,
+    connection,
 )
 from serving.wire import wire_pb2
 from tests.support.fake_server import (

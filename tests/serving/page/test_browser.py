@@ -144,3 +144,10 @@ def test_everything_has_a_name_for_those_who_listen(browser, page, base_path, po
             "e.getAttribute('aria-labelledby'))).map(e => e.outerHTML.slice(0, 200))"
         )
         assert nameless == []
+
+
+def test_nothing_for_developers_on_the_page(browser, page, base_path, port):
+    with serve(base_path, port=port):
+        browser.open(page[0])
+        browser.wait(lambda: "is ready" in browser.text())
+        assert "Deploy" not in browser.text()

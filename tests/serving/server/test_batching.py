@@ -15,6 +15,7 @@ from serving.server.queue.batching import Batcher
 from serving.server.queue.options import BatchingOptions
 from serving.server.request_error import RequestError
 from serving.server.settings.settings import read_batching
+from tests.support.waiting import wait_for
 
 
 class Doubler:
@@ -80,13 +81,6 @@ def ask_at_once(batcher: Batcher, model: Doubler, rows: list[tuple[float, ...]])
 
 def waiting(batcher: Batcher) -> int:
     return sum(len(queue.tasks()) for queue in list(batcher._queues.values()))
-
-
-def wait_for(condition, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.001)
 
 
 def test_requests_run_together_and_each_gets_its_own_rows():

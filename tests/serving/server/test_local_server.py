@@ -15,21 +15,21 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from imgcap.errors import ServingError
-from serving.client.blocking import CaptionClient
-from serving.client.errors import (
+from imgcap.model_folder import WARMUP_FILE
+from serving.client import (
     BadImage,
+    CaptionClient,
     ModelNotFound,
     Overloaded,
     ServerUnavailable,
     SignatureNotFound,
 )
-from serving.server.models import servable as servable_module
-from serving.server.models import versions as versions_module
-from serving.server.models.servable import WARMUP_FILE, LoadError, Servable
-from serving.server.models.versions import Versions, find_versions
+from serving.server.models.servable import LoadError, Servable
+from serving.server.models.versions import LOAD_RETRIES, Versions, require_versions
 from serving.server.queue.gate import Gate
 from serving.server.request_error import RequestError
 from tests.support.toy_model import serve, write_toy_model
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_numbered_folders_are_versions_and_nothing_else(tmp_path):
     for name in ("1", "10", "9", "x", "-3", "2.tmp", ".11.partial", "²"):
         (tmp_path / name).mkdir()
     (tmp_path / "12").touch()
-    assert sorted(find_versions(tmp_path)) == [1, 9, 10]
+    assert sorted(require_versions(tmp_path)) == [1, 9, 10]
 
 
 @pytest.mark.parametrize(
@@ -159,15 +159,17 @@ def test_broken_new_version_leaves_the_old_one(base_path, toys, caplog):
 
 
 def test_broken_version_is_tried_again_and_then_given_up(base_path, monkeypatch):
-    monkeypatch.setattr(versions_module, "LOAD_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("serving.server.models.versions.LOAD_RETRY_SECONDS", 0.0)
     versions = Versions("imgcap", base_path)
     versions.load_first()
     (base_path / "2").mkdir()
     attempts = []
-    monkeypatch.setattr(versions_module, "Servable", lambda path: attempts.append(path) or broken())
+    monkeypatch.setattr(
+        "serving.server.models.versions.Servable", lambda path: attempts.append(path) or broken()
+    )
     for _ in range(10):
         versions.poll()
-    assert len(attempts) == 1 + versions_module.LOAD_RETRIES
+    assert len(attempts) == 1 + LOAD_RETRIES
     spec = ModelSpec(name="imgcap")
     assert [(status.version, status.state) for status in versions.statuses(spec)] == [
         (2, 50),
@@ -210,7 +212,7 @@ def test_warmup_requests_are_replayed_and_must_succeed(base_path):
 
 def test_graph_for_another_cpu_is_refused_and_the_old_one_goes_on(base_path, toys, monkeypatch):
     only_avx2 = lambda required: [name for name in required if name != "avx2"]  # noqa: E731
-    monkeypatch.setattr(servable_module, "missing_cpu_features", only_avx2)
+    monkeypatch.setattr("serving.server.models.servable.missing_cpu_features", only_avx2)
     with serve(base_path, poll_seconds=0.05) as server, CaptionClient(server.target) as client:
         (base_path / "1" / "manifest.json").write_text('{"cpu_features": ["avx2"]}')
         publish(toys["two"], base_path, 2)
@@ -350,10 +352,3 @@ def test_requests_are_logged_without_their_content(base_path, caplog):
         and "bogus" in bad.details
         and "secret" not in caplog.text
     )
-
-
-def wait_for(condition, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)

@@ -39,6 +39,7 @@ from imgcap.errors import ServingError
 from serving.wire import wire_pb2
 from tests.support.servers import KINDS, Running, address_given, running
 from tests.support.toy_model import write_toy_model
+from tests.support.waiting import wait_for
 
 OUTPUTS = "{caption,captions,error,score,scores,token_log_probs,tokens}"
 
@@ -465,13 +466,6 @@ def states(target: str, name: str = "imgcap") -> dict[int, str]:
     return {status.version: state(status.state) for status in found}
 
 
-def wait_for(condition, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def test_over_the_thread_quota(kind, base_path):
     with (
         running(kind, model_base_path=str(base_path), grpc_max_threads=4) as server,
@@ -523,7 +517,7 @@ def test_new_version_takes_over_without_an_error(kind, tmp_path, toys):
         asker = threading.Thread(target=keep_asking)
         asker.start()
         publish(toys["two"], tmp_path, 2)
-        wait_for(lambda: states(server.target) == {1: "END", 2: "AVAILABLE"})
+        wait_for(lambda: states(server.target) == {1: "END", 2: "AVAILABLE"}, seconds=30.0)
         ended.set()
         asker.join()
         assert first_caption(ask(server.target)) == "two image of 2 bytes"
@@ -535,7 +529,7 @@ def test_corrupt_version_beside_a_good_one(kind, tmp_path, toys):
     with running(kind, model_base_path=str(tmp_path)) as server:
         (tmp_path / "3").mkdir()
         (tmp_path / "3" / "saved_model.pb").write_bytes(b"nonsense")
-        wait_for(lambda: 3 in states(server.target))
+        wait_for(lambda: 3 in states(server.target), seconds=30.0)
         assert states(server.target) in (
             {2: "AVAILABLE", 3: "LOADING"},
             {2: "AVAILABLE", 3: "START"},
@@ -589,7 +583,7 @@ def test_reload_replaces_the_list(two_models):
     assert ask(server.target, name="other").model_spec.version.value == 7
     assert ask(server.target).model_spec.version.value == 2
     reload(server.target, config("other", other))
-    wait_for(lambda: states(server.target) == {2: "END"})
+    wait_for(lambda: states(server.target) == {2: "END"}, seconds=30.0)
     assert asked_in_vain(server.target) == (
         "NOT_FOUND",
         "Servable not found for request: Latest(imgcap)",
@@ -606,18 +600,18 @@ def test_version_policies(two_models):
         == "Servable not found for request: Specific(imgcap, 1)"
     )
     reload(server.target, config("imgcap", mine, "model_version_policy { all {} }"))
-    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "AVAILABLE"})
+    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "AVAILABLE"}, seconds=30.0)
     answers = [first_caption(ask(server.target, version=version)) for version in (1, 2, None)]
     assert [answer.split()[0] for answer in answers] == ["one", "two", "two"]
     reload(
         server.target, config("imgcap", mine, "model_version_policy { specific { versions: 1 } }")
     )
-    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "END"})
+    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "END"}, seconds=30.0)
     assert ask(server.target).model_spec.version.value == 1
     reload(
         server.target, config("imgcap", mine, "model_version_policy { latest { num_versions: 2 } }")
     )
-    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "AVAILABLE"})
+    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "AVAILABLE"}, seconds=30.0)
 
 
 def test_labels_name_versions_that_serve_already(two_models):
@@ -630,7 +624,7 @@ def test_labels_name_versions_that_serve_already(two_models):
         "for inference",
     )
     # the versions were taken all the same, so that the same list does when it comes again
-    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "AVAILABLE"})
+    wait_for(lambda: states(server.target) == {1: "AVAILABLE", 2: "AVAILABLE"}, seconds=30.0)
     canary = 'version_labels { key: "canary" value: 2 }'
     reload(server.target, config("imgcap", mine, f"{both} {stable} {canary}"))
     assert ask(server.target, label="stable").model_spec.version.value == 1
@@ -724,7 +718,7 @@ def test_changed_file_is_taken_and_a_wrong_one_is_not(kind, tmp_path, toys):
         time.sleep(1.2)
         assert states(server.target) == {1: "AVAILABLE"}
         write_list(path, config("imgcap", tmp_path / "imgcap"), config("other", tmp_path / "other"))
-        wait_for(lambda: answers_for(server.target, "other"))
+        wait_for(lambda: answers_for(server.target, "other"), seconds=30.0)
         assert ask(server.target).model_spec.version.value == 2
 
 

@@ -9,10 +9,7 @@ import pytest
 
 from imgcap.errors import ConfigError
 from serving.cli import caption
-from serving.client.awaitable import AsyncCaptionClient
-from serving.client.blocking import CaptionClient
-from serving.client.connection import Tls
-from serving.client.errors import ServerUnavailable
+from serving.client import AsyncCaptionClient, CaptionClient, ServerUnavailable, Tls
 from serving.server.settings.settings import read_server_credentials
 from tests.support.paths import ROOT
 from tests.support.servers import KINDS, running

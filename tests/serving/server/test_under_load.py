@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from serving.cli.load import Load, measure
-from serving.client.awaitable import AsyncCaptionClient
+from serving.client import AsyncCaptionClient
 from tests.support.paths import ROOT
 from tests.support.toy_model import write_toy_model
 
