@@ -14,12 +14,12 @@ def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
 
     The run directory holds all settings, so nothing else is asked for:
 
-        captioner, config = load_captioner(Path("RUN"))
-        images = tf.stack([decode(image_bytes, config.model.image_size)])
-        captions = captioner.caption_features(captioner.encoder(images), config.decode)
-        print(captioner.to_text(captions.tokens)[0, 0].numpy().decode())
+        from imgcap.data.image import decode
 
-    Here `decode` is `imgcap.data.image.decode`, and `image_bytes` the content of an image file.
+        captioner, config = load_captioner(Path("RUN"))
+        image = decode(Path("photo.jpg").read_bytes(), config.model.image_size)[None]
+        captions = captioner.caption_features(captioner.encoder(image), config.decode)
+        print(captioner.to_text(captions.tokens)[0, 0].numpy().decode())  # the best caption
 
     The encoder computes in the run's precision (a .keras file's layers in their own), the decoder
     in float32. If two words are about equally likely, a search in bfloat16 follows the rounding,
