@@ -1,25 +1,34 @@
-"""The errors a user can cause. Each message is one line: the file, the value, the remedy.
+"""The errors that a user can cause. Each message is one line: the file, the value, the remedy.
 
-Commands print the message and exit with `exit_status`; no traceback is shown for these.
+ImgcapError
+├── ConfigError   flags; exit status 2
+├── DataError     raw data, shards, vocabulary
+├── RunError      run directories
+├── ExportError   exports
+└── ServingError  model servers and requests
+
+Commands print the message and exit with `exit_status`, without a traceback.
 """
 
 
 class ImgcapError(Exception):
-    """Something a user can mend; the message names what, where and how."""
+    """Something that a user can mend; the message names what, where and how.
+
+    Attributes:
+        exit_status: of a command that ends by it.
+    """
 
     exit_status = 1
 
 
 class ConfigError(ImgcapError):
-    """A flag, a value or a combination of flags that can't be used; found before any work
-    starts.
-    """
+    """A flag, a value or a combination of flags that cannot be used; raised before any work."""
 
     exit_status = 2
 
 
 class DataError(ImgcapError):
-    """Raw data, shards, a manifest or a vocabulary that is missing, broken or of another origin."""
+    """Raw data, shards, a manifest or a vocabulary that are missing, broken or do not belong."""
 
 
 class RunError(ImgcapError):
@@ -31,4 +40,4 @@ class ExportError(ImgcapError):
 
 
 class ServingError(ImgcapError):
-    """A model server that can't be started or reached, or that refused a request."""
+    """A model server that cannot be started or reached, or that refused a request."""

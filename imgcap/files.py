@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their name, then renamed."""
+"""Writing files in one step (under another name, then renamed), and reading JSON with a remedy."""
 
 import json
 import os
@@ -35,7 +35,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, tree: Any) -> None:
-    """Replaces a JSON file in one step, indented for people."""
+    """Replaces a JSON file in one step, indented for people.
+
+    Args:
+        path: the file; its folder must exist.
+        tree: what JSON can hold.
+    """
     write_text(path, json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -46,6 +51,9 @@ def read_json(path: Path, error: type[ImgcapError], remedy: str) -> Any:
         path: the file.
         error: the class to raise.
         remedy: what the user should do if it is missing or broken.
+
+    Returns:
+        The tree that it holds.
 
     Raises:
         error: the file is missing or is no JSON.

@@ -1,20 +1,21 @@
-"""A progress bar for long work: what is being done, how far, how fast, and when it ends."""
+"""A progress bar that is readable in a terminal and in a log file."""
 
 import sys
 import time
 from typing import TextIO
 
 BAR_WIDTH = 24
-# A bar that is redrawn oftener than people can read only costs time; a log file wants a line now
-# and then.
+# Seconds between two drawings: more often than people can read only costs time, and a log file
+# needs a line only now and then.
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 15.0
 
 
 class Progress:
-    """One line on standard error: redrawn in a terminal, now and then a new line in a log.
+    """A line on standard error: what is done, how far, how fast, and how long it still takes.
 
-    Use as a context manager; the last state stays on the screen.
+    It is redrawn in a terminal; a log gets a new line now and then. Use as a context manager; the
+    last state stays on the screen.
     """
 
     def __init__(self, label: str, total: int, unit: str, stream: TextIO | None = None) -> None:
@@ -22,7 +23,7 @@ class Progress:
 
         Args:
             label: what is being done, a few words.
-            total: how many units there are; 0 where unknown.
+            total: how many units there are; 0 if unknown.
             unit: what is counted, plural.
             stream: where to draw; standard error by default.
         """
@@ -42,7 +43,11 @@ class Progress:
         self._stream.flush()
 
     def skip(self, count: int) -> None:
-        """Counts units that an earlier run has done: they move the bar, not the speed."""
+        """Counts units that an earlier run has done: they move the bar, but not the speed.
+
+        Args:
+            count: how many.
+        """
         self._done += count
         self._skipped += count
 
@@ -82,7 +87,7 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """A duration as people read it: `4:05`, `1:00:09`."""
+    """Formats a duration in seconds as people read it: `4:05`, `1:00:09`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -10,13 +10,13 @@ channels.
 MODEL_NAME = "imgcap"
 
 SERVING_DEFAULT = "serving_default"
-"""What a request gets that names no signature: the same as DECODE."""
+"""The signature of a request that names none: the same as DECODE."""
 
 DECODE = "decode"
 """IMAGE_BYTES to captions by beam search."""
 
 GREEDY = "greedy"
-"""IMAGE_BYTES to captions from one beam: the fastest road."""
+"""IMAGE_BYTES to captions by greedy search, the fastest."""
 
 ENCODE = "encode"
 """IMAGE_BYTES to FEATURES, zeros in a row with an ERROR."""
@@ -31,7 +31,7 @@ IMAGE_BYTES = "image_bytes"
 """string [B]: a whole encoded image file a row (JPEG, PNG, GIF, BMP or WebP)."""
 
 FEATURES = "features"
-"""float32 [B, L, C]: what the encoder sees at each position of the image."""
+"""float32 [B, L, C]: the encoder's features of each position of the image."""
 
 QUERY = "query"
 """string [B]: ignored; a signature without an input can't be batched by the server."""
@@ -49,18 +49,18 @@ SCORES = "scores"
 """float32 [B, K]: their scores, falling; the first is `score`."""
 
 TOKENS = "tokens"
-"""int32 [B, K, T]: the word numbers of the K best captions, best first, 0 behind the end token."""
+"""int32 [B, K, T]: the word numbers of the K best captions, best first, 0 after the end token."""
 
 TOKEN_LOG_PROBS = "token_log_probs"
-"""float32 [B, K, T]: the log-probability of each word of `tokens`, 0 behind the end token."""
+"""float32 [B, K, T]: the log-probability of each word of `tokens`, 0 after the end token."""
 
 ATTENTION = "attention"
-"""float32 [B, K, T, L]: for each word of `tokens`, how much the model looks at each position of the
+"""float32 [B, K, T, L]: for each word of `tokens`, the attention weight of each position of the
 image, row by row; only models that attend have it.
 """
 
 ERROR = "error"
-"""string [B]: why this row has no caption, such as "not an image"; empty where all is well."""
+"""string [B]: why this row has no caption, such as "not an image"; empty if all is well."""
 
 CARD = "card"
 """string [B]: the model's card as one JSON object."""
@@ -87,6 +87,7 @@ _CAPTIONED = (CAPTION, SCORE, CAPTIONS, SCORES, TOKENS, TOKEN_LOG_PROBS, ERROR)
 
 
 def _signatures(captioned: tuple[str, ...]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The input and the outputs of every signature, given the outputs of those that caption."""
     return {
         SERVING_DEFAULT: (IMAGE_BYTES, captioned),
         DECODE: (IMAGE_BYTES, captioned),
@@ -104,6 +105,6 @@ ATTENDING_SIGNATURES = _signatures((*_CAPTIONED, ATTENTION))
 """The same of a model that attends."""
 
 BATCH_SIZES = (1, 2, 4, 8)
-"""What a server pads a batch to, rising; serving/batching.config says the same, and an export is
-warmed up for these.
+"""Sizes that a server pads batches to, rising, as in serving/deployment/batching.config; an export
+is warmed up for these.
 """

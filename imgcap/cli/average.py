@@ -9,7 +9,7 @@ from imgcap.errors import ConfigError
 
 
 def run(config: AverageConfig, arguments: list[str]) -> None:
-    """Writes the new run directory."""
+    """Averages the runs and prints what was written."""
     if not arguments:
         raise ConfigError("name run directories: imgcap-average RUN [RUN ...] --workdir=NEW")
     from imgcap.run.average import average

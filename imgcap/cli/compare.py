@@ -1,6 +1,4 @@
-"""`imgcap-compare`: scores of several runs side by side, and whether they differ by more than
-chance.
-"""
+"""`imgcap-compare`: scores of runs side by side, and whether they differ by more than chance."""
 
 import json
 from collections.abc import Sequence
@@ -17,12 +15,19 @@ from imgcap.evaluation.scores import NAMES
 
 
 class _Captions(NamedTuple):
+    """Captions of one run.
+
+    Attributes:
+        candidates: image to the run's caption.
+        references: image to its true captions.
+    """
+
     candidates: dict[str, str]
     references: dict[str, list[str]]
 
 
 def run(config: CompareConfig, arguments: list[str]) -> None:
-    """Prints one row a run and score."""
+    """Compares the runs and prints a row for each score and run."""
     if len(arguments) < 2:
         raise ConfigError("name at least two run directories: imgcap-compare RUN RUN ...")
     read = {name: _read_captions(Path(name), config.split) for name in arguments}
@@ -36,7 +41,7 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
                 "one data set"
             )
     if config.table:
-        # Before the draws, which take a while: what can't be a row is refused at once.
+        # Before the draws, which take a while: a run that cannot be a row is refused at once.
         rows = recipe_table.make_rows(
             [recipe_table.read_scored_run(Path(name), config.split) for name in arguments]
         )
@@ -63,6 +68,7 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
 
 
 def _row(difference: Difference, is_base: bool) -> str:
+    """A score of a run, with its change from the base run unless it is the base run itself."""
     if is_base:
         return f"{difference.score:6.2f}"
     verdict = "" if difference.p_value < 0.05 else "  not significant"
@@ -73,6 +79,7 @@ def _row(difference: Difference, is_base: bool) -> str:
 
 
 def _read_captions(workdir: Path, split: str) -> _Captions:
+    """Reads the captions that `imgcap-evaluate` wrote for a split."""
     path = captions_path(workdir, split)
     remedy = f"run imgcap-evaluate --workdir={workdir} --split={split}"
     try:

@@ -61,6 +61,7 @@ def _print_insight(found: dict[str, Any]) -> None:
 
 
 def _cider(row: dict[str, Any]) -> float:
+    """The CIDEr of a row of insight, to sort by."""
     return row["cider"]
 
 

@@ -7,7 +7,7 @@ from imgcap.config import PrepareConfig
 
 
 def run(config: PrepareConfig, arguments: list[str]) -> None:
-    """Prepares and prints what was written."""
+    """Prepares the data set, or one part of it, and prints what was written."""
     del arguments
     from imgcap.data.prepare import preparation
 

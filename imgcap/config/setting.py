@@ -1,6 +1,7 @@
 """One setting of a command (default, help text, legal values), and sections of settings."""
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 from imgcap.errors import ConfigError
@@ -18,7 +19,7 @@ def setting(
     common: bool = False,
     heading: str = "",
 ) -> Any:
-    """One field of a section: its default, what it means, and which values are legal.
+    """Makes one field of a section: its default, its help text and its legal values.
 
     Args:
         default: value when no flag is given; its type is the flag's type (str, int, float or bool).
@@ -46,6 +47,7 @@ def flag_fields(section: type) -> list[dataclasses.Field]:
 
 
 def _validate_value(name: str, value: Any, limits: Any) -> None:
+    """Raises ConfigError if a value is outside the limits of its field."""
     if limits["required"] and not value:
         raise ConfigError(f"--{name} is missing: {limits['help']}")
     if limits["choices"] and value not in limits["choices"]:
@@ -56,6 +58,7 @@ def _validate_value(name: str, value: Any, limits: Any) -> None:
         raise ConfigError(f"--{name}={value} is above the greatest value, {limits['maximum']}")
 
 
+@dataclass(frozen=True)
 class Section:
     """Settings that belong together; a subclass is a frozen dataclass of `setting` fields."""
 
@@ -65,12 +68,12 @@ class Section:
         Raises:
             ConfigError: names the flag, its value and the legal values.
         """
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             _validate_value(field.name, getattr(self, field.name), field.metadata)
         self.validate_combinations()
 
     def validate_combinations(self) -> None:
-        """Checks what no single value shows; a section that has such rules overrides it.
+        """Checks values against each other; a section that has such rules overrides it.
 
         Raises:
             ConfigError: names the flags, their values and the remedy.

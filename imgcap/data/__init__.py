@@ -1,0 +1,3 @@
+"""Data: raw photos to shards, and shards to batches."""
+
+__all__: list[str] = []

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a folder of shards holds, from what it was made, and what was left out."""
+"""`manifest.json`: the content of a folder of shards, its source, and what was left out."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Manifest:
     """The content of `manifest.json`.
 
     Attributes:
-        imgcap_version: that wrote it.
+        imgcap_version: of imgcap when it was written.
         dataset: the reader's name.
         fingerprint: of all that decides the shards: images, captions, splits, vocabulary, options.
         vocabulary_fingerprint: of `vocab.txt`.
@@ -29,9 +29,9 @@ class Manifest:
         images: images a split.
         captions: captions a split.
         shards: shard files a split.
-        token_counts: tokens of a training caption, special tokens included and cut to `max_length`,
-            to how many captions have so many.
-        text: caption statistics (see `imgcap.data.prepare.preparation`).
+        token_counts: length of a training caption in tokens, special tokens included and cut to
+            `max_length`, to the number of captions of that length.
+        text: statistics of the captions (see `imgcap.data.prepare.preparation`).
         unreadable: image name to the reason it was left out.
         absent: names listed but not in the image folder.
         unlisted: names in no split list, not used.
@@ -59,15 +59,18 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes the manifest; the last file of a preparation, so a folder that has one is complete."""
+    """Writes the manifest, as the last file of a preparation: a folder that has one is complete."""
     files.write_json(folder / NAME, dataclasses.asdict(manifest))
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Reads the manifest and checks that its shards are there.
+    """Reads the manifest of a folder and checks that its shards are there.
 
     Args:
         folder: what `imgcap-prepare` wrote.
+
+    Returns:
+        The manifest.
 
     Raises:
         DataError: the manifest is missing, broken or of another version, or a shard is missing.
@@ -87,6 +90,14 @@ def load_manifest(folder: Path) -> Manifest:
 
 def shard_paths(folder: Path, manifest: Manifest, split: str) -> list[Path]:
     """The shards of one split, in order.
+
+    Args:
+        folder: what `imgcap-prepare` wrote.
+        manifest: of `folder`.
+        split: 'train', 'dev' or 'test'.
+
+    Returns:
+        Paths of the shards.
 
     Raises:
         DataError: the split has no image.

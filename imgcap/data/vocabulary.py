@@ -1,6 +1,4 @@
-"""Text to words, words to numbers and back. The one word splitter: vocabulary and scores both use
-it.
-"""
+"""Text to words, words to numbers, and back; vocabulary and scores share one word splitter."""
 
 import hashlib
 import re
@@ -18,22 +16,18 @@ PAD, START, END, UNK = 0, 1, 2, 3
 """Numbers of the special tokens; PAD is 0 so that zero-padding a batch needs no other value."""
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
-"""Their texts, in the order of their numbers. `normalise` makes none of them: it drops angle
-brackets.
-"""
+"""Texts of the special tokens, by number; `normalise` never makes one: it drops the brackets."""
 
 TOKENISATION = (
     "lower-case; 's, n't, 're, 've, 'll, 'd and 'm are words; hyphens inside words, abbreviations "
     "(d.c.), numbers (3.5) and the signs # & % $ = + are kept; other punctuation is dropped; no "
     "word is replaced"
 )
-"""What `normalise` does, in one line, for the files of scores."""
+"""The rules of `normalise` in one line, for the files of scores."""
 
 GLUE_PATTERN = r" ('|n't\b)"
 GLUE_REWRITE = r"\1"
-"""Puts clitics back on the word before them ("dog 's" -> "dog's"); the same syntax in `re` and in
-RE2.
-"""
+"""Pattern and rewrite, for `re` and RE2, that join clitics to words ("dog 's" -> "dog's")."""
 
 # What the Penn Treebank tokenizer of the COCO caption evaluation keeps. On 35,455 captions of
 # Flickr8k the words are the same in all but 21 (it keeps "mr.", "'n'" and addresses of web sites
@@ -52,7 +46,7 @@ _WORD = re.compile(
 
 
 def normalise(text: str) -> list[str]:
-    """Splits a caption into words, as the scores of the field are taken.
+    """Splits a caption into words, as the scores of the field need them.
 
     Args:
         text: a caption as written: any case, any punctuation.
@@ -61,7 +55,7 @@ def normalise(text: str) -> list[str]:
         The words (see `TOKENISATION`); empty if the text has none. Splitting the words joined by
         spaces again gives the same words.
     """
-    # Composed form: a letter and its accent as two characters would be cut in two words.
+    # Composed form: a letter and its accent as two characters would be split into two words.
     text = unicodedata.normalize("NFC", text.lower()).replace(
         "\N{RIGHT SINGLE QUOTATION MARK}", "'"
     )
@@ -70,7 +64,7 @@ def normalise(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words a model knows; a word's number is its place.
+    """The words that a model knows; the number of a word is its place.
 
     Attributes:
         words: all words, the special tokens first.
@@ -89,7 +83,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[Sequence[str]], min_count: int) -> "Vocabulary":
-        """Counts words and keeps the frequent ones.
+        """Makes the vocabulary of the frequent words of captions.
 
         Args:
             captions: words of each training caption.
@@ -106,10 +100,13 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Reads what `save` wrote.
+        """Reads a vocabulary from the file that `save` wrote.
 
         Args:
             path: a UTF-8 text, one word a line.
+
+        Returns:
+            The vocabulary.
 
         Raises:
             DataError: the file is missing, cut off, or breaks a rule of the class; names file and
@@ -132,15 +129,15 @@ class Vocabulary:
         return cls(tuple(words))
 
     def save(self, path: Path) -> None:
-        """Writes one word a line, UTF-8, in one step; the folder must exist."""
+        """Writes the words to a file in one step, one word a line, UTF-8; the folder must exist."""
         files.write_text(path, self._text)
 
     def encode(self, words: Sequence[str], max_length: int) -> list[int]:
-        """Numbers of a caption for training.
+        """Turns the words of a caption into numbers for training.
 
         Args:
-            words: what `normalise` gave.
-            max_length: most words that are used, START and END apart.
+            words: from `normalise`.
+            max_length: most words that are used, apart from START and END.
 
         Returns:
             START, the words (unknown ones as UNK), END. A longer caption is cut and has no END, so
@@ -150,10 +147,10 @@ class Vocabulary:
         return [START, *numbers] if len(words) > max_length else [START, *numbers, END]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The caption that numbers stand for.
+        """Turns numbers into the text of a caption.
 
         Args:
-            ids: numbers of words, each in [0, V); START and PAD are skipped, what follows END is
+            ids: numbers of words, each in [0, V); START and PAD are skipped, those after END are
                 dropped.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Is one run's score better than another's, or was it the draw of the images?"""
+"""Comparison of runs by a paired bootstrap: whether scores differ by more than chance."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,13 +13,13 @@ BOOTSTRAP_SAMPLES = 1000
 
 
 class Difference(NamedTuple):
-    """One score of a run beside the same score of the base run.
+    """One score of a run, and how it differs from that of the base run.
 
     Attributes:
         score: of the run, x 100.
-        change: what it is above the base run's.
-        low: low end of the middle 95 % of the change.
-        high: high end.
+        change: this score minus that of the base run.
+        low: low end of the middle 95 % of the change over all draws.
+        high: high end of it.
         p_value: two-sided, of the hypothesis that neither run is better; at least 1 /
             BOOTSTRAP_SAMPLES.
     """
@@ -34,8 +34,9 @@ class Difference(NamedTuple):
 def compare(
     runs: Mapping[str, Mapping[str, str]], references: Mapping[str, Sequence[str]], *, seed: int = 0
 ) -> dict[str, dict[str, Difference]]:
-    """Compares runs with the first of them by a paired bootstrap (Koehn 2004): each draw of images
-    scores all runs.
+    """Compares runs with the first of them by a paired bootstrap (Koehn 2004).
+
+    Each draw of images scores all runs.
 
     Args:
         runs: run to its captions, image to text; at least two runs, of the same images.
@@ -71,13 +72,14 @@ def compare(
 
 
 def _difference(score: float, base: float, changes: np.ndarray) -> Difference:
+    """The difference of two scores, with interval and p-value from its draws, float64 [N]."""
     low, high = percentile_interval(changes[:, np.newaxis])[0]
-    # How often the sign of the change is not what most draws say, both ways.
-    against = min(np.mean(changes <= 0), np.mean(changes >= 0))
+    # The share of draws whose change has not the sign that most draws have.
+    against = min(float(np.mean(changes <= 0)), float(np.mean(changes >= 0)))
     return Difference(
         score,
         score - base,
         float(low),
         float(high),
-        float(min(1.0, max(2 * against, 1 / len(changes)))),
+        min(1.0, max(2 * against, 1 / len(changes))),
     )

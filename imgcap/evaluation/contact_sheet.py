@@ -1,6 +1,4 @@
-"""The contact sheet: one page with images, their captions and references, the best caption
-first.
-"""
+"""The contact sheet: a page of images with captions and references, the best caption first."""
 
 import base64
 import io
@@ -28,8 +26,8 @@ class Entry:
     Attributes:
         image_id: its name.
         image_bytes: the encoded image file; if it can't be read, the page says so in its place.
-        caption: what the model said.
-        references: what people said.
+        caption: of the model.
+        references: by people.
         score: of the caption, CIDEr x 100 (see `imgcap.evaluation.scores.score_each`).
     """
 
@@ -48,7 +46,7 @@ def write_contact_sheet(
     *,
     max_entries: int = 200,
 ) -> None:
-    """Writes a page that needs no other file and no network, in one step.
+    """Writes the page in one step; it needs no other file and no network.
 
     Args:
         path: the HTML file; its folder must exist.
@@ -69,12 +67,12 @@ def write_contact_sheet(
         table=_make_table(scores),
         figures=figures,
     )
-    # A file name may hold bytes that are no UTF-8; a page with a question mark is better than none.
+    # A file name may hold bytes that are no UTF-8; the page then shows question marks.
     files.write_bytes(path, page.encode("utf-8", errors="replace"))
 
 
 def select_ranks(count: int, limit: int) -> list[int]:
-    """Which of many ranked images are shown.
+    """Selects the images to show, by their ranks.
 
     Args:
         count: images, the best has rank 0.
@@ -94,6 +92,7 @@ def select_ranks(count: int, limit: int) -> list[int]:
 
 
 def _describe_selection(shown: int, count: int) -> str:
+    """The sentence that says which images are shown."""
     if shown == count:
         return f"All {count} images, from the best caption to the worst by CIDEr."
     end = shown // 3
@@ -104,6 +103,7 @@ def _describe_selection(shown: int, count: int) -> str:
 
 
 def _make_table(scores: Mapping[str, Any]) -> str:
+    """The table of the scores of the whole set, HTML; empty if there are none."""
     names = [name for name in NAMES if name in scores]
     if not names:
         return ""
@@ -118,17 +118,20 @@ def _make_table(scores: Mapping[str, Any]) -> str:
 
 
 def _make_row(label: str, cells: Sequence[str]) -> str:
+    """A row of the table, HTML."""
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr><th scope="row">{escape(label)}</th>{row}</tr>'
 
 
 def _format_score(scores: Mapping[str, Any], name: str) -> str:
+    """A score with its interval, if it has one, HTML."""
     interval = scores.get("intervals", {}).get(name)
     text = f"{scores[name]:.1f}"
     return f"{text} <small>{interval[0]:.1f}–{interval[1]:.1f}</small>" if interval else text
 
 
 def _make_figure(entry: Entry, rank: int) -> str:
+    """An image with its caption, references and score, HTML."""
     references = "".join(
         f'<li dir="auto">{escape(reference)}</li>' for reference in entry.references
     )
@@ -142,6 +145,7 @@ def _make_figure(entry: Entry, rank: int) -> str:
 
 
 def _make_picture(entry: Entry) -> str:
+    """The image itself, within the page, HTML."""
     try:
         content = base64.b64encode(make_thumbnail(entry.image_bytes)).decode("ascii")
     # Pillow's readers raise many things on broken files: OSError, SyntaxError, struct.error, and
@@ -154,7 +158,7 @@ def _make_picture(entry: Entry) -> str:
 
 
 def make_thumbnail(image_bytes: bytes) -> bytes:
-    """An image upright, on white, with its longest side cut down to THUMBNAIL_SIZE.
+    """Shrinks an image to THUMBNAIL_SIZE, turned upright and on white.
 
     Args:
         image_bytes: any file that Pillow reads.

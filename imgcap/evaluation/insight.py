@@ -1,6 +1,4 @@
-"""What a set of captions is like, beside what it is worth: variety, repetition, and where it does
-well.
-"""
+"""Insight into a set of captions beside its scores: variety, repetition, and scores by subject."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,7 @@ LENGTH_BOUNDS = (8, 10, 12, 14)
 # A word is taken to be in the picture if this share of its references has it.
 AGREEMENT = 0.6
 OBJECT_WORDS = 15
-# Words that tell little of a picture; what is left of the frequent ones names what can be seen.
+# Words that say little about a picture; the other frequent words name what can be seen.
 _FUNCTION_WORDS = """
     a an the and or of in on at to with by for from is are as while it its his her their he she they
     there this that through over under into up down out off near next front behind around another
@@ -28,7 +26,7 @@ def describe(
     references: Mapping[str, Sequence[str]],
     ciders: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Looks at captions from several sides.
+    """Describes a set of captions.
 
     Args:
         candidates: image to its caption, as text.
@@ -36,11 +34,14 @@ def describe(
         ciders: image to the CIDEr of its caption, x 100.
 
     Returns:
-        A tree that JSON can hold: `distinct_captions` and `vocabulary_used`, counts; `repetitive`,
-        the share of captions that say a pair of words twice; `by_length`, by the references' mean
-        length in words: images, mean CIDEr and mean length of the captions; `by_object`, for the
-        words most often in the pictures: images, mean CIDEr, and `named`, the share of their
-        captions that have the word.
+        A tree that JSON can hold:
+
+        - `distinct_captions` and `vocabulary_used`: counts.
+        - `repetitive`: the share of captions that say a pair of words twice.
+        - `by_length`: for each range of the references' mean length in words, the number of images,
+          their mean CIDEr and the mean length of their captions.
+        - `by_object`: for each of the words that most pictures show, the number of images, their
+          mean CIDEr, and `named`, the share of their captions that have the word.
     """
     words = {image: normalise(text) for image, text in candidates.items()}
     true_words = {image: [normalise(text) for text in group] for image, group in references.items()}
@@ -54,6 +55,7 @@ def describe(
 
 
 def _repeats_pair(caption: Sequence[str]) -> bool:
+    """Whether two words stand side by side twice, in the same order."""
     pairs = list(pairwise(caption))
     return len(set(pairs)) < len(pairs)
 
@@ -63,6 +65,7 @@ def _by_length(
     references: Mapping[str, list[list[str]]],
     ciders: Mapping[str, float],
 ) -> list[dict[str, Any]]:
+    """Images grouped by the mean length of their references."""
     buckets: dict[int, list[str]] = {}
     for image, group in references.items():
         mean = _mean([float(len(reference)) for reference in group])
@@ -88,6 +91,7 @@ def _by_object(
     references: Mapping[str, list[list[str]]],
     ciders: Mapping[str, float],
 ) -> list[dict[str, Any]]:
+    """Images grouped by the words on which most of their references agree."""
     showing: dict[str, list[str]] = {}
     for image, group in references.items():
         counts = Counter(word for reference in group for word in set(reference))
@@ -107,4 +111,5 @@ def _by_object(
 
 
 def _mean(values: Sequence[float]) -> float:
+    """Mean of at least one number."""
     return sum(values) / len(values)

@@ -1,6 +1,4 @@
-"""The scores of runs as a table in a Markdown file: one row a recipe, seeds together, other rows
-left as they are.
-"""
+"""A table of scores in a Markdown file: a row is a recipe, with the runs of all its seeds."""
 
 import dataclasses
 import html
@@ -18,9 +16,10 @@ from imgcap.run.config_file import load_config
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 HEADS = ("encoder", "decoder", "training", "search", "split", "seeds", "CIDEr", "BLEU-4")
 KEY = HEADS.index("seeds")
-"""Cells that say which row it is."""
+"""Number of cells that identify a row."""
 
-# Beside where and how a run was computed: the seed, and what the row itself tells.
+# Settings that are no part of a recipe: where and how it was computed, the seed, and those that the
+# row itself names.
 _NO_PART_OF_A_RECIPE = MOVABLE | {"encoder", "encoder_weights", "finetune_from", "seed"}
 
 
@@ -29,8 +28,8 @@ class ScoredRun(NamedTuple):
 
     Attributes:
         workdir: the run directory.
-        lineage: the settings of the run that it began as, of each that it was then tuned in, and
-            its own.
+        lineage: the settings of the runs from which it was tuned, one after the other, oldest
+            first; its own last.
         split: that was scored.
         scores: what `imgcap-evaluate` wrote.
     """
@@ -42,7 +41,7 @@ class ScoredRun(NamedTuple):
 
 
 def read_scored_run(workdir: Path, split: str) -> ScoredRun:
-    """Reads what a run is and what it scored.
+    """Reads the settings and the scores of a run.
 
     Args:
         workdir: the run directory.
@@ -67,10 +66,10 @@ def read_scored_run(workdir: Path, split: str) -> ScoredRun:
 
 
 def make_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
-    """One row a recipe.
+    """Makes the rows of a table, one a recipe.
 
     Args:
-        runs: in the order of the rows; those that differ in nothing but their seed share a row.
+        runs: in the order of the rows; those that differ in their seed alone share a row.
 
     Returns:
         Cells in the order of `HEADS`: one seed with its 95 % interval, several as mean ± standard
@@ -98,12 +97,12 @@ def make_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
 
 
 def update_file(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
-    """Puts rows into the table that a Markdown file holds between `BEGIN` and `END`.
+    """Writes rows into the table that a Markdown file holds between `BEGIN` and `END`.
 
     Args:
         path: the file.
-        rows: from `make_rows`; each takes the place of the row with the same encoder, decoder,
-            training, search and split, or is added at the end.
+        rows: from `make_rows`; each replaces the row with the same encoder, decoder, training,
+            search and split, or is added at the end. Other rows stay.
 
     Raises:
         ConfigError: the file can't be read, has no such place, or holds something else there.
@@ -131,12 +130,14 @@ def update_file(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _cells(line: str) -> tuple[str, ...]:
+    """The cells of a line of a Markdown table."""
     return tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
 
 
 def _lineage(workdir: Path) -> tuple[Config, ...]:
-    """The settings of a run and of those it came from, oldest first; it ends early where an older
-    run is gone.
+    """Reads the settings of a run and of those that it was tuned from, oldest first.
+
+    Runs that are gone are left out, with all before them.
     """
     config = load_config(workdir, "name a run directory of imgcap-train")
     if not config.train.finetune_from:
@@ -148,6 +149,7 @@ def _lineage(workdir: Path) -> tuple[Config, ...]:
 
 
 def _describe_step(train: TrainConfig) -> str:
+    """The objective and the trained part of one run of a lineage, in a few words."""
     step = "SCST" if train.objective == "scst" else "cross-entropy"
     if not train.finetune_blocks:
         return step
@@ -161,6 +163,7 @@ def _describe_step(train: TrainConfig) -> str:
 
 
 def _key(run: ScoredRun) -> tuple[str, ...]:
+    """The cells that identify the row of a run."""
     options = run.scores["decode"]
     search = f"beam {options['beam_width']}"
     if options["length_normalisation"] == "wu":
@@ -208,7 +211,7 @@ def _refuse_unlike(one: ScoredRun, other: ScoredRun) -> None:
 
 
 def _settings(run: ScoredRun) -> dict[str, tuple[Any, ...]]:
-    """All that makes a recipe, each setting with its values from the first step to the last."""
+    """All settings of a recipe, each with its values in the runs of the lineage, oldest first."""
     steps = [
         dataclasses.asdict(config.model) | dataclasses.asdict(config.train)
         for config in run.lineage
@@ -221,6 +224,7 @@ def _settings(run: ScoredRun) -> dict[str, tuple[Any, ...]]:
 
 
 def _cell(group: Sequence[ScoredRun], name: str) -> str:
+    """One score of a recipe: of one seed with its interval, of several as mean ± deviation."""
     values = [run.scores[name] for run in group]
     if len(values) > 1:
         return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"

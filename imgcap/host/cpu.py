@@ -1,6 +1,4 @@
-"""What the CPU at hand can do, found without TensorFlow, which aborts on a model made for another
-CPU.
-"""
+"""Features of the CPU, found without TensorFlow, which aborts on a model for another CPU."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,15 +7,15 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def missing_cpu_features(required: Iterable[str], cpuinfo: Path = CPUINFO) -> list[str]:
-    """Compares what a model needs with what the CPU has.
+    """Finds the features that a model needs and the CPU lacks.
 
     Args:
         required: features by the names that Linux gives them, such as 'avx512_bf16'.
         cpuinfo: Linux' description of the CPU.
 
     Returns:
-        Those that are missing, in the given order; all of them where there is no such description,
-        since on an unknown CPU the process may be killed.
+        The missing ones, in the given order; all of them if there is no such description, since on
+        an unknown CPU the process may be killed.
     """
     try:
         text = cpuinfo.read_text(encoding="ascii", errors="replace")

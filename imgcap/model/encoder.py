@@ -1,8 +1,7 @@
-"""Images → features: DenseNet201 by default, any other `keras.applications` model, or a `.keras`
-file.
+"""Images → features, by DenseNet201, another `keras.applications` model or a `.keras` file.
 
-Every encoder takes RGB in 0..255 and does its own preprocessing, so there is one place where
-training and serving could differ in it, and it is the same place.
+Every encoder takes RGB in 0..255 and does its own preprocessing, so that training and serving
+preprocess by the same code.
 """
 
 import hashlib
@@ -19,8 +18,8 @@ from imgcap.errors import ConfigError
 from imgcap.model.recompute import recomputing
 
 KERAS_SUFFIX = ".keras"
-# Keras' default of 0.99 needs some 500 steps to forget its start; a run from scratch may have
-# fewer.
+# With Keras' default of 0.99 the initial statistics last some 500 steps; a run from scratch may
+# have fewer.
 FROM_SCRATCH_MOMENTUM = 0.9
 
 
@@ -60,7 +59,7 @@ class Encoder:
         return self.to_features(self.network(pixels, training=update_statistics))
 
     def to_features(self, grid: tf.Tensor) -> tf.Tensor:
-        """The way out: what the network returns as what the decoder takes.
+        """Turns the output of the network into the input of the decoder.
 
         Args:
             grid: float [B, h, w, C].
@@ -75,7 +74,7 @@ class Encoder:
 
     @property
     def features_shape(self) -> tuple[int, int]:
-        """(L, C)."""
+        """(L, C) of the features."""
         _, height, width, channels = self.network.output_shape
         return (1 if self._pooled else height * width), channels
 
@@ -85,7 +84,7 @@ class Encoder:
         return self.network.variables
 
     def set_trainable(self, blocks: int, update_statistics: bool) -> None:
-        """Freezes all but the last blocks.
+        """Freezes all but the last blocks of the network.
 
         A block is a run of layers whose output has the same height and width, as in the networks'
         own papers: the last block of DenseNet201 is all of its 7×7 dense block, the last of a
@@ -108,9 +107,7 @@ class Encoder:
                 layer.momentum = FROM_SCRATCH_MOMENTUM
 
     def fingerprint(self) -> str:
-        """A hash of all weights and of the way in and out; ties stored features to the encoder that
-        made them.
-        """
+        """A hash of all weights and shapes, by which stored features belong to their encoder."""
         digest = hashlib.sha256(f"{self.network.input_shape} {self.features_shape}".encode())
         for variable in self.variables:
             digest.update(f"{variable.shape} {variable.dtype}".encode())
@@ -123,15 +120,15 @@ def make_encoder(config: ModelConfig, *, pooled: bool, weights: str | None = Non
 
     Args:
         config: names the encoder and its weights.
-        pooled: whether the decoder wants one vector an image instead of the grid.
-        weights: in place of `config.encoder_weights`; 'none' where a checkpoint follows.
+        pooled: whether the decoder takes one vector an image instead of the grid.
+        weights: in place of `config.encoder_weights`; 'none' if a checkpoint is loaded next.
 
     Returns:
         The encoder, its variables frozen or not as Keras made them.
 
     Raises:
-        ConfigError: unknown name, weights that are missing or don't fit, or an image size the
-            network can't take.
+        ConfigError: unknown name, weights that are missing or don't fit, or an image size that the
+            network cannot take.
     """
     if config.encoder.endswith(KERAS_SUFFIX):
         return Encoder(_load_network(Path(config.encoder), config.image_size), _as_is, pooled)
@@ -142,6 +139,7 @@ def make_encoder(config: ModelConfig, *, pooled: bool, weights: str | None = Non
 
 
 def _as_is(images: tf.Tensor) -> tf.Tensor:
+    """The preprocessing of a .keras file, which does its own."""
     return images
 
 
@@ -157,7 +155,7 @@ def find_application(name: str) -> tuple[types.ModuleType, Callable[..., keras.M
     Raises:
         ConfigError: there is no such model.
     """
-    found = {}
+    found: dict[str, tuple[types.ModuleType, Callable[..., keras.Model]]] = {}
     for module in vars(keras.applications).values():
         if isinstance(module, types.ModuleType) and hasattr(module, "preprocess_input"):
             builders = {
@@ -172,6 +170,7 @@ def find_application(name: str) -> tuple[types.ModuleType, Callable[..., keras.M
 
 
 def _build_network(build: Callable[..., keras.Model], config: ModelConfig) -> keras.Model:
+    """Builds a network without its head, with random weights."""
     try:
         return build(
             include_top=False, weights=None, input_shape=(config.image_size, config.image_size, 3)
@@ -185,6 +184,7 @@ def _build_network(build: Callable[..., keras.Model], config: ModelConfig) -> ke
 def _load_weights(
     network: keras.Model, config: ModelConfig, build: Callable[..., keras.Model], weights: str
 ) -> None:
+    """Loads ImageNet's weights or those of a file into a network; 'none' leaves it as it is."""
     if weights == "none":
         return
     if weights == "imagenet":
@@ -196,7 +196,7 @@ def _load_weights(
         )
     try:
         with warnings.catch_warnings():
-            # Keras only warns of layers that the file lacks, and leaves them random.
+            # If the file lacks layers, Keras only warns, and leaves them random.
             warnings.simplefilter("error", UserWarning)
             network.load_weights(weights)
     except (ValueError, OSError, KeyError, UserWarning) as error:
@@ -207,6 +207,7 @@ def _load_weights(
 
 
 def _imagenet_weights(config: ModelConfig, build: Callable[..., keras.Model]) -> list:
+    """Weights of ImageNet, which Keras downloads unless it has them."""
     shape = (config.image_size, config.image_size, 3)
     try:
         return build(include_top=False, weights="imagenet", input_shape=shape).get_weights()
@@ -219,6 +220,7 @@ def _imagenet_weights(config: ModelConfig, build: Callable[..., keras.Model]) ->
 
 
 def _load_network(path: Path, image_size: int) -> keras.Model:
+    """Reads a .keras file that maps images of that size to a grid."""
     if not path.is_file():
         raise ConfigError(
             f"--encoder={path} is no file: give a .keras file or a keras.applications name"
@@ -239,5 +241,6 @@ def _load_network(path: Path, image_size: int) -> keras.Model:
 
 
 def _output_size(layer: keras.layers.Layer) -> tuple[int | None, ...] | None:
+    """Height and width of a layer's output; None if it is no grid."""
     shape = getattr(layer.output, "shape", ())
     return tuple(shape[1:3]) if len(shape) == 4 else None

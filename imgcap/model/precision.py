@@ -1,4 +1,4 @@
-"""Keras' precision policy for a stretch of code."""
+"""Keras' precision policy within a `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ import keras
 
 @contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Puts a policy in force for the layers made meanwhile, and the one before it back afterwards.
+    """Sets the global precision policy, and restores the previous one afterwards.
 
     Args:
         name: of a Keras policy, such as 'float32' or 'mixed_bfloat16'.
 
     Yields:
-        Nothing.
+        Nothing; layers made in the block get the policy.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)

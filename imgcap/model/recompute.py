@@ -1,10 +1,9 @@
-"""Gradient checkpointing: a network that keeps few activations for the backward pass and computes
-the others again.
+"""Gradient checkpointing: few activations are kept for the backward pass, the others recomputed.
 
-The trained part of a network is cut where all that follows hangs on one tensor (behind each dense
-layer of a DenseNet, each addition of a ResNet). Of n such cuts about √n are taken: what is kept
-between segments and what one segment needs while it is computed again are then of one size (Chen et
-al. 2016, "Training deep nets with sublinear memory cost").
+The trained part of a network is cut wherever all that follows depends on one tensor alone (after
+each dense layer of a DenseNet, each addition of a ResNet). Of n such cuts about √n are used: what
+is kept between segments, and what one segment needs while it is recomputed, are then of about the
+same size (Chen et al. 2016, "Training deep nets with sublinear memory cost").
 """
 
 import math
@@ -14,14 +13,14 @@ import keras
 import tensorflow as tf
 
 Forward = Callable[[tf.Tensor], tf.Tensor]
+"""Inputs -> outputs, both with rows as the first axis."""
 
 
 def recomputing(network: keras.Model) -> Forward:
-    """The network's forward pass in inference mode, its trained part in segments that are computed
-    again.
+    """Makes a forward pass in inference mode whose trained part is recomputed by segments.
 
     Args:
-        network: with one input and one output; what trains in it is marked so.
+        network: with one input and one output; its layers are marked as trainable or not.
 
     Returns:
         A function of the network's input, equal to `network(inputs, training=False)`, gradients
@@ -31,8 +30,8 @@ def recomputing(network: keras.Model) -> Forward:
     trained = [cut for place, cut in cuts if place >= first_trained]
     if not trained:
         return lambda inputs: network(inputs, training=False)
-    # Nothing is differentiated before the last cut in front of the first trained layer, so nothing
-    # is kept there.
+    # Up to the last cut before the first trained layer nothing is differentiated, so nothing is
+    # kept.
     start = next((cut for place, cut in reversed(cuts) if place < first_trained), network.inputs[0])
     every = round(math.sqrt(len(trained)))
     bounds = [start, *trained[every - 1 : -1 : every], network.outputs[0]]
@@ -43,20 +42,25 @@ def recomputing(network: keras.Model) -> Forward:
 
 
 def _chain(segments: Sequence[Forward], values: tf.Tensor) -> tf.Tensor:
+    """Runs segments one after the other."""
     for segment in segments:
         values = segment(values)
     return values
 
 
 def _cuts(network: keras.Model) -> tuple[list[tuple[int, keras.KerasTensor]], int]:
-    """The places in the order of computation behind which one tensor alone is needed, and that of
-    the first layer that trains.
+    """Finds the cuts of a network, and its first trained layer.
+
+    Returns:
+        Each cut as its place in the order of computation and the one tensor needed after it; and
+        the place of the first layer that trains.
     """
     depths = sorted(network._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in network._nodes_by_depth[depth]]
     last_use = {id(used): place for place, node in enumerate(nodes) for used in node.input_tensors}
     last_use[id(network.outputs[0])] = len(nodes)
-    cuts, needed = [], {}
+    cuts: list[tuple[int, keras.KerasTensor]] = []
+    needed: dict[int, keras.KerasTensor] = {}
     for place, node in enumerate(nodes):
         needed |= {id(made): made for made in node.outputs}
         needed = {key: made for key, made in needed.items() if last_use.get(key, -1) > place}
@@ -71,15 +75,15 @@ def _cuts(network: keras.Model) -> tuple[list[tuple[int, keras.KerasTensor]], in
 
 
 def _recomputed(segment: keras.Function) -> Forward:
+    """Makes a forward pass of a segment that keeps no activations within it."""
     layers = [operation for operation in segment.operations if isinstance(operation, keras.Layer)]
     variables = list(
         {id(variable): variable for layer in layers for variable in layer.variables}.values()
     )
 
     def forward(inputs: tf.Tensor) -> tf.Tensor:
-        # tf.recompute_grad wants a function of tensors: of variables, those of a mirrored strategy
-        # among them, it would have to find out by itself which were read. So they are read here,
-        # outside.
+        # tf.recompute_grad needs a function of tensors: it may not find variables that one reads, such
+        # as those of a mirrored strategy. So they are read here.
         frozen = [
             (variable, tf.convert_to_tensor(variable.value))
             for variable in variables

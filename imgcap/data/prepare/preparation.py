@@ -1,8 +1,9 @@
-"""Raw data set → TFRecord shards, vocabulary and manifest; in parallel, and safe to interrupt.
+"""Preparation of a raw data set: TFRecord shards, vocabulary and manifest.
 
-Each finished shard leaves a small part file under `.parts/`; the manifest is written last. A second
-run of the same preparation keeps the finished shards and makes the rest. So several machines can
-share the work: each makes its own shards, and when all are there one of them writes the manifest.
+Processes write shards in parallel, and may be interrupted. Each finished shard leaves a small part
+file under `.parts/`; the manifest is written last. A second run of the same preparation keeps the
+finished shards and makes the rest. So several machines can share the work: each makes its own
+shards, and when all are there one of them writes the manifest.
 """
 
 import hashlib
@@ -20,8 +21,13 @@ import numpy as np
 
 import imgcap
 from imgcap.config import PrepareConfig
-from imgcap.data import manifest
-from imgcap.data.manifest import Manifest
+from imgcap.data.manifest import (
+    NAME,
+    VOCABULARY_NAME,
+    Manifest,
+    load_manifest,
+    write_manifest,
+)
 from imgcap.data.prepare.tasks import ShardResult, ShardTask, run_task
 from imgcap.data.raw import flickr8k
 from imgcap.data.raw.example import SPLITS, RawDataset
@@ -37,14 +43,14 @@ SHOWN_NAMES = 5
 
 
 class Plan(NamedTuple):
-    """All that is known before an image is opened.
+    """A preparation before its first image is opened.
 
     Attributes:
         raw: the raw data set.
         vocabulary: of its training captions.
         fingerprint: of all that decides the shards.
         tasks: one a shard.
-        finished: the manifest, where an earlier run wrote it.
+        finished: the manifest, if an earlier run wrote it.
     """
 
     raw: RawDataset
@@ -55,14 +61,13 @@ class Plan(NamedTuple):
 
 
 def prepare(config: PrepareConfig) -> Manifest:
-    """Makes `output_dir` a data set that training can read, or joins what several machines have
-    made there.
+    """Prepares `output_dir` for training, or joins the parts that several machines made there.
 
     Args:
         config: validated settings.
 
     Returns:
-        What was written as `manifest.json`.
+        The manifest, as written.
 
     Raises:
         DataError: the raw data is missing or broken, too many images are unreadable, `output_dir`
@@ -73,15 +78,15 @@ def prepare(config: PrepareConfig) -> Manifest:
         return plan.finished
     results = _read_parts(config, plan.tasks) if config.merge else _run_tasks(plan.tasks, config)
     _refuse_too_many_unreadable(results, plan.raw, config.max_bad_fraction)
-    plan.vocabulary.save(folder / manifest.VOCABULARY_NAME)
+    plan.vocabulary.save(folder / VOCABULARY_NAME)
     written = _make_manifest(config, plan, results)
-    manifest.write_manifest(folder, written)
+    write_manifest(folder, written)
     _remove_parts(folder)
     return written
 
 
 def prepare_part(config: PrepareConfig) -> str:
-    """Makes the shards that fall to this machine, of the several that prepare one data set.
+    """Makes the shards of this machine, one of several that prepare a data set together.
 
     Args:
         config: validated settings; the same on all machines but for `shard_index`.
@@ -115,7 +120,7 @@ def _make_plan(config: PrepareConfig) -> Plan:
 
 
 def describe(prepared: Manifest) -> str:
-    """A few lines that say what was prepared and what was left out."""
+    """Describes what was prepared and what was left out, in a few lines."""
     lines = [
         f"{split}: {prepared.images[split]} images, {prepared.captions[split]} captions, "
         f"{len(prepared.shards[split])} shards"
@@ -136,10 +141,12 @@ def describe(prepared: Manifest) -> str:
 
 
 def _some(names: list[str]) -> str:
+    """The number of names, and the first of them."""
     return f"{len(names)} ({_names(names)})"
 
 
 def _names(names: list[str]) -> str:
+    """The first names, and an ellipsis if there are more."""
     return ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
 
 
@@ -159,8 +166,9 @@ def _build_vocabulary(raw: RawDataset, min_count: int) -> Vocabulary:
 
 
 def _fingerprint(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary) -> str:
-    """A hash of all that decides the shards; of the images their names and sizes, since reading all
-    would cost as much as preparing.
+    """A hash of all that decides the shards.
+
+    Of the images it takes names and sizes, since reading all would cost as much as preparing.
     """
     settings = [
         config.num_shards,
@@ -173,6 +181,7 @@ def _fingerprint(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary)
 
 
 def _identities(raw: RawDataset) -> list[list[str | int]]:
+    """Name, size of the file, split and captions of each image."""
     return [
         [example.image_id, example.path.stat().st_size, example.split, *example.captions]
         for example in raw.examples
@@ -184,12 +193,13 @@ def _hash(tree: object) -> str:
 
 
 def _finished_before(folder: Path, plan: str) -> Manifest | None:
-    if not (folder / manifest.NAME).exists():
+    """The manifest of an earlier run of the same plan; None if there is no manifest yet."""
+    if not (folder / NAME).exists():
         return None
-    existing = manifest.load_manifest(folder)
+    existing = load_manifest(folder)
     if existing.fingerprint != plan:
         raise DataError(
-            f"{folder / manifest.NAME} describes another preparation (fingerprint "
+            f"{folder / NAME} describes another preparation (fingerprint "
             f"{existing.fingerprint}, now {plan}): give a new --output_dir or remove that folder"
         )
     return existing
@@ -232,6 +242,7 @@ def _make_tasks(
 
 
 def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, ShardResult]:
+    """Writes the shards that are not finished yet, in worker processes: shard to result."""
     (Path(config.output_dir) / PARTS).mkdir(parents=True, exist_ok=True)
     processes = config.num_processes or os.cpu_count() or 1
     results = {task.path: result for task in tasks if (result := _read_part(task))}
@@ -261,11 +272,13 @@ def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, Shar
 
 
 def _read_part(task: ShardTask) -> ShardResult | None:
+    """The result of a task that an earlier run finished; None if it must be run."""
     result = _load_result(task.part) if task.path.is_file() else None
     return result if result and result.plan == task.plan else None
 
 
 def _load_result(part: Path) -> ShardResult | None:
+    """Reads a part file; None if there is no whole one."""
     try:
         return ShardResult(**json.loads(part.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -273,7 +286,7 @@ def _load_result(part: Path) -> ShardResult | None:
 
 
 def _read_parts(config: PrepareConfig, tasks: list[ShardTask]) -> dict[Path, ShardResult]:
-    """What the machines have made; refuses what is missing or does not belong together."""
+    """Reads the results of all machines; raises DataError if one is missing or of another plan."""
     for part in sorted((Path(config.output_dir) / PARTS).glob("*.json")):
         found = _load_result(part)
         if found and found.plan != tasks[0].plan:
@@ -296,6 +309,7 @@ def _read_parts(config: PrepareConfig, tasks: list[ShardTask]) -> dict[Path, Sha
 
 
 def _refuse_other_settings(part: Path, found: dict[str, str], here: dict[str, str]) -> None:
+    """Raises DataError that names the settings by which a part differs from this call."""
     differing = [
         f"{name} {found.get(name)} (here {here[name]})"
         for name in here
@@ -361,8 +375,9 @@ def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardR
 def _count_tokens(
     raw: RawDataset, vocabulary: Vocabulary, max_length: int, left_out: Collection[str]
 ) -> dict[str, int]:
-    """How many training captions have so many tokens: tells training its steps without reading a
-    shard.
+    """Counts the training captions of each length in tokens.
+
+    By them training knows the number of its steps without reading a shard.
     """
     usable = [
         example
@@ -375,9 +390,7 @@ def _count_tokens(
 
 
 def _text_statistics(raw: RawDataset, vocabulary: Vocabulary) -> dict[str, float]:
-    """Lengths of the training captions in words, and the share of words each split has outside the
-    vocabulary.
-    """
+    """Computes lengths of training captions, and each split's share of words that are unknown."""
     known = set(vocabulary.words)
     words = {
         split: [

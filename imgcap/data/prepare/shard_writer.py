@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from imgcap import files
 from imgcap.host import quiet
 
-# Workers only read and write: a GPU that each of them opened would have no memory left for its
-# owner.
+# Workers only read and write: if each of them opened the GPU, no memory would be left for training.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 quiet.import_tensorflow(devices=False)
@@ -26,7 +25,7 @@ def write(task: ShardTask) -> ShardResult:
         task: what to write.
 
     Returns:
-        What the part file holds.
+        The result, as in the part file.
     """
     counts: Counter[str] = Counter()
     unreadable: dict[str, str] = {}
@@ -53,9 +52,9 @@ def _make_record(
     except OSError as error:
         unreadable[example.image_id] = error.strerror or "can't be read"
         return None
-    error = image.check(image_bytes)
-    if error:
-        unreadable[example.image_id] = error
+    problem = image.check(image_bytes)
+    if problem:
+        unreadable[example.image_id] = problem
         return None
     encode = task.vocabulary.encode
     tokens = tuple(tuple(encode(normalise(text), task.max_length)) for text in example.captions)

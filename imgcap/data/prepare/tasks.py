@@ -1,6 +1,4 @@
-"""What the processes of a preparation are told and what they answer; imports no TensorFlow, so that
-the parent need not.
-"""
+"""Tasks and results of the processes of a preparation; its parent process needs no TensorFlow."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +8,13 @@ from imgcap.data.vocabulary import Vocabulary
 
 
 class ShardTask(NamedTuple):
-    """What one process writes: a shard and its part file.
+    """The order for one process to write a shard and its part file.
 
     Attributes:
         path: the shard.
         part: the part file.
         plan: fingerprint of the preparation.
-        settings: what the fingerprint was made of, by the names that people know.
+        settings: from which the fingerprint was made, by the names of the flags.
         examples: the images, in the order of the shard.
         vocabulary: of the data set.
         max_length: words of a caption that are used.
@@ -32,14 +30,14 @@ class ShardTask(NamedTuple):
 
 
 class ShardResult(NamedTuple):
-    """What a part file holds.
+    """The content of a part file, written when its shard is whole.
 
     Attributes:
         plan: fingerprint of the preparation it belongs to.
-        settings: what the fingerprint was made of.
+        settings: from which the fingerprint was made.
         images: records written.
         captions: captions in them.
-        unreadable: image name to reason.
+        unreadable: image name to the reason it was left out.
     """
 
     plan: str
@@ -50,8 +48,15 @@ class ShardResult(NamedTuple):
 
 
 def run_task(task: ShardTask) -> ShardResult:
-    """Writes one shard; runs in a worker process, where TensorFlow is imported already (see
-    `imgcap.data.prepare.preparation`).
+    """Writes one shard, in a worker process.
+
+    TensorFlow is imported there already (see `imgcap.data.prepare.preparation`).
+
+    Args:
+        task: what to write.
+
+    Returns:
+        The result, as in the part file.
     """
     from imgcap.data.prepare import shard_writer
 

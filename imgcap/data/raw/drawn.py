@@ -1,5 +1,6 @@
-"""A data set that imgcap draws itself: one coloured shape a scene, in Flickr8k's layout. For the
-demo, the tests and the page's samples; it needs no download and no licence.
+"""A drawn data set, one coloured shape a scene, in the layout of Flickr8k.
+
+It serves the demo, the tests and the page's samples, and needs no download and no licence.
 """
 
 import random
@@ -17,12 +18,12 @@ COLOURS = {
     "yellow": (240, 200, 30),
     "purple": (140, 60, 180),
 }
-# No circle: at 48 pixels only its corners tell it from a square, and a short training mixes the two
-# up.
+# No circle: at 48 pixels only the corners tell a square from it, and a short training confuses the
+# two.
 SHAPES = ("ring", "square", "triangle")
 BACKGROUNDS = {"white": (245, 245, 245), "grey": (150, 150, 150), "black": (25, 25, 25)}
 # Short, and each names colour and shape: a network from random weights has two hundred steps to
-# find out what they mean.
+# learn what they mean.
 TEMPLATES = (
     "A {colour} {shape} .",
     "There is a {colour} {shape} .",
@@ -33,7 +34,14 @@ TEMPLATES = (
 
 
 class Scene(NamedTuple):
-    """A drawn picture and what is true of it."""
+    """A drawn picture and what it shows.
+
+    Attributes:
+        picture: RGB.
+        colour: of the shape, a key of COLOURS.
+        shape: one of SHAPES.
+        captions: five true sentences.
+    """
 
     picture: Image.Image
     colour: str
@@ -42,10 +50,10 @@ class Scene(NamedTuple):
 
 
 def draw_scene(rng: random.Random) -> Scene:
-    """Draws one scene and words its five captions.
+    """Draws one scene and makes its five captions.
 
     Args:
-        rng: decides everything.
+        rng: decides all that varies.
 
     Returns:
         The scene; its picture is RGB, between 96 and 128 pixels wide and high.
@@ -71,7 +79,9 @@ def draw_scene(rng: random.Random) -> Scene:
 
 
 def _shade(colour: tuple[int, int, int], rng: random.Random) -> tuple[int, int, int]:
-    return tuple(min(255, max(0, channel + rng.randint(-14, 14))) for channel in colour)
+    """A colour close to the given one, RGB in 0..255."""
+    red, green, blue = (min(255, max(0, channel + rng.randint(-14, 14))) for channel in colour)
+    return red, green, blue
 
 
 def _draw_shape(
@@ -81,6 +91,7 @@ def _draw_shape(
     radius: float,
     fill: tuple[int, int, int],
 ) -> None:
+    """Draws one shape of about that radius, in pixels."""
     x, y = centre
     if shape == "ring":
         draw.ellipse(
@@ -97,17 +108,19 @@ def _draw_shape(
 
 
 def write_dataset(folder: Path, images: int, seed: int) -> None:
-    """Draws a data set in Kaggle's layout with Flickr8k's split files: eight tenths train, one dev,
-    one test.
+    """Draws a data set in Kaggle's layout with Flickr8k's split files.
+
+    Eight tenths of the images are in split train, one each in dev and test.
 
     Args:
         folder: made if absent; files of the same name are replaced.
         images: how many scenes.
-        seed: same seed, same data set.
+        seed: of all that varies.
     """
     rng = random.Random(seed)
     (folder / "Images").mkdir(parents=True, exist_ok=True)
-    rows, splits = ["image,caption"], {"train": [], "dev": [], "test": []}
+    rows = ["image,caption"]
+    splits: dict[str, list[str]] = {"train": [], "dev": [], "test": []}
     for number in range(images):
         scene, name = draw_scene(rng), f"scene_{number:04d}.jpg"
         scene.picture.save(folder / "Images" / name, quality=92)
@@ -119,14 +132,14 @@ def write_dataset(folder: Path, images: int, seed: int) -> None:
 
 
 def names_colour_and_shape(caption: str, references: tuple[str, ...] | list[str]) -> bool:
-    """Whether a caption names the colour and the shape that the references name, and no other.
+    """Whether a caption names the colour and the shape that the references name, and no others.
 
     Args:
         caption: to be judged.
         references: captions of the same scene by `draw_scene`.
 
     Returns:
-        True if both are right.
+        Whether both are right.
     """
     said, true = set(caption.lower().split()), set(" ".join(references).lower().split())
     return all(said & words == true & words for words in (set(COLOURS), set(SHAPES)))

@@ -1,4 +1,4 @@
-"""What every data set reader returns."""
+"""The tuples that every reader of raw data sets returns."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -23,11 +23,11 @@ class Example(NamedTuple):
 
 
 class RawDataset(NamedTuple):
-    """A raw data set and what of it could not be used.
+    """A raw data set: its usable images, and the names of the others.
 
     Attributes:
         examples: the usable images, in the order of their names.
-        absent: names that captions or split files list and the image folder lacks.
+        absent: names in captions or split files that the image folder lacks.
         unlisted: names of images with captions that no split file lists.
         uncaptioned: names of listed images without a caption.
         split_source: 'official' (split files) or 'seeded' (drawn here).

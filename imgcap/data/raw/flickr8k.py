@@ -1,9 +1,8 @@
-"""Flickr8k (Hodosh et al. 2013) in both of its public layouts, and a team's own photos in the same
-layout.
+"""Reader of Flickr8k (Hodosh et al. 2013), and of one's own photos in one of its two layouts.
 
 Kaggle's: `Images/` and `captions.txt`, a CSV with the header `image,caption`. The original:
 `Flicker8k_Dataset/` and `Flickr8k.token.txt`, lines of `name.jpg#0<TAB>caption`. In either,
-`Flickr_8k.{train,dev,test}Images.txt` are the official split, where present.
+`Flickr_8k.{train,dev,test}Images.txt` are the official split, if present.
 """
 
 import csv
@@ -24,10 +23,10 @@ def read(raw_dir: Path, seed: int) -> RawDataset:
 
     Args:
         raw_dir: the folder that holds the image folder and the captions file.
-        seed: of the split, where no split files exist.
+        seed: of the split, if there are no split files.
 
     Returns:
-        The usable examples and the names of all that is not usable.
+        The usable images, and the names of the others.
 
     Raises:
         DataError: a folder or file is missing or broken; one line with its name and the remedy.
@@ -59,6 +58,7 @@ def read(raw_dir: Path, seed: int) -> RawDataset:
 
 
 def _image_folder(raw_dir: Path) -> Path:
+    """The first of IMAGE_FOLDERS that exists."""
     for name in IMAGE_FOLDERS:
         if (raw_dir / name).is_dir():
             return raw_dir / name
@@ -68,6 +68,7 @@ def _image_folder(raw_dir: Path) -> Path:
 
 
 def _find_text(raw_dir: Path, name: str) -> Path | None:
+    """The path of a text file in one of TEXT_FOLDERS; None if it is in none."""
     for folder in TEXT_FOLDERS:
         if (raw_dir / folder / name).is_file():
             return raw_dir / folder / name
@@ -75,6 +76,7 @@ def _find_text(raw_dir: Path, name: str) -> Path | None:
 
 
 def _read_captions(raw_dir: Path) -> dict[str, list[str]]:
+    """Image name to its captions, in the order of the file."""
     table, tokens = _find_text(raw_dir, "captions.txt"), _find_text(raw_dir, "Flickr8k.token.txt")
     if table:
         rows = _rows_of_table(table)
@@ -89,9 +91,9 @@ def _read_captions(raw_dir: Path) -> dict[str, list[str]]:
 
 
 def _rows_of_table(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and caption of each row of Kaggle's CSV."""
     with path.open(encoding="utf-8", newline="") as file:
-        # strict: an unclosed quote must stop here, not swallow the rest of the file into one
-        # caption.
+        # strict: an unclosed quote is an error, else the rest of the file would become one caption.
         reader = csv.reader(file, strict=True)
         try:
             for row in reader:
@@ -112,6 +114,7 @@ def _rows_of_table(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _rows_of_tokens(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and caption of each line of the original's text file."""
     for number, line in _text_lines(path):
         key, tab, caption = line.partition("\t")
         name, sharp, index = key.rpartition("#")
@@ -124,6 +127,7 @@ def _rows_of_tokens(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _read_split_files(raw_dir: Path) -> dict[str, str]:
+    """Image name to split by the official lists; empty if there are none."""
     paths = {split: _find_text(raw_dir, f"Flickr_8k.{split}Images.txt") for split in SPLITS}
     lacking = [f"Flickr_8k.{split}Images.txt" for split, path in paths.items() if path is None]
     if len(lacking) == len(SPLITS):
@@ -146,6 +150,7 @@ def _read_split_files(raw_dir: Path) -> dict[str, str]:
 
 
 def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and stripped text of each line that is not empty."""
     try:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if line.strip():
@@ -155,6 +160,7 @@ def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _draw_split(names: list[str], seed: int) -> dict[str, str]:
+    """Image name to a split drawn by chance: a tenth each for dev and test."""
     shuffled = random.Random(seed).sample(names, len(names))
     held_out = max(1, round(HELD_OUT_FRACTION * len(names)))
     splits = dict.fromkeys(shuffled, "train")

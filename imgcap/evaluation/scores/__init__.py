@@ -1,6 +1,4 @@
-"""What captions are worth: BLEU, ROUGE-L and CIDEr-D as the COCO caption evaluation computes
-them.
-"""
+"""Scores of captions: BLEU, ROUGE-L and CIDEr-D, as the COCO caption evaluation computes them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,13 +14,19 @@ from imgcap.evaluation.scores.constant import best_constant
 from imgcap.evaluation.scores.ngrams import MAX_ORDER, Words
 from imgcap.evaluation.scores.rouge import rouge_l
 
+__all__ = ["NAMES", "resampled_scores", "score_captions", "score_each"]
+
 NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider")
-"""The scores, by their keys."""
+"""The keys of the scores."""
 
 
 class _ScoredSet(NamedTuple):
-    """Captions and references as words, in the same order of images, whatever the order of the
-    mappings.
+    """Captions and references as words, in alphabetical order of the images.
+
+    Attributes:
+        images: their names.
+        candidates: the words of each image's caption.
+        references: the words of each image's true captions.
     """
 
     images: list[str]
@@ -38,10 +42,18 @@ def score_captions(
     seed: int = 0,
     frequencies: DocumentFrequencies | None = None,
 ) -> dict[str, Any]:
-    """Scores a set of captions; the one function that does.
+    """Scores a set of captions against what people wrote, as the COCO caption evaluation does.
+
+        captions = {"1.jpg": "a dog runs", "2.jpg": "two children play"}
+        references = {"1.jpg": ["a brown dog runs", "a dog on grass"], "2.jpg": ["two kids play"]}
+        scores = score_captions(captions, references)
+        print(scores["cider"], scores["intervals"]["cider"])
+
+    Captions and references are plain text; both are split into words here, by the same rules. It
+    needs no TensorFlow.
 
     Args:
-        candidates: image to its caption, as text; may be empty.
+        candidates: image to its caption, as text; a text may be empty.
         references: image to its true captions, as text; the same images, at least one caption each.
         bootstrap_samples: resamples for the intervals; 0 leaves `intervals` empty.
         seed: of the resampling.
@@ -50,12 +62,14 @@ def score_captions(
 
     Returns:
         A tree that JSON can hold, every score x 100:
-        `bleu_1` to `bleu_4`, `rouge_l`, `cider`;
-        `intervals`: for each of them [low, high], the middle 95 % of a bootstrap over images, in
-        which the document frequencies stay as they are; `constant_caption`: the floor, a `caption`
-        chosen from the references to score high when given to every image (see
-        `imgcap.evaluation.scores.constant`), and its scores; `images`; `mean_length` and
-        `mean_reference_length` in words; `tokenisation` in words for people.
+
+        - `bleu_1` to `bleu_4`, `rouge_l`, `cider`: the scores.
+        - `intervals`: for each of them [low, high], the middle 95 % of a bootstrap over images, in
+          which the document frequencies stay as they are.
+        - `constant_caption`: the floor, a `caption` chosen from the references to score high when
+          given to every image (see `imgcap.evaluation.scores.constant`), and its scores.
+        - `images`: how many; `mean_length` and `mean_reference_length`: in words; `tokenisation`:
+          how words were split, for people.
 
     Raises:
         DataError: no image, other images in the one mapping than in the other, or an image without
@@ -73,7 +87,7 @@ def score_captions(
     return {
         **_name_scores(statistics),
         "intervals": intervals,
-        "constant_caption": {"caption": " ".join(constant), **_name_scores(floor)},
+        "constant_caption": {"caption": " ".join(map(str, constant)), **_name_scores(floor)},
         "images": len(scored.images),
         "mean_length": _mean_length(scored.candidates),
         "mean_reference_length": _mean_length(
@@ -89,7 +103,7 @@ def score_each(
     *,
     frequencies: DocumentFrequencies | None = None,
 ) -> dict[str, float]:
-    """CIDEr of each image x 100; the mean of these is the `cider` of `score_captions`.
+    """Computes the CIDEr of each image x 100; their mean is the `cider` of `score_captions`.
 
     Args:
         candidates: as for `score_captions`.
@@ -110,7 +124,7 @@ def score_each(
 def resampled_scores(
     candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], samples: int, seed: int
 ) -> np.ndarray:
-    """The scores of sets drawn from the images with replacement.
+    """Scores sets of images that are drawn with replacement.
 
     Args:
         candidates: as for `score_captions`.
@@ -132,6 +146,7 @@ def resampled_scores(
 def _normalise(
     candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
 ) -> _ScoredSet:
+    """Splits captions and references into words; raises DataError if they do not fit together."""
     if candidates.keys() != references.keys():
         image = min(candidates.keys() ^ references.keys())
         missing = "reference" if image in candidates else "caption"
@@ -157,8 +172,9 @@ def _normalise(
 def _collect_statistics(
     candidates: Sequence[Words], references: Sequence[Sequence[Words]], cider: Cider
 ) -> np.ndarray:
-    """float64 [B, 13]: what all scores are sums of, an image a row; `_score_sums` reads the
-    columns.
+    """Computes the numbers whose sums over images make the scores: float64 [B, 13].
+
+    An image is a row; `_score_sums` reads the columns.
     """
     counts = count_bleu(candidates, references)
     rouge = [rouge_l(words, group) for words, group in zip(candidates, references, strict=True)]
@@ -167,7 +183,7 @@ def _collect_statistics(
 
 
 def _score_sums(sums: np.ndarray) -> np.ndarray:
-    """Scores x 100 [..., 6], in the order of `NAMES`, of sums [..., 13] of such rows."""
+    """Turns sums over images [..., 13] into scores x 100 [..., 6], in the order of `NAMES`."""
     matches, guesses, rest = np.split(sums, [MAX_ORDER, 2 * MAX_ORDER], axis=-1)
     length, reference_length, rouge, cider, images = np.moveaxis(rest, -1, 0)
     means = np.stack([rouge / images, cider / images], axis=-1)
@@ -177,8 +193,10 @@ def _score_sums(sums: np.ndarray) -> np.ndarray:
 
 
 def _name_scores(statistics: np.ndarray) -> dict[str, float]:
+    """The scores of all images, by name, from their statistics [B, 13]."""
     return dict(zip(NAMES, _score_sums(statistics.sum(axis=0)).tolist(), strict=True))
 
 
 def _mean_length(captions: Sequence[Words]) -> float:
+    """Mean number of words of a caption."""
     return sum(len(words) for words in captions) / len(captions)

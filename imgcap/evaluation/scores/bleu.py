@@ -1,6 +1,4 @@
-"""BLEU-1 to BLEU-4 of a set of captions (Papineni et al. 2002), as the COCO evaluation computes
-them.
-"""
+"""BLEU-1 to BLEU-4 of a set of captions (Papineni et al. 2002), as in the COCO evaluation."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,35 +8,39 @@ import numpy as np
 
 from imgcap.evaluation.scores.ngrams import MAX_ORDER, NGram, Words, count_ngrams
 
-# Guards of the COCO code against 0 / 0. They show where no n-gram of an order exists: perfect
+# Guards of the COCO code against 0 / 0. They show if there is no n-gram of an order: perfect
 # captions of three words have BLEU-4 (1e-15 / 1e-9) ** (1 / 4) = 0.03, not 0.
 _TINY = 1e-15
 _SMALL = 1e-9
 
 
 class BleuCounts(NamedTuple):
-    """What BLEU needs of each image; corpus BLEU is a function of the sums over B."""
+    """Counts of each image; corpus BLEU is a function of their sums over B.
+
+    Attributes:
+        matches: float64 [B, 4], n-grams of the candidate that a reference has too, each counted at
+            most as often as one reference has it.
+        guesses: float64 [B, 4], n-grams of the candidate.
+        lengths: float64 [B], words of the candidate.
+        reference_lengths: float64 [B], words of the reference nearest to it in length, the shorter
+            of two equally near ones.
+    """
 
     matches: np.ndarray
-    """float64 [B, 4]: n-grams of the candidate that a reference has too, none more often than it
-    has them.
-    """
     guesses: np.ndarray
-    """float64 [B, 4]: n-grams of the candidate."""
     lengths: np.ndarray
-    """float64 [B]: words of the candidate."""
     reference_lengths: np.ndarray
-    """float64 [B]: words of the reference nearest to it in length, the shorter of two equally
-    near.
-    """
 
 
 def count_bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> BleuCounts:
-    """Counts, image by image, what corpus BLEU sums.
+    """Counts n-grams and words of each image.
 
     Args:
         candidates: [B] captions, as words.
         references: [B] lists of captions, as words; none empty.
+
+    Returns:
+        The counts.
     """
     matches = np.zeros((len(candidates), MAX_ORDER))
     for row, (candidate, group) in enumerate(zip(candidates, references, strict=True)):
@@ -55,7 +57,7 @@ def count_bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]
 def bleu(
     matches: np.ndarray, guesses: np.ndarray, length: np.ndarray, reference_length: np.ndarray
 ) -> np.ndarray:
-    """BLEU of sums over images: the geometric mean of the precisions times the brevity penalty.
+    """Computes BLEU from sums over images: geometric mean of the precisions x brevity penalty.
 
     Args:
         matches: [..., 4] sums of `BleuCounts.matches`; any leading shape (resamples, for instance).
@@ -74,6 +76,7 @@ def bleu(
 
 
 def _greatest_counts(references: Sequence[Words]) -> Counter[NGram]:
+    """How often each n-gram stands in the reference that has it most often."""
     greatest: Counter[NGram] = Counter()
     for words in references:
         greatest |= count_ngrams(words)
@@ -81,4 +84,5 @@ def _greatest_counts(references: Sequence[Words]) -> Counter[NGram]:
 
 
 def _nearest_length(length: int, references: Sequence[Words]) -> int:
+    """Length of the reference nearest in length, the shorter of two equally near ones."""
     return min((abs(len(words) - length), len(words)) for words in references)[1]

@@ -1,4 +1,4 @@
-"""How far a score would move on another draw of the same number of images."""
+"""The bootstrap: how far a score would move on another draw of as many images."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,13 @@ _CHUNK = 100
 def resample(
     statistics: np.ndarray, score: Callable[[np.ndarray], np.ndarray], samples: int, seed: int
 ) -> np.ndarray:
-    """Scores of sets drawn from the images with replacement (Efron's bootstrap).
+    """Scores sets that are drawn from the images with replacement (Efron's bootstrap).
 
     How often each image is drawn is multinomial, so the sums of a resample are one matrix product.
 
     Args:
-        statistics: float64 [B, S], of each image what the scores are sums of.
-        score: sums [N, S] of B images each to scores [N, M].
+        statistics: float64 [B, S], the numbers of each image whose sums make the scores.
+        score: sums [N, S] over B images each -> scores [N, M].
         samples: N, how many sets to draw.
         seed: of the draws; the same seed draws the same images of two systems, so that their scores
             can be compared draw by draw.

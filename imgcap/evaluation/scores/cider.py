@@ -1,8 +1,7 @@
 """CIDEr-D (Vedantam et al. 2015), as the COCO caption evaluation computes it.
 
-An n-gram weighs the more, the fewer images have it in their references. The references are counted
-and weighed once; a candidate then costs about 60 microseconds, little enough for a reward in
-training.
+The fewer images have an n-gram in their references, the more it weighs. The references are counted
+and weighed once; a candidate then costs about 60 microseconds.
 """
 
 import math
@@ -17,28 +16,28 @@ from imgcap.errors import DataError
 from imgcap.evaluation.scores.ngrams import MAX_ORDER, NGram, Words, count_ngrams
 
 SIGMA = 6.0
-"""Width, in words, of the Gaussian that punishes a candidate of another length than the
-reference.
-"""
+"""Width, in words, of the Gaussian penalty on the difference in length to the reference."""
 
 
 class WeightedCaption(NamedTuple):
-    """A caption as a vector of weighted n-grams."""
+    """A caption as a vector of weighted n-grams.
+
+    Attributes:
+        weights: n-gram to its count times its rarity.
+        norms: [4], Euclidean norm of the part of each order.
+    """
 
     weights: dict[NGram, float]
-    """Count of each n-gram times its rarity."""
     norms: list[float]
-    """[4]: Euclidean norm of the part of each order."""
 
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """In how many images' references each n-gram stands, kept as rarity (inverse document
-    frequency).
+    """The rarity of n-grams in the references of images (inverse document frequency).
 
     Attributes:
-        rarities: log(images / images with the n-gram), of each n-gram seen.
-        images: the images counted.
+        rarities: n-gram to log(images / images with it), for each n-gram that occurs.
+        images: number of images.
     """
 
     rarities: Mapping[NGram, float]
@@ -50,6 +49,9 @@ class DocumentFrequencies:
 
         Args:
             references: [B] lists of captions, as words.
+
+        Returns:
+            The rarities.
 
         Raises:
             DataError: there is no image.
@@ -66,11 +68,11 @@ class DocumentFrequencies:
 
     @property
     def unseen(self) -> float:
-        """Rarity of an n-gram that no reference has: that of one in a single image."""
+        """Rarity of an n-gram that no reference has: as if a single image had it."""
         return math.log(self.images)
 
     def weigh(self, words: Words) -> WeightedCaption:
-        """The vector of a caption."""
+        """Turns a caption into its vector of weighted n-grams."""
         weights: dict[NGram, float] = {}
         squares = [0.0] * MAX_ORDER
         unseen = self.unseen
@@ -82,12 +84,16 @@ class DocumentFrequencies:
 
 
 class _References(NamedTuple):
-    """The references of one image, ready to be compared with candidates."""
+    """The weighted references of one image.
+
+    Attributes:
+        holders: n-gram to the numbers of the references that have it, with its weight there.
+        norms: [references][4], Euclidean norm of the part of each order.
+        lengths: words of each reference.
+    """
 
     holders: dict[NGram, list[tuple[int, float]]]
-    """For each n-gram, the references that have it, with its weight there."""
     norms: list[list[float]]
-    """[references][4]"""
     lengths: list[int]
 
 
@@ -108,7 +114,7 @@ class Cider:
         self._images = [_weigh_references(group, self.frequencies) for group in references]
 
     def score(self, image: int, candidate: Words) -> float:
-        """CIDEr-D of one caption.
+        """Computes the CIDEr-D of one caption.
 
         Args:
             image: which image, in [0, B).
@@ -123,7 +129,7 @@ class Cider:
         products = [[0.0] * MAX_ORDER for _ in references.lengths]
         for ngram, weight in weights.items():
             for reference, held in references.holders.get(ngram, ()):
-                # Clipped, so that saying a rare word twice gains nothing.
+                # Clipped, so that repeating a rare word gains nothing.
                 products[reference][len(ngram) - 1] += min(weight, held) * held
         total = 0.0
         for product, held_norms, length in zip(
@@ -134,7 +140,7 @@ class Cider:
         return 10.0 * total / (MAX_ORDER * len(references.lengths))
 
     def score_all(self, candidates: Sequence[Words]) -> np.ndarray:
-        """CIDEr-D of one caption for each image.
+        """Computes the CIDEr-D of one caption for each image.
 
         Args:
             candidates: [B] captions, as words.
@@ -148,6 +154,7 @@ class Cider:
 
 
 def _weigh_references(references: Sequence[Words], frequencies: DocumentFrequencies) -> _References:
+    """Weighs the references of one image."""
     holders: dict[NGram, list[tuple[int, float]]] = {}
     norms = []
     for number, words in enumerate(references):
@@ -159,6 +166,7 @@ def _weigh_references(references: Sequence[Words], frequencies: DocumentFrequenc
 
 
 def _length_factor(length: int, reference_length: int) -> float:
+    """Gaussian penalty on the difference in length, in (0, 1]."""
     # The COCO code counts a caption's bigrams for its length, so no word and one word are equally
     # long.
     difference = max(length - 1, 0) - max(reference_length - 1, 0)
@@ -166,5 +174,6 @@ def _length_factor(length: int, reference_length: int) -> float:
 
 
 def _divide(product: float, norm: float, reference_norm: float) -> float:
+    """Cosine from a product and two norms; 0 if a norm is 0."""
     # A norm is 0 if the caption is too short for the order, or if all images share all its n-grams.
     return product / (norm * reference_norm) if norm and reference_norm else 0.0

@@ -1,10 +1,10 @@
-"""n-grams, which BLEU and CIDEr both count."""
+"""Counting n-grams, for BLEU and CIDEr."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
 Words = Sequence[Hashable]
-"""The words of one caption: texts or numbers; scores only ask whether two words are equal."""
+"""The words of one caption, texts or numbers; scores only compare whether two words are equal."""
 
 NGram = tuple[Hashable, ...]
 
@@ -13,7 +13,7 @@ MAX_ORDER = 4
 
 
 def count_ngrams(words: Words) -> Counter[NGram]:
-    """How often each run of 1 to `MAX_ORDER` words occurs in a caption."""
+    """Counts each run of 1 to `MAX_ORDER` words of a caption."""
     counts: Counter[NGram] = Counter()
     for order in range(1, MAX_ORDER + 1):
         counts.update(zip(*(words[start:] for start in range(order)), strict=False))

@@ -1,6 +1,4 @@
-"""ROUGE-L (Lin and Och 2004): the longest common subsequence, as the COCO caption evaluation weighs
-it.
-"""
+"""ROUGE-L (Lin and Och 2004), by the longest common subsequence, as in the COCO evaluation."""
 
 from collections.abc import Hashable, Sequence
 
@@ -11,9 +9,9 @@ BETA = 1.2
 
 
 def rouge_l(candidate: Words, references: Sequence[Words]) -> float:
-    """ROUGE-L of one caption: the F-measure of its best precision and its best recall.
+    """Computes ROUGE-L of one caption: the F-measure of its best precision and its best recall.
 
-    The two may come from different references; so the COCO code has it.
+    As in the COCO code, the two may come from different references.
 
     Args:
         candidate: a caption, as words; may be empty.
@@ -33,11 +31,20 @@ def rouge_l(candidate: Words, references: Sequence[Words]) -> float:
 
 
 def longest_common_subsequence(first: Words, second: Words) -> int:
-    """Words in the longest sequence that both captions hold in the same order, gaps allowed.
+    """Counts the words of the longest sequence that both captions hold in order, gaps allowed.
 
-    One bit a word of `first`, one addition a word of `second` (Hyyrö 2004): a bit of `row` is 0
+    One bit a word of `first`, one addition a word of `second` (Hyyrö 2004): a bit of `row` turns 0
     where the subsequence grows. Ten times as fast as the table of all pairs, which matters for the
-    constant caption.
+    constant caption. Worked example, "a b c" against "b c": b matches bit 1, so row 0b111 becomes
+    (0b111 + 0b010) | 0b101 = 0b1101; c matches bit 2, so it becomes (0b1101 + 0b100) | 0b1001 =
+    0b11001, whose low three bits have two zeros: length 2.
+
+    Args:
+        first: a caption, as words.
+        second: another one.
+
+    Returns:
+        The length, in words.
     """
     places: dict[Hashable, int] = {}
     for place, word in enumerate(first):
