@@ -1,34 +1,33 @@
-"""`python -m tests.bench.agreement`: whether exports of one run say the same: captions of real
-images by each version beside those of the first, and what each earns.
+"""`python -m tests.bench.agreement`: whether exported versions of one run give the same captions.
+
+Each version captions the same real images; the captions and their CIDEr are compared with those of
+the first version.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from tests.bench.table import Row, measure_and_keep
 
-if TYPE_CHECKING:  # it imports TensorFlow
-    from imgcap.data.shards import Reference
-
 IMAGES_AT_ONCE = 16
-# The share of captions that must be the first version's, by what was done to the encoder.
+# Share of captions that must equal the first version's, by the value of --optimize.
 EQUAL_TARGETS = {"cpu": 0.998, "cpu_bf16": 0.97}
 CIDER_TARGET = "≤ 0.5"
 
 
 @dataclass(frozen=True)
 class AgreementConfig(Section):
-    """What is compared on which images."""
+    """Which versions are compared, and on which images."""
 
     model_base_path: str = setting("", "Folder that imgcap-export wrote.", required=True)
     versions: str = setting(
         "",
-        "Versions in it, such as 1,2,3; the first is what the others should equal.",
+        "Versions in it, such as 1,2,3; the others should equal the first.",
         required=True,
     )
     data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
@@ -40,11 +39,11 @@ class AgreementConfig(Section):
 
 
 class Captioned(NamedTuple):
-    """What a version says.
+    """The captions of a version.
 
     Attributes:
         captions: image to caption.
-        cider: what they earn, × 100.
+        cider: their CIDEr, × 100.
     """
 
     captions: Mapping[str, str]
@@ -52,7 +51,7 @@ class Captioned(NamedTuple):
 
 
 def run(config: AgreementConfig, arguments: list[str]) -> None:
-    """Captions, compares, prints and keeps the table."""
+    """Compares the versions, prints the table and keeps it."""
     del arguments
     measure_and_keep("agreement", config.output, lambda: compare(config))
 
@@ -64,10 +63,10 @@ def compare(config: AgreementConfig) -> list[Row]:
         config: versions and images.
 
     Returns:
-        Two rows a version behind the first.
+        Two rows for each version after the first.
 
     Raises:
-        ExportError: a version that is not there.
+        ExportError: a version is missing.
         DataError: `data_dir` is no prepared data.
     """
     from export import card
@@ -80,14 +79,13 @@ def compare(config: AgreementConfig) -> list[Row]:
     kinds = [card.read_manifest(folder)["optimize"] for folder in folders]
     data_dir = Path(config.data_dir)
     paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), config.split)
-    references = shards.references(paths)[: config.images]
-    people = {reference.image_id: reference.captions for reference in references}
+    people = shards.references(paths)[: config.images]
+    references = {one.image_id: one.captions for one in people}
     found = []
     for folder in folders:
-        captions = _captions(folder, paths, references)
-        found.append(
-            Captioned(captions, score_captions(captions, people, bootstrap_samples=0)["cider"])
-        )
+        captions = _caption_images(folder, paths, list(references))
+        scores = score_captions(captions, references, bootstrap_samples=0)
+        found.append(Captioned(captions, scores["cider"]))
     rows = []
     for folder, kind, other in list(zip(folders, kinds, found, strict=True))[1:]:
         names = f"version {folder.name} ({kind}) against {folders[0].name} ({kinds[0]})"
@@ -96,27 +94,25 @@ def compare(config: AgreementConfig) -> list[Row]:
 
 
 def agreement_rows(names: str, target: float | None, one: Captioned, other: Captioned) -> list[Row]:
-    """How far two versions agree.
+    """Rows of how far two versions agree.
 
     Args:
         names: of both.
-        target: share of equal captions; None for none.
-        one: what should be said.
-        other: what is said, of the same images.
+        target: least share of equal captions; None for no target.
+        one: captions as they should be.
+        other: captions of the same images, to compare.
     """
-    equal, count = (
-        sum(other.captions[image] == text for image, text in one.captions.items()),
-        len(one.captions),
-    )
-    wanted, scores = f"≥ {target:g}" if target else "", f"{other.cider:.2f} against {one.cider:.2f}"
+    equal = sum(other.captions[image] == text for image, text in one.captions.items())
+    count, bound = len(one.captions), f"≥ {target:g}" if target else ""
+    scores = f"{other.cider:.2f} against {one.cider:.2f}"
     return [
-        Row(f"equal captions, {names}", equal / count, wanted, f"{equal} of {count}"),
+        Row(f"equal captions, {names}", equal / count, bound, f"{equal} of {count}"),
         Row(f"CIDEr apart, {names}", abs(one.cider - other.cider), CIDER_TARGET, scores),
     ]
 
 
-def _captions(folder: Path, paths: list[Path], references: "list[Reference]") -> dict[str, str]:
-    """What a version says to the first images of some shards, by image."""
+def _caption_images(folder: Path, paths: list[Path], images: list[str]) -> dict[str, str]:
+    """A version's captions of the first images of some shards, by image."""
     import tensorflow as tf
 
     from imgcap import signature
@@ -124,17 +120,15 @@ def _captions(folder: Path, paths: list[Path], references: "list[Reference]") ->
     from imgcap.progress import Progress
 
     decode = tf.saved_model.load(str(folder)).signatures[signature.DECODE]
-    records = tf.data.TFRecordDataset([str(path) for path in paths]).take(len(references))
+    records = tf.data.TFRecordDataset([str(path) for path in paths]).take(len(images))
     batches = records.map(lambda record: parse_example(record).image_bytes).batch(IMAGES_AT_ONCE)
-
-    def texts() -> Iterator[str]:
-        with Progress(f"version {folder.name}", len(references), "images") as progress:
-            for batch in batches:
-                found = decode(**{signature.IMAGE_BYTES: batch})[signature.CAPTION].numpy().tolist()
-                progress.advance(len(found))
-                yield from (text.decode() for text in found)
-
-    return {reference.image_id: text for reference, text in zip(references, texts(), strict=True)}
+    texts: list[str] = []
+    with Progress(f"version {folder.name}", len(images), "images") as progress:
+        for batch in batches:
+            found = decode(**{signature.IMAGE_BYTES: batch})[signature.CAPTION].numpy().tolist()
+            texts += [text.decode() for text in found]
+            progress.advance(len(found))
+    return dict(zip(images, texts, strict=True))
 
 
 COMMAND = command.Command(

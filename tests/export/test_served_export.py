@@ -119,7 +119,7 @@ def test_requests_of_all_sizes_share_batches(
 
 
 def test_the_default_and_decode_are_loaded_once(models: Path) -> None:
-    functions = Servable(models / "1")._functions
+    functions = Servable(models / "1").functions
     assert set(functions) == set(signature.SIGNATURES)
     assert (
         functions[signature.SERVING_DEFAULT]

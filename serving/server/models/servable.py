@@ -66,6 +66,7 @@ class Servable:
     Attributes:
         version: number of the version.
         signature_defs: the signatures by name.
+        functions: what computes each signature, by name; equal signatures share one.
         warmup_seconds: how long the warm-up requests took; None if there are none.
     """
 
@@ -86,7 +87,7 @@ class Servable:
             self._loaded = tf.saved_model.load(str(path))
         except _LOAD_ERRORS as error:
             raise LoadError(f"{path} can't be loaded ({_first_line(error)})") from None
-        self._functions = _join_twins(self._loaded.signatures, self.signature_defs)
+        self.functions = _join_twins(self._loaded.signatures, self.signature_defs)
         self.warmup_seconds = self._warm_up(path / WARMUP_FILE)
 
     def signature(self, name: str) -> SignatureDef:
@@ -132,7 +133,7 @@ class Servable:
             RequestError: the graph fails.
         """
         try:
-            outputs = self._functions[signature_name](
+            outputs = self.functions[signature_name](
                 **{alias: tf.constant(value) for alias, value in inputs.items()}
             )
         except tf.errors.OpError as error:

@@ -12,7 +12,7 @@ from imgcap.cli import command
 from imgcap.data.batches import Batch
 from tests.bench.__main__ import COMMAND
 from tests.bench.notebook import Caption, NotebookDecoder
-from tests.bench.training import memory, photos, stored, workload
+from tests.bench.training import memory, photos, reading, stored, workload
 
 TARGETS = {
     "image pipeline against decoding and resizing alone": "≥ 0.90",
@@ -35,6 +35,8 @@ def test_the_whole_at_a_toy_size(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    # As many images as an epoch needs to outweigh its start take minutes to decode.
+    monkeypatch.setattr(reading, "READ_AT_LEAST", 100)
     if not drawn:
         # A process each, which the other case starts; here they would only take their time.
         monkeypatch.setattr(memory, "peak_bytes_of_a_process", lambda work, times: times)
