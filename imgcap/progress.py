@@ -66,6 +66,7 @@ class Progress:
             self._draw()
 
     def _draw(self) -> None:
+        """Writes the line as it is now."""
         elapsed = max(time.monotonic() - self._start, 1e-6)
         rate = (self._done - self._skipped) / elapsed
         parts = [self._label, self._bar(), f"{rate:.1f} {self._unit}/s", self._time(elapsed, rate)]
@@ -74,12 +75,14 @@ class Progress:
         self._stream.flush()
 
     def _bar(self) -> str:
+        """The bar with its numbers; the number of units alone if there is no total."""
         if not self._total:
             return f"{self._done} {self._unit}"
         filled = BAR_WIDTH * min(self._done, self._total) // self._total
         return f"{'█' * filled}{'░' * (BAR_WIDTH - filled)} {self._done}/{self._total}"
 
     def _time(self, elapsed: float, rate: float) -> str:
+        """The time that is left, or that all has taken."""
         left = self._total - self._done
         if left > 0 and rate > 0:
             return f"{clock(left / rate)} left"

@@ -1,4 +1,4 @@
-"""All settings, as one typed tree: each default stands here once, the flags are made from it."""
+"""All settings with their defaults and limits, as typed dataclasses; flags are made from them."""
 
 from imgcap.config.commands import (
     AverageConfig,

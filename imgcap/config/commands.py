@@ -1,4 +1,4 @@
-"""Options of single commands, which no run directory keeps."""
+"""Options of single commands that no run directory keeps."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from imgcap.errors import ConfigError
 
 @dataclass(frozen=True)
 class PrepareConfig(Section):
-    """Raw data set to TFRecord shards."""
+    """Preparation of a raw data set as TFRecord shards."""
 
     dataset: str = setting("flickr8k", "Layout of the raw data.", choices=("flickr8k",))
     raw_dir: str = setting("", "Folder with the raw images and captions.", required=True)
@@ -39,11 +39,11 @@ class PrepareConfig(Section):
         False, "Join the parts of all machines; the other flags must be those the parts had."
     )
     seed: int = setting(
-        0, "Seed of the split (where no split files exist) and of the order of records."
+        0, "Seed of the split (if there are no split files) and of the order of records."
     )
 
     def validate_combinations(self) -> None:
-        """Checks the part of a shared preparation."""
+        """Checks which part of a shared preparation is made."""
         if self.shard_index >= self.shard_count:
             raise ConfigError(
                 f"--shard_index={self.shard_index} must be below --shard_count={self.shard_count}: "
@@ -58,7 +58,7 @@ class PrepareConfig(Section):
 
 @dataclass(frozen=True)
 class DataServiceConfig(Section):
-    """A machine that decodes training images for others."""
+    """A service that decodes training images for other machines."""
 
     port: int = setting(
         5050, "Port of the service; trainers name it in --data_service.", minimum=1, maximum=65535
@@ -74,7 +74,7 @@ class DataServiceConfig(Section):
 
 @dataclass(frozen=True)
 class ShowConfig(Section):
-    """What one call of imgcap-train shows beside its bar and metrics.jsonl; no part of the run."""
+    """Output of one call of imgcap-train beside its bar and metrics.jsonl; no part of the run."""
 
     tensorboard: bool = setting(
         False,
@@ -93,7 +93,10 @@ class ShowConfig(Section):
         self.profiled_span()
 
     def profiled_span(self) -> tuple[int, int] | None:
-        """Numbers of the first and the last step to profile; None for none.
+        """Reads `profile_steps`.
+
+        Returns:
+            Numbers of the first and the last step to profile; None for none.
 
         Raises:
             ConfigError: `profile_steps` is no such pair.
@@ -111,7 +114,7 @@ class ShowConfig(Section):
 
 @dataclass(frozen=True)
 class EvaluateConfig(Section):
-    """A run against a split."""
+    """Evaluation of a run on a split."""
 
     workdir: str = setting("", "Run directory that imgcap-train wrote.", required=True)
     data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
@@ -129,7 +132,7 @@ class EvaluateConfig(Section):
 
 @dataclass(frozen=True)
 class CompareConfig(Section):
-    """Runs beside one another."""
+    """Comparison of runs by their scores."""
 
     split: str = setting(
         "test",
@@ -146,7 +149,7 @@ class CompareConfig(Section):
 
 @dataclass(frozen=True)
 class AverageConfig(Section):
-    """Several captioners as one."""
+    """Averaging the weights of several checkpoints."""
 
     workdir: str = setting("", "Run directory to write; it must not exist.", required=True)
     checkpoints: str = setting(

@@ -1,9 +1,7 @@
-"""Bounds on what a picture may declare."""
+"""Limits on the number of pixels of a picture."""
 
 MAX_PIXELS = 50_000_000
-"""What a picture may declare by default. To decode that many takes 150 MB for a moment, with alpha
-1 GB.
-"""
+"""Pixels that a picture may declare by default; decoding so many takes 150 MB, with alpha 1 GB."""
 
 MAX_MAX_PIXELS = 1 << 27
-"""Above this TensorFlow's decoders count bytes in integers that overflow."""
+"""Greatest limit that may be set; with more pixels TensorFlow's decoders overflow integers."""

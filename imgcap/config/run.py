@@ -10,8 +10,6 @@ from typing import Any
 from imgcap.config.setting import Section, setting
 from imgcap.errors import ConfigError
 
-# Settings that say where and how a run is computed, not what it computes: they may change when it
-# is resumed.
 MOVABLE = {
     "data_dir",
     "workdir",
@@ -27,9 +25,10 @@ MOVABLE = {
     "skip_bad_records",
     "data_service",
 }
+"""Settings of where and how a run is computed, not of what; they may change when it is resumed."""
 
 ATTENDING = ("attention", "adaptive")
-"""The decoders that look at the grid."""
+"""The decoders that attend to the encoder's grid."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,11 @@ class ModelConfig(Section):
     units: int = setting(512, "Width of the LSTM.", minimum=1)
     attention_units: int = setting(512, "Width of the attention's keys and queries.", minimum=1)
     context_gate: bool = setting(
-        True, "Gate beta on what soft attention sees (Xu et al. 2015, section 4.2.1)."
+        True, "Gate beta on the context of soft attention (Xu et al. 2015, section 4.2.1)."
     )
     dropout: float = setting(
         0.5,
-        "Dropout on features, word embeddings and what the logits are made of.",
+        "Dropout on features, word embeddings and the inputs of the logits.",
         minimum=0.0,
         maximum=0.95,
     )
@@ -83,7 +82,7 @@ class ModelConfig(Section):
         maximum=0.95,
     )
     tie_weights: bool = setting(
-        False, "Make the logits with the word embedding itself (Press & Wolf 2017)."
+        False, "Use the word embedding for the logits too (Press & Wolf 2017)."
     )
 
 
@@ -174,7 +173,7 @@ class TrainConfig(Section):
     )
     objective: str = setting(
         "cross_entropy",
-        "What training lowers: the cross-entropy of true captions, or by self-critical training "
+        "What training minimises: the cross-entropy of true captions, or by self-critical training "
         "(scst, Rennie et al. 2017; from a run given by finetune_from) the negative CIDEr of "
         "sampled ones.",
         choices=("cross_entropy", "scst"),
@@ -217,8 +216,8 @@ class TrainConfig(Section):
     )
     accumulate_steps: int = setting(
         1,
-        "Micro-batches that a batch is cut into; their gradients are summed, so that less memory "
-        "does.",
+        "Micro-batches that a batch is cut into; their gradients are summed, which needs less "
+        "memory.",
         minimum=1,
         heading="Training: memory",
     )
@@ -242,8 +241,7 @@ class TrainConfig(Section):
     cache_dir: str = setting("", "Folder of the stored features; empty takes data_dir/features.")
     skip_bad_records: bool = setting(
         False,
-        "Go on without training records that can't be read any more, and count them; else training "
-        "stops.",
+        "Go on without training records that cannot be read, and count them; else training stops.",
     )
     data_service: str = setting(
         "",
@@ -295,14 +293,14 @@ class TrainConfig(Section):
     seed: int = setting(0, "Seed of the weights, the order and dropout.")
 
     def validate_combinations(self) -> None:
-        """Checks what goes with what."""
+        """Checks settings that depend on each other."""
         self._check_stored_features()
         self._check_objective()
         self._check_encoder_training()
         self._check_data_service()
 
     def _check_stored_features(self) -> None:
-        """Stored features are of a frozen encoder, and their views are made once."""
+        """Checks that stored features are of a frozen encoder, and that their views fit."""
         if self.cache_features and self.finetune_blocks:
             raise ConfigError(
                 f"--finetune_blocks={self.finetune_blocks} trains the encoder, so its features "
@@ -326,7 +324,7 @@ class TrainConfig(Section):
             )
 
     def _check_objective(self) -> None:
-        """Self-critical training starts from a captioner; a batch holds its micro-batches."""
+        """Checks what self-critical training needs, and that a batch holds its micro-batches."""
         if self.objective == "scst" and not self.finetune_from:
             raise ConfigError(
                 "--objective=scst only improves a captioner: give its run as --finetune_from"
@@ -342,10 +340,10 @@ class TrainConfig(Section):
             )
 
     def _check_encoder_training(self) -> None:
-        """What is about the training of the encoder needs an encoder that trains."""
+        """Checks that settings of the encoder's training come with an encoder that trains."""
         if self.recompute and not self.finetune_blocks:
             raise ConfigError(
-                "--recompute saves memory where the encoder trains: give --finetune_blocks too, or "
+                "--recompute saves memory if the encoder trains: give --finetune_blocks too, or "
                 "drop it"
             )
         for name, value, limit in (
@@ -363,7 +361,7 @@ class TrainConfig(Section):
             )
 
     def _check_data_service(self) -> None:
-        """A data service decodes images, and its addresses are complete."""
+        """Checks the addresses of data services, and that there are images to decode."""
         if not self.data_service:
             return
         for address in self.data_service.split(","):
@@ -386,7 +384,7 @@ class TrainConfig(Section):
 
 @dataclass(frozen=True)
 class DecodeConfig(Section):
-    """What is searched for, and how widely: greedy, beam or sampling search.
+    """The search for captions: greedy, beam or sampling.
 
     Raises:
         ConfigError: a value out of its range, or a combination without meaning.
@@ -427,7 +425,7 @@ class DecodeConfig(Section):
     suppress: tuple[int, ...] = setting((0, 1, 3), "Tokens that are never produced.", flag=False)
     start_token: int = setting(1, "Token fed to the first step.", minimum=0, flag=False)
     end_token: int = setting(2, "Token that ends a caption.", minimum=0, flag=False)
-    pad_token: int = setting(0, "Token behind the end.", minimum=0, flag=False)
+    pad_token: int = setting(0, "Token after the end.", minimum=0, flag=False)
 
     def __post_init__(self) -> None:
         self.validate()
@@ -451,7 +449,13 @@ class DecodeConfig(Section):
 
 @dataclass(frozen=True)
 class Config:
-    """What a run is made of; kept as config.json in its directory."""
+    """All settings of a run, kept as config.json in its directory.
+
+    Attributes:
+        model: encoder and decoder.
+        train: data, optimisation and numerics.
+        decode: the search.
+    """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
@@ -466,7 +470,7 @@ class Config:
 
 
 def to_json(config: Any) -> str:
-    """The config as indented JSON, keys in the order of the fields."""
+    """Writes a config as indented JSON, keys in the order of the fields."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
@@ -476,6 +480,9 @@ def config_from_json(text: str, path: Path) -> Config:
     Args:
         text: JSON of a `Config`.
         path: the file it came from, for the error line.
+
+    Returns:
+        The config.
 
     Raises:
         ConfigError: the text is no JSON, or has a setting this version does not know.

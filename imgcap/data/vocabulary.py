@@ -29,7 +29,7 @@ GLUE_PATTERN = r" ('|n't\b)"
 GLUE_REWRITE = r"\1"
 """Pattern and rewrite, for `re` and RE2, that join clitics to words ("dog 's" -> "dog's")."""
 
-# What the Penn Treebank tokenizer of the COCO caption evaluation keeps. On 35,455 captions of
+# The words that the Penn Treebank tokenizer of the COCO evaluation keeps. On 35,455 captions of
 # Flickr8k the words are the same in all but 21 (it keeps "mr.", "'n'" and addresses of web sites
 # whole, and turns brackets into "-lrb-"). Without the abbreviations and the signs BLEU-1 moves by
 # 0.013 on the dev split.

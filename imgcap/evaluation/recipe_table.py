@@ -192,7 +192,7 @@ def _describe_encoder(model: ModelConfig) -> str:
     name = path.stem
     if path.suffix != ".keras" and weights != "imagenet":
         name = f"{name}, weights {weights}"
-    # What a path holds is data: a bar would end the cell, a line end the row, a tag be one.
+    # A path may hold anything: a bar would end the cell, a line end the row, a tag be one.
     return html.escape(" ".join(name.split())).replace("|", "/")
 
 

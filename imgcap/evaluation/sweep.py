@@ -34,8 +34,7 @@ COLUMNS = ("beam_width", "length_penalty", "block_ngrams")
 
 
 def sweep(workdir: Path, data_dir: Path) -> list[dict[str, Any]]:
-    """Scores a grid of beam width, length penalty and n-gram blocking, and keeps the best for the
-    run.
+    """Scores a grid of decode options and keeps the best of them for the run.
 
     Writes `sweep_dev.json`, the table, and `decode.json`, which evaluation and export read from
     then on.

@@ -1,6 +1,4 @@
-"""Images → words: encoder, decoder, search and vocabulary as one graph, used by evaluation and
-export.
-"""
+"""Images → words: encoder, decoder, search and vocabulary as one graph."""
 
 import keras
 import tensorflow as tf

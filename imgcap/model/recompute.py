@@ -82,8 +82,8 @@ def _recomputed(segment: keras.Function) -> Forward:
     )
 
     def forward(inputs: tf.Tensor) -> tf.Tensor:
-        # tf.recompute_grad needs a function of tensors: it may not find variables that one reads, such
-        # as those of a mirrored strategy. So they are read here.
+        # tf.recompute_grad needs a function of tensors: it may not find variables that one reads,
+        # such as those of a mirrored strategy. So they are read here.
         frozen = [
             (variable, tf.convert_to_tensor(variable.value))
             for variable in variables

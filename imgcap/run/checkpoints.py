@@ -1,6 +1,4 @@
-"""Checkpoints of a run: weights, optimizer and progression; written under another name, then
-renamed.
-"""
+"""Checkpoints of a run: weights, optimizer and progression, each of them never half-written."""
 
 import dataclasses
 import shutil

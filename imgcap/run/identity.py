@@ -1,4 +1,4 @@
-"""`run.json`: format, data and vocabulary of a run, which goes on with the same ones alone."""
+"""`run.json`: format, data and vocabulary of a run, which are the same whenever it is resumed."""
 
 import dataclasses
 from pathlib import Path

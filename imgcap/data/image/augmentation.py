@@ -7,7 +7,7 @@ CROP = 1
 
 
 def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrors left and right in half of all cases; the same seed always decides the same.
+    """Mirrors left and right with probability 1/2; the same seed always decides the same.
 
     Args:
         image: [H, W, 3], any dtype.
@@ -20,8 +20,9 @@ def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def random_crop(image: tf.Tensor, seed: tf.Tensor, least: float) -> tf.Tensor:
-    """Cuts a random part out and scales it to the size of the whole (Szegedy et al. 2015,
-    section 6, with a larger least share).
+    """Cuts a random part out and scales it to the size of the whole (Szegedy et al. 2015).
+
+    As in section 6 of the paper, but with a larger least share of the area.
 
     Args:
         image: float32 [H, W, 3], its size known.

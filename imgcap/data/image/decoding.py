@@ -1,4 +1,4 @@
-"""Image bytes to square images: the only road from a file to what the encoder sees.
+"""Image bytes to square images, the input of the encoder.
 
 The training pipeline and the served graph both call it, so that the same bytes give the same
 pixels in both, bit for bit. All of it is standard TensorFlow ops: it runs eagerly, in `tf.data`, in

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 PNG, GIF, BMP, WEBP, UNKNOWN = range(5)
-"""What `image_format` answers."""
+"""Results of `image_format`."""
 
 _MAGIC = [b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF\0\0\0\0WEBP", b""]
 
@@ -300,7 +300,7 @@ def webp_size(data: tf.Tensor) -> Size:
 def webp_with_room(data: tf.Tensor) -> tf.Tensor:
     """Sets the alpha flag of an animated WebP, and returns other files as they are.
 
-    TensorFlow 2.21 writes four channels of an animated WebP where it allocated those that the
+    TensorFlow 2.21 writes four channels of an animated WebP but allocates those that the
     header declares, three without the alpha flag: that corrupts the heap and ends the process
     ("corrupted double-linked list"). The flag changes nothing else: pixels without alpha come out
     opaque.

@@ -1,4 +1,4 @@
-"""Whether image files can be decoded at all, which `imgcap-prepare` asks of every photo."""
+"""Trial decoding of image files, by which `imgcap-prepare` finds the unreadable ones."""
 
 import functools
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def inspect(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> Inspection:
         max_pixels: pictures that declare more are refused, undecoded.
 
     Returns:
-        What is wrong, and the size.
+        The error, if any, and the size.
     """
     try:
         return _inspect_jpeg(image_bytes, max_pixels) or _inspect_any(image_bytes, max_pixels)

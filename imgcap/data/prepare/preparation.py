@@ -28,7 +28,7 @@ from imgcap.data.manifest import (
     load_manifest,
     write_manifest,
 )
-from imgcap.data.prepare.tasks import ShardResult, ShardTask, run_task
+from imgcap.data.prepare.tasks import ShardResult, ShardTask
 from imgcap.data.raw import flickr8k
 from imgcap.data.raw.example import SPLITS, RawDataset
 from imgcap.data.vocabulary import UNK, Vocabulary, normalise
@@ -110,6 +110,7 @@ def prepare_part(config: PrepareConfig) -> str:
 
 
 def _make_plan(config: PrepareConfig) -> Plan:
+    """Reads the raw data set and plans its shards."""
     raw = flickr8k.read(Path(config.raw_dir), config.seed)
     vocabulary = _build_vocabulary(raw, config.min_count)
     fingerprint = _fingerprint(config, raw, vocabulary)
@@ -151,6 +152,7 @@ def _names(names: list[str]) -> str:
 
 
 def _build_vocabulary(raw: RawDataset, min_count: int) -> Vocabulary:
+    """Makes the vocabulary of the training captions."""
     captions = [
         normalise(text)
         for example in raw.examples
@@ -208,6 +210,7 @@ def _finished_before(folder: Path, plan: str) -> Manifest | None:
 def _make_tasks(
     config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary, plan: str
 ) -> list[ShardTask]:
+    """Distributes the images of each split over its shards."""
     folder, tasks = Path(config.output_dir), []
     settings = {
         "--num_shards": str(config.num_shards),
@@ -256,7 +259,7 @@ def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, Shar
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["imgcap.data.prepare.shard_writer"])
         with ProcessPoolExecutor(min(processes, len(todo)), context) as pool:
-            running = {pool.submit(run_task, task): task for task in todo}
+            running = {pool.submit(_write_shard, task): task for task in todo}
             try:
                 for future in as_completed(running):
                     results[running[future].path] = future.result()
@@ -269,6 +272,13 @@ def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, Shar
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
     return results
+
+
+def _write_shard(task: ShardTask) -> ShardResult:
+    """Writes one shard, in a worker process that has imported TensorFlow already."""
+    from imgcap.data.prepare import shard_writer
+
+    return shard_writer.write(task)
 
 
 def _read_part(task: ShardTask) -> ShardResult | None:
@@ -324,6 +334,7 @@ def _refuse_other_settings(part: Path, found: dict[str, str], here: dict[str, st
 def _refuse_too_many_unreadable(
     results: dict[Path, ShardResult], raw: RawDataset, limit: float
 ) -> None:
+    """Raises DataError if more than that share of the images is unreadable."""
     unreadable = {
         name: why for result in results.values() for name, why in result.unreadable.items()
     }
@@ -337,6 +348,7 @@ def _refuse_too_many_unreadable(
 
 
 def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardResult]) -> Manifest:
+    """Sums up the results of all shards."""
     raw, vocabulary = plan.raw, plan.vocabulary
     by_split = {
         split: [task.path for task in plan.tasks if task.path.name.startswith(f"{split}-")]

@@ -45,19 +45,3 @@ class ShardResult(NamedTuple):
     images: int
     captions: int
     unreadable: dict[str, str]
-
-
-def run_task(task: ShardTask) -> ShardResult:
-    """Writes one shard, in a worker process.
-
-    TensorFlow is imported there already (see `imgcap.data.prepare.preparation`).
-
-    Args:
-        task: what to write.
-
-    Returns:
-        The result, as in the part file.
-    """
-    from imgcap.data.prepare import shard_writer
-
-    return shard_writer.write(task)

@@ -49,8 +49,7 @@ def score_captions(
         scores = score_captions(captions, references)
         print(scores["cider"], scores["intervals"]["cider"])
 
-    Captions and references are plain text; both are split into words here, by the same rules. It
-    needs no TensorFlow.
+    Captions and references are plain text; both are split into words by the same rules.
 
     Args:
         candidates: image to its caption, as text; a text may be empty.

@@ -37,9 +37,9 @@ class AdditiveScore(keras.layers.Layer):
 
 
 class Attention(Decoder):
-    """Soft attention (Xu et al. 2015, "Show, Attend and Tell", sections 3.1 and 4.2), with the gate
-    β on the context.
+    """Soft attention (Xu et al. 2015, "Show, Attend and Tell", sections 3.1 and 4.2).
 
+    The context has the gate β of section 4.2.1, unless it is switched off.
     Before each word the hidden state is the query over the positions. Their mean, weighted by
     attention, is the context: it enters the LSTM beside the word, and the logits beside the LSTM's
     output. Positions are read through a learnt projection, which a search with K beams carries
@@ -89,12 +89,11 @@ class Attention(Decoder):
 
 
 class Adaptive(Decoder):
-    """Adaptive attention with a visual sentinel (Lu et al. 2017, "Knowing When to Look", sections
-    2.2 and 2.3).
+    """Adaptive attention with a visual sentinel (Lu et al. 2017, "Knowing When to Look").
 
     The LSTM reads the word and the mean of the image. Its new hidden state is the query over the
     positions and the sentinel, which stands for what the model knows without looking. The weights
-    of the positions sum to 1 less the weight of the sentinel.
+    of the positions sum to 1 less the weight of the sentinel (sections 2.2 and 2.3).
     """
 
     pooled = False

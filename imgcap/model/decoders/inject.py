@@ -1,5 +1,7 @@
-"""The decoders of one vector an image, by their names in the literature (Tanti, Gatt & Camilleri
-2018, "Where to put the image in an image caption generator").
+"""The decoders that take one vector an image, by their names in the literature.
+
+The names are those of Tanti, Gatt & Camilleri 2018, "Where to put the image in an image caption
+generator".
 """
 
 import keras

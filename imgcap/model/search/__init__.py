@@ -10,7 +10,7 @@ token dies. Log-probabilities are `log_softmax` of the raw logits over the whole
 tokens are ruled out after the softmax, so that a score equals the one that teacher forcing gives
 the same tokens.
 
-What was not found is a caption of padding with score -inf: fewer captions exist than were asked
+A caption that was not found is all padding with score -inf: fewer captions exist than were asked
 for, every one died, or the logits are not numbers. A row's answer depends on no other row of its
 batch, apart from rounding.
 """

@@ -1,4 +1,4 @@
-"""What every search takes and gives: a `Step` of the model with its `State`, and `Captions`."""
+"""The types that all searches share: `Step` and `State` of the model, and the `Captions` found."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

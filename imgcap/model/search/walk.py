@@ -173,7 +173,7 @@ def _choose_by_chance(
     token 2, the first whose rung is above it.
 
     Args:
-        log_probs: float32 [N, V], -inf where illegal.
+        log_probs: float32 [N, V], -inf if illegal.
         uniforms: float32 [N] in [0, 1).
         options: temperature and top_p.
 

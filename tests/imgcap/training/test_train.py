@@ -296,7 +296,7 @@ def test_a_shard_that_goes_bad_mid_epoch(
         ),
         (
             ["--recompute"],
-            "--recompute saves memory where the encoder trains: give --finetune_blocks too",
+            "--recompute saves memory if the encoder trains: give --finetune_blocks too",
         ),
         (
             ["--nocache_features", "--finetune_blocks=-1", "--batch_norm=update", "--recompute"],
