@@ -1,6 +1,4 @@
-"""Servers for tests: the embedded one and, where there is a binary, the real one, by the same
-flags.
-"""
+"""Servers for tests by the same flags: the embedded one and, if it is installed, the real one."""
 
 import os
 import shutil
@@ -13,16 +11,30 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from serving.cli import serve
-from serving.cli.serve import BINARY, ServeConfig
+from serving.cli.serve import (
+    BINARY,
+    ServeConfig,
+    binary_command,
+    check,
+    model_list,
+    server_options,
+    with_threads,
+)
 from serving.server.local_server import LocalServer
 
 KINDS = ("embedded", "real")
+
 ADDRESS = "IMGCAP_TF_SERVING"
+"""Environment variable with the address of a real server that holds the toy."""
 
 
 class Running(NamedTuple):
-    """Where a server listens: host:port of gRPC and of HTTP."""
+    """The addresses of a server that runs.
+
+    Attributes:
+        target: host:port of gRPC.
+        http: host:port of REST and metrics.
+    """
 
     target: str
     http: str
@@ -30,21 +42,25 @@ class Running(NamedTuple):
 
 @contextmanager
 def running(kind: str, **flags: Any) -> Iterator[Running]:
-    """A server with these fields of `ServeConfig`; it has an HTTP port too.
+    """Runs a server with these fields of `ServeConfig`, and an HTTP port.
 
-    Skips where the real one is wanted and there is no binary for it.
+    Skips the test if the real server is asked for and there is no binary of it.
+
+    Args:
+        kind: one of `KINDS`.
+        flags: fields of `ServeConfig`.
     """
     config = ServeConfig(**flags, port=free_port(), rest_api_port=free_port())
-    serve.check(config)
-    config = serve.with_threads(config)
+    check(config)
+    config = with_threads(config)
     addresses = Running(f"localhost:{config.port}", f"localhost:{config.rest_api_port}")
     if kind == "embedded":
-        with LocalServer(serve.model_list(config), serve.server_options(config)):
+        with LocalServer(model_list(config), server_options(config)):
             yield addresses
         return
     if not shutil.which(BINARY):
         pytest.skip(f"no {BINARY} on PATH")
-    process = subprocess.Popen(serve.binary_command(shutil.which(BINARY), config))
+    process = subprocess.Popen(binary_command(shutil.which(BINARY), config))
     try:
         _wait(addresses.target, process)
         yield addresses
@@ -54,7 +70,7 @@ def running(kind: str, **flags: Any) -> Iterator[Running]:
 
 
 def _wait(target: str, process: subprocess.Popen) -> None:
-    """The port opens only when the models are loaded."""
+    """Waits for the port, which opens only when the models are loaded."""
     host, port = target.split(":")
     end = time.monotonic() + 60
     while True:
@@ -66,14 +82,12 @@ def _wait(target: str, process: subprocess.Popen) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
+    """A port that no program uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def address_given() -> str:
-    """The address of a real server that holds the toy, from the environment; empty where there is
-    none.
-    """
+    """The address of a real server that holds the toy, from the environment; empty without one."""
     return os.environ.get(ADDRESS, "")

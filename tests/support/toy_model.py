@@ -1,6 +1,4 @@
-"""A SavedModel with the captioner's outputs and no captioner in it: a row's answer follows from its
-bytes.
-"""
+"""A SavedModel with a captioner's outputs but no captioner: a row's bytes decide its answer."""
 
 import sys
 from pathlib import Path
@@ -16,11 +14,10 @@ BEAMS, WORDS = 3, 5
 
 
 class ToyCaptioner(tf.Module):
-    """Rows of bytes to captions: `<word> image of <n> bytes`; a row that starts with "bad" gets an
-    error.
+    """Answers a row with `<word> image of <n> bytes`, or an error if it begins with "bad".
 
-    Besides what the contract demands there is `raises`, a signature that fails in the graph as an
-    undefended decoder does, and `slow`, which takes its time.
+    Besides the signatures of the contract there is `raises`, which fails in the graph as a decoder
+    without checks does, and `slow`, which takes long.
     """
 
     def __init__(self, word: str = "an") -> None:
@@ -73,11 +70,14 @@ class ToyCaptioner(tf.Module):
 
 
 def write_toy_model(path: Path, word: str = "an") -> Path:
-    """Writes the toy under a version directory.
+    """Writes the toy into a version's folder.
 
     Args:
-        path: such as `base/1`.
+        path: the folder, such as `base/1`.
         word: the first word of its captions, to tell versions apart.
+
+    Returns:
+        The path.
     """
     toy = ToyCaptioner(word)
     signatures = {
@@ -92,7 +92,7 @@ def write_toy_model(path: Path, word: str = "an") -> Path:
 
 
 def serve(base_path: Path, **options: Any) -> LocalServer:
-    """A server of one model, by the fields of `ServerOptions`."""
+    """Makes a server of one model; it takes the fields of `ServerOptions`."""
     return LocalServer(one_model(base_path), ServerOptions(**options))
 
 

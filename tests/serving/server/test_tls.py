@@ -106,7 +106,7 @@ def test_server_that_verifies_its_clients(kind, keys, tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "no PEM text in server_key: serving/make_test_keys.sh writes such a file"),
+        ("", "no PEM text in server_key: serving/deployment/make_test_keys.sh writes such a file"),
         ('server_key: "/etc/server.key"', "no PEM text in server_key"),
         (
             'server_key: "-----BEGIN" server_cert: "-----BEGIN" client_verify: true',
