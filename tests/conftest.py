@@ -1,6 +1,4 @@
-"""What every test shares: two logical devices, small data drawn on the spot, one small trained
-run.
-"""
+"""Fixtures that tests share: two logical devices, small drawn data, one trained run, one export."""
 
 import os
 
@@ -18,9 +16,7 @@ IMAGE_SIZE = 32
 
 
 def pytest_configure() -> None:
-    """Splits the CPU in two before any tensor exists, so that MirroredStrategy really runs on two
-    replicas.
-    """
+    """Splits the CPU in two before any tensor exists: MirroredStrategy then has two replicas."""
     quiet.import_tensorflow()
     import tensorflow as tf
 
@@ -32,8 +28,8 @@ def pytest_configure() -> None:
 def _keep_exchanges_apart(strategy: type) -> None:
     """Gives each mirrored strategy keys of its own for its exchanges, as TensorFlow's own tests do.
 
-    A process that makes several would else number them alike ("Collective instance 112 expected
-    type 2 … but got type 0"); a command makes one.
+    A process that makes several strategies would number their exchanges alike ("Collective instance
+    112 expected type 2 … but got type 0"). A command makes one, and needs no such care.
     """
     make = strategy.__init__
 
@@ -79,9 +75,7 @@ def data_dir(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A .keras encoder that is small and still sees colours: average colour of an 8 × 8 patch, in
-    fixed mixtures.
-    """
+    """A small .keras encoder that sees colours: mixtures of the mean colours of 8 × 8 patches."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -125,9 +119,7 @@ def workdir(train_flags: list[str], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def models(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model's folder with the run exported and checked as version 1; whoever changes it copies it
-    first.
-    """
+    """A model's folder with the run as version 1; a test that changes it copies it first."""
     from export import cli
 
     base = tmp_path_factory.mktemp("models") / "imgcap"

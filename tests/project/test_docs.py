@@ -63,6 +63,15 @@ def test_configs_state_only_what_differs(config: Path) -> None:
     assert config.read_text(encoding="utf-8").startswith("# ")
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=relative)
+def test_scores_of_configs_stand_among_the_measurements(config: Path) -> None:
+    measurements = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
+    header = " ".join(config.read_text(encoding="utf-8").split("\n--")[0].split("\n# "))
+    named = re.findall(r'docs/measurements\.md, "([^"]+)"', header)
+    assert len(named) == 1
+    assert f"\n## {named[0]}\n" in measurements
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
 def test_links_and_pictures_exist(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
