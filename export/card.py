@@ -22,7 +22,7 @@ from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError, ExportError, RunError
 from imgcap.evaluation.result_files import SCORES_PATTERN
 from imgcap.evaluation.scores import NAMES
-from imgcap.model_folder import MANIFEST
+from imgcap.files.model_folder import MANIFEST
 from imgcap.run import checkpoints, directory
 
 CARD = "card.json"

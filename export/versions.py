@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgcap.errors import ExportError
-from imgcap.model_folder import find_versions
+from imgcap.files.model_folder import find_versions
 
 UNFINISHED = ".unfinished"
 REMOVED = ".removed"

@@ -11,7 +11,7 @@ from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from imgcap import signature
-from imgcap.model_folder import WARMUP_FILE
+from imgcap.files.model_folder import WARMUP_FILE
 
 
 def write_warmup(written: Path, features_shape: tuple[int, int]) -> None:

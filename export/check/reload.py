@@ -22,7 +22,7 @@ import tensorflow as tf  # noqa: E402
 from tensorflow_serving.apis import prediction_log_pb2  # noqa: E402
 
 STRANGERS = ("imgcap", "export", "serving", "keras")
-# As `imgcap.model_folder` has it, which this process must not find.
+# As `imgcap.files.model_folder` has it, which this process must not find.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 

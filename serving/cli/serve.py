@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError, ServingError
+from imgcap.files.model_folder import MANIFEST, find_versions
 from imgcap.host import quiet
 from imgcap.host.cpu import missing_cpu_features
-from imgcap.model_folder import MANIFEST, find_versions
 from imgcap.signature import MODEL_NAME
 from serving.server.logs import start_logging
 from serving.server.queue.options import DEFAULT_MAX_THREADS

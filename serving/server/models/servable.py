@@ -22,8 +22,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from imgcap.files.model_folder import MANIFEST, WARMUP_FILE
 from imgcap.host.cpu import missing_cpu_features
-from imgcap.model_folder import MANIFEST, WARMUP_FILE
 from imgcap.signature import SERVING_DEFAULT
 from serving.server.request_error import RequestError, invalid
 

@@ -23,7 +23,7 @@ from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
 )
 
 from imgcap.errors import ServingError
-from imgcap.model_folder import find_versions
+from imgcap.files.model_folder import find_versions
 from serving.server.models.servable import LoadError, Servable
 from serving.server.request_error import RequestError
 

@@ -15,7 +15,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from imgcap.errors import ServingError
-from imgcap.model_folder import WARMUP_FILE
+from imgcap.files.model_folder import WARMUP_FILE
 from serving.client import (
     BadImage,
     CaptionClient,
