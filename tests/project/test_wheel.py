@@ -1,0 +1,167 @@
+"""The wheel in an empty environment: it holds all that is needed, and runs outside the checkout.
+
+The environment sees the packages of this one and nothing of the checkout. With IMGCAP_FULL_INSTALL
+set, it gets all dependencies from the registry instead, and the whole demo runs.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from imgcap import __version__
+from imgcap.cli.demo import free_port, wait_until_open
+from tests.conftest import IMAGE_SIZE
+from tests.support.command_lines import console_scripts
+from tests.support.paths import ROOT
+
+pytest.importorskip("setuptools", "77", reason="of the extra `test`, is not installed")
+
+FULL = bool(os.environ.get("IMGCAP_FULL_INSTALL"))
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "configs", "imgcap", "export")
+
+
+class Installed(NamedTuple):
+    """An environment with the wheel.
+
+    Attributes:
+        programs: folder of its Python and of the console scripts.
+        folder: an empty folder outside the checkout, to run in.
+    """
+
+    programs: Path
+    folder: Path
+
+    def run(self, name: str, *arguments: str, status: int = 0) -> str:
+        """Runs a program of the environment and returns what it printed; checks its status."""
+        variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        ended = subprocess.run(
+            [self.programs / name, *arguments],
+            cwd=self.folder,
+            env=variables,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert ended.returncode == status, f"{name} {arguments}: {ended.stdout[-2000:]}"
+        return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # A copy: a build leaves folders beside its sources, and takes up what an earlier one left.
+    for name in (*SOURCES, "serving"):
+        if (ROOT / name).is_dir():
+            unmade = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / "source" / name, symlinks=True, ignore=unmade)
+        else:
+            (folder / "source").mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, folder / "source" / name)
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+    command = [sys.executable, "-m", "pip", *build, str(folder), str(folder / "source")]
+    subprocess.run(command, check=True)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    base = tmp_path_factory.mktemp("installed")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", base / "venv"], check=True)
+    programs, folder = base / "venv" / "bin", base / "elsewhere"
+    folder.mkdir()
+    pip = [sys.executable, "-m", "pip", "--python", str(programs / "python"), "install", "--quiet"]
+    if FULL:
+        subprocess.run([*pip, f"{wheel}[train,app]"], check=True)
+    else:
+        subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
+        (packages,) = (base / "venv").glob("lib/python*/site-packages")
+        # A folder that is named in a .pth file has its own .pth files ignored, such as the one that
+        # leads to the checkout.
+        (packages / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return Installed(programs, folder)
+
+
+def test_files_that_are_read_at_run_time_are_in_the_wheel(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert wheel.name.startswith(f"imgcap_tf-{__version__}-")
+    assert {f"{package}/py.typed" for package in ("imgcap", "export", "serving")} <= names
+    recipes = {f"imgcap/cli/recipes/{path.name}" for path in (ROOT / "configs").glob("*.cfg")}
+    assert recipes and recipes <= names
+    assert "serving/deployment/monitoring.config" in names
+    assert {"serving/wire/wire.proto", "serving/server/settings/settings.proto"} <= names
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    assert not [name for name in names if name.startswith(("tests/", "app.py"))]
+
+
+def test_modules_are_those_of_the_wheel(installed: Installed) -> None:
+    script = (
+        "import sys, imgcap, export, serving\n"
+        "print(*sys.path)\n"
+        "print(imgcap.__file__, export.__file__, serving.__file__)"
+    )
+    path, files = installed.run("python", "-c", script).splitlines()
+    assert str(ROOT) not in path.split()
+    own = installed.programs.parent
+    assert [Path(file).is_relative_to(own) for file in files.split()] == [True] * 3
+
+
+def test_every_command_says_help_and_version(installed: Installed) -> None:
+    calls = [(name, flag) for name in console_scripts() for flag in ("--help", "--version")]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda call: installed.run(*call), calls))
+    for (name, flag), answer in zip(calls, answers, strict=True):
+        expected = f"usage: {name}" if flag == "--help" else f"{name} {__version__}"
+        assert answer.startswith(expected), answer
+
+
+def test_from_photos_to_a_run_by_a_recipe(
+    installed: Installed, raw_dir: Path, encoder_file: Path
+) -> None:
+    prepare = [f"--raw_dir={raw_dir}", "--output_dir=data", "--min_count=2", "--num_processes=1"]
+    installed.run("imgcap-prepare", *prepare)
+    small = [f"--encoder={encoder_file}", f"--image_size={IMAGE_SIZE}", "--units=8"]
+    # What costs seconds and has tests of its own is switched off.
+    quick = ["--max_steps=2", "--cached_views=1", "--ema_momentum=0", "--beam_width=1"]
+    given = ["--data_dir=data", "--workdir=run", "--precision=float32", *small, *quick]
+    installed.run("imgcap-train", "--flagfile=flickr8k", *given)
+    found = {path.name for path in (installed.folder / "run").iterdir()}
+    assert {"config.json", "vocab.txt", "metrics.jsonl", "checkpoints", "curves.png"} <= found
+    assert '"inject_and_merge"' in (installed.folder / "run" / "config.json").read_text()
+
+
+@pytest.fixture
+def page(installed: Installed) -> Iterator[str]:
+    port = free_port()
+    command = [installed.programs / "imgcap-page", f"--port={port}", "--noopen_browser"]
+    started = subprocess.Popen(command, cwd=installed.folder, stdout=subprocess.DEVNULL)
+    try:
+        wait_until_open(port, started)
+        yield f"http://localhost:{port}"
+    finally:
+        started.terminate()
+        started.wait(30)
+
+
+def test_the_page_starts(page: str) -> None:
+    with urllib.request.urlopen(f"{page}/_stcore/health", timeout=30) as answer:
+        assert answer.read() == b"ok"
+
+
+@pytest.mark.skipif(not FULL, reason="minutes: IMGCAP_FULL_INSTALL is not set")
+def test_the_demo_walks_the_whole_road(installed: Installed) -> None:
+    # One epoch on a few images teaches nothing: the demo's last word is that, and status 1.
+    words = installed.run("imgcap-demo", "--images=60", "--epochs=1", status=1)
+    assert "held-out images, captioned over gRPC:" in words
+    assert (installed.folder / "demo" / "captions.png").stat().st_size > 1000
