@@ -1,6 +1,4 @@
-"""The embedded server under more load than it likes: nothing lost, nothing leaked, the rest
-refused.
-"""
+"""The embedded server under too much load: nothing lost, nothing leaked, the rest refused."""
 
 import asyncio
 import os
@@ -20,7 +18,7 @@ from tests.support.paths import ROOT
 from tests.support.toy_model import write_toy_model
 
 SECONDS = float(os.environ.get("IMGCAP_SOAK_SECONDS", "4"))
-"""Of the soak; ten minutes show what a few seconds can't."""
+"""Length of the soak; ten minutes show what a few seconds can't."""
 
 BATCHING = (
     "max_batch_size { value: 16 } batch_timeout_micros { value: 1000 } num_batch_threads { value: "
@@ -73,9 +71,8 @@ def test_full_load_with_swaps_and_garbage_loses_nothing(tmp_path, toys):
     base_path = tmp_path / "imgcap"
     base_path.mkdir()
     publish(toys[1], base_path, 1)
-    images = [
-        b"bad" if number == 50 else b"x" * (number + 1) for number in range(100)
-    ]  # 1 % is garbage
+    # One in a hundred is garbage.
+    images = [b"bad" if number == 50 else b"x" * (number + 1) for number in range(100)]
     versions = set()
 
     async def soak(target: str, number: int) -> tuple:
@@ -91,27 +88,30 @@ def test_full_load_with_swaps_and_garbage_loses_nothing(tmp_path, toys):
                 for version in (2, 3):
                     await asyncio.sleep(SECONDS / 3)
                     await asyncio.to_thread(publish, toys[version], base_path, version)
+                while versions != {1, 2, 3}:
+                    await asyncio.sleep(0.05)
 
             await measure(ask, images, Load(1, concurrency=32))
             before = megabytes(number)
-            found, _ = await asyncio.gather(
-                measure(ask, images, Load(SECONDS, concurrency=32)), swap()
-            )
-            return found, megabytes(number) - before
+            swapping = asyncio.create_task(asyncio.wait_for(swap(), SECONDS + 60))
+            parts = [await measure(ask, images, Load(SECONDS, concurrency=32))]
+            while not swapping.done():  # a busy machine needs longer to load a version
+                parts.append(await measure(ask, images, Load(1, concurrency=32)))
+            await swapping
+            return parts, megabytes(number) - before
 
     flags = ["--enable_batching", f"--batching_parameters_file={tmp_path / 'batching.config'}"]
     with process(base_path, *flags) as (target, number):
-        found, growth = asyncio.run(soak(target, number))
-    assert not found.errors and versions == {1, 2, 3}
-    total = len(found.latencies) + found.bad_images
-    assert found.bad_images == pytest.approx(total / 100, abs=40) and found.bad_images > 0
+        parts, growth = asyncio.run(soak(target, number))
+    assert not any(found.errors for found in parts) and versions == {1, 2, 3}
+    bad_images = sum(found.bad_images for found in parts)
+    total = bad_images + sum(len(found.latencies) for found in parts)
+    assert bad_images == pytest.approx(total / 100, abs=40) and bad_images > 0
     assert growth < 60, f"{growth:.0f} MB more after {total} requests and two swaps"
 
 
 def test_overload_is_refused_and_what_is_accepted_is_answered(toys):
-    """Four times as much as it can: it goes on at its own speed, and the wait is as long as its
-    queue.
-    """
+    """With four times its load it goes on at its own speed, and waits are as long as its queue."""
 
     async def overload(target: str) -> tuple:
         async with AsyncCaptionClient(target, signature="slow", timeout=20, retries=0) as client:
