@@ -30,7 +30,7 @@ def make_empty(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def publish(unfinished: Path, base: Path, number_it: Callable[[int], None]) -> Path:
+def publish(unfinished: Path, base: Path, number_it: Callable[[int], object]) -> Path:
     """Renames a version to the first free number: a server that watches sees all of it or nothing.
 
     Args:
