@@ -1,5 +1,5 @@
-"""Machines that decode training images for others: tf.data services of one dispatcher and one
-worker each.
+"""tf.data services, each of one dispatcher and one worker, which decode training images for other
+machines.
 """
 
 import signal
@@ -19,7 +19,7 @@ ANSWER_SECONDS = 5.0
 
 @contextmanager
 def running(config: DataServiceConfig) -> Iterator[str]:
-    """A service for as long as the context lasts.
+    """Runs a service while the context lasts.
 
     Args:
         config: ports and host.
@@ -88,8 +88,10 @@ def serve(config: DataServiceConfig) -> None:
 
 
 def refuse_absent(addresses: str) -> None:
-    """Raises ConfigError where a service does not answer; tf.data itself would wait for it for an
-    hour.
+    """Raises ConfigError if a service does not answer; tf.data itself would wait for an hour.
+
+    Args:
+        addresses: value of --data_service.
     """
     for address in filter(None, addresses.split(",")):
         host, _, port = address.removeprefix(f"{PROTOCOL}://").rpartition(":")
@@ -103,8 +105,15 @@ def refuse_absent(addresses: str) -> None:
 
 
 def as_data_error(error: tf.errors.OpError, addresses: str, data_dir: str) -> DataError | None:
-    """What a failure in a service means for the user; None where there is none or nothing is known
-    of it.
+    """Finds out what TensorFlow's error about a data service means for the user.
+
+    Args:
+        error: raised while batches were read.
+        addresses: value of --data_service.
+        data_dir: value of --data_dir.
+
+    Returns:
+        The error to raise in its place; None if no service is used or the error says nothing of it.
     """
     if not addresses:
         return None

@@ -97,8 +97,10 @@ def _memory(config: TrainConfig, captioner: Captioner) -> str:
     # A gradient, Adam's two moments, and the moving average if one is kept.
     copies = 3 + bool(config.ema_momentum)
     learning = copies * _count(captioner.trainable_variables)
-    weights, learning = (BYTES_A_NUMBER * numbers / MEGABYTE for numbers in (everything, learning))
-    return f"weights {weights:,.0f} MB, gradients and optimizer {learning:,.0f} MB a replica"
+    weights_mb, learning_mb = (
+        BYTES_A_NUMBER * numbers / MEGABYTE for numbers in (everything, learning)
+    )
+    return f"weights {weights_mb:,.0f} MB, gradients and optimizer {learning_mb:,.0f} MB a replica"
 
 
 def _batch(config: TrainConfig, data: TrainingData, replicas: int) -> str:

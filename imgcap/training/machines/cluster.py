@@ -1,4 +1,4 @@
-"""`TF_CONFIG`: which processes train together, and which of them this one is."""
+"""`TF_CONFIG`, the variable that says which processes train together and which of them this is."""
 
 import json
 import os
@@ -18,7 +18,7 @@ class Cluster(NamedTuple):
 
     Attributes:
         workers: addresses as host:port, the chief's first.
-        rank: this process' place among them; 0 is the chief.
+        rank: this process's place among them; 0 is the chief.
     """
 
     workers: tuple[str, ...]
@@ -26,17 +26,18 @@ class Cluster(NamedTuple):
 
 
 def load_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
-    """Reads TF_CONFIG as schedulers set it: jobs 'worker' and perhaps 'chief'; others take no part
-    in training.
+    """Reads TF_CONFIG as schedulers set it.
+
+    The jobs 'worker' and, if there is one, 'chief' train; others take no part.
 
     Args:
-        environment: the process' variables.
+        environment: the process's variables.
 
     Returns:
-        The cluster; None where the variable is not set or names no cluster.
+        The cluster; None if the variable is not set or names no cluster.
 
     Raises:
-        ConfigError: it can't be understood, or this process has no part in training.
+        ConfigError: it cannot be understood, or this process takes no part in training.
     """
     try:
         tree = json.loads(environment.get(VARIABLE) or "{}")

@@ -1,5 +1,5 @@
-"""SIGTERM as a request: finish the step, write a checkpoint, go. And Ctrl-C where Python can't hear
-it.
+"""Signals that end training: SIGTERM as a request to stop after a checkpoint, and Ctrl-C while
+C++ code runs.
 """
 
 import signal
@@ -15,34 +15,36 @@ PREEMPTED_STATUS = 75
 
 
 class Preempted(RunError):
-    """The run was asked to stop and did, with a checkpoint; the same command goes on."""
+    """The run was asked to stop and did so after a checkpoint; the same command goes on."""
 
     exit_status = PREEMPTED_STATUS
 
 
 class StopRequest:
-    """Whether the process was asked to stop."""
+    """A flag that says whether the process was asked to stop.
+
+    Attributes:
+        received: whether it was.
+    """
 
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.received = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler: only remembers."""
+        """Handles the signal: only sets the flag."""
         del number, frame
         self.received = True
 
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[StopRequest]:
-    """Turns SIGTERM into a request for as long as the context lasts; what handled it before comes
-    back.
-    """
+    """Turns SIGTERM into a request while the context lasts, then restores the earlier handler."""
     request = StopRequest()
     try:
         before = signal.signal(signal.SIGTERM, request.receive)
     except ValueError:
-        # Not the main thread (a test, a notebook): signals are someone else's business.
+        # Not the main thread (a test, a notebook): only that may handle signals.
         yield request
         return
     try:
@@ -53,13 +55,14 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
 
 @contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """Lets Ctrl-C end the process at once: Python's own handler waits for C++ code to return, which
-    may take for ever.
+    """Lets Ctrl-C end the process at once while the context lasts.
+
+    Python's own handler waits for C++ code to return, which may take for ever.
     """
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     except ValueError:
-        # Not the main thread: signals are someone else's business.
+        # Not the main thread: only that may handle signals.
         yield
         return
     try:

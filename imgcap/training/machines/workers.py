@@ -69,13 +69,15 @@ class Workers:
         Raises:
             ImgcapError: the error of `work` on this worker; a RunError if it failed on another.
         """
+        results: list[Result] = []
+        error: ImgcapError | None = None
         try:
-            result, error = work(), None
+            results.append(work())
         except ImgcapError as caught:
-            result, error = None, caught
+            error = caught
         if self.any(error is not None):
             raise error or RunError("another worker can't go on: the line it printed says why")
-        return result
+        return results[0]
 
     def on_chief(self, work: Callable[[], Result]) -> Result | None:
         """Lets the chief do something while the others wait.

@@ -2,7 +2,7 @@
 
 The same score as `imgcap.evaluation.scores.cider` gives (a test holds the two together), as tensor
 operations over a whole batch: training neither leaves the graph nor waits for Python. The end token
-counts as a word, because a reward that can't see it teaches captions that end in "on a" (Luo 2020,
+counts as a word, because a reward that cannot see it teaches captions that end in "on a" (Luo 2020,
 section 3).
 """
 
@@ -50,10 +50,11 @@ class CiderReward:
         found: list[np.ndarray] = []
         images = 0
         for captions in references:
-            keys = [
-                ngram_keys(captions, order, vocabulary_size) for order in range(1, MAX_ORDER + 1)
+            of_all_orders = [
+                ngram_keys(captions, order, vocabulary_size).ravel()
+                for order in range(1, MAX_ORDER + 1)
             ]
-            held = np.unique(np.concatenate([key.ravel() for key in keys]))
+            held = np.unique(np.concatenate(of_all_orders))
             found.append(held[held > 0])
             images += 1
         keys, counts = np.unique(np.concatenate(found), return_counts=True)

@@ -82,7 +82,8 @@ def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
     Returns:
         One entry an epoch, in order.
     """
-    epochs, step, loss, steps = [], 0, 0.0, 0
+    epochs: list[Epoch] = []
+    step, loss, steps = 0.0, 0.0, 0.0
     for line in metrics:
         if "loss" in line:
             # A line holds the mean of all steps since the line before.
@@ -94,7 +95,7 @@ def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
             epochs.append(
                 Epoch(int(line["epoch"]), mean, line["dev_cider"], line["dev_bleu_4"], seconds)
             )
-            loss, steps = 0.0, 0
+            loss, steps = 0.0, 0.0
     return epochs
 
 

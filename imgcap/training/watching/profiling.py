@@ -10,15 +10,13 @@ FOLDER = "profile"
 
 
 class StepProfiler:
-    """Profiles the steps from the first to the last of a span, both included; use as a context
-    manager.
-    """
+    """Context manager that profiles the steps of a span, its first and its last included."""
 
     def __init__(self, folder: Path, span: tuple[int, int] | None) -> None:
-        """Waits for the first step.
+        """Keeps the span; profiling starts with its first step.
 
         Args:
-            folder: where the profile goes, for TensorBoard's profile page.
+            folder: for the profile, which TensorBoard's profile page shows.
             span: numbers of the first and the last step; None profiles nothing.
         """
         self._folder, self._span = folder, span

@@ -2,7 +2,7 @@
 
 Written with TensorFlow's own `tf.summary.write` in the layout of TensorBoard's plugins "scalars",
 "images" and "text": `tf.summary.scalar` and its like are TensorBoard's own code, which TensorFlow
-no longer installs. So a machine that trains needs no TensorBoard; one that looks on does.
+no longer installs. So a machine that trains needs no TensorBoard; one that shows the files does.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from imgcap.evaluation.contact_sheet import make_thumbnail
 
 FOLDER = "tensorboard"
-# What the axes are made of is no curve itself.
+# Values that are axes of the curves, not curves.
 AXES = ("step", "epoch")
 INK, FONT_SIZE, LINE_HEIGHT = "#1d1d1b", 16, 22
 
@@ -44,7 +44,7 @@ class Board:
 
         Args:
             folder: TensorBoard's `--logdir`.
-            samples: what `captions` shows.
+            samples: images that `captions` shows.
         """
         self._writer = tf.summary.create_file_writer(str(folder))
         self._samples = samples
@@ -77,7 +77,7 @@ class Board:
 
 
 def remark(folder: Path) -> str:
-    """How to look at a run's event files, one line."""
+    """Says in one line how to look at a run's event files."""
     installed = importlib.util.find_spec("tensorboard") is not None
     remedy = (
         ""
@@ -106,7 +106,9 @@ def _draw(image_bytes: bytes, caption: str) -> Image.Image:
     return picture
 
 
-def _wrapped(caption: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrapped(
+    caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> list[str]:
     lines = [""]
     for word in caption.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""What a run says while it goes: a line of numbers now and then, read from the device as seldom as
+"""The log of training: a line of numbers every few steps, read from the device as seldom as
 possible.
 """
 
@@ -16,8 +16,10 @@ Element = TypeVar("Element")
 
 
 class TrainingLog:
-    """Adds up losses on the device and reads them every `every` steps: a read waits for the
-    device.
+    """Adds up losses on the device and reads them every few steps, since a read waits for it.
+
+    Attributes:
+        note: the last line in words, for a progress bar; empty before the first.
     """
 
     def __init__(
@@ -35,10 +37,10 @@ class TrainingLog:
         Args:
             write: takes the values of a line by name.
             every: steps between two lines.
-            workdir: named in the error line.
+            workdir: the run directory, which the error names.
             last_step: at which the run ends.
-            captions_per_image: of the training images, to count images where a row is a caption.
-            rewarded: whether the objective is a reward, which is then told beside the loss.
+            captions_per_image: mean of the training images; turns captions into images.
+            rewarded: whether the objective is a reward, which is then written beside the loss.
         """
         self._write, self._every, self._workdir = write, every, workdir
         self._last_step, self._captions_per_image, self._rewarded = (
@@ -72,7 +74,7 @@ class TrainingLog:
             yield batch
 
     def add(self, totals: Totals, step: int, epoch: int) -> None:
-        """Counts a step; writes a line where one is due.
+        """Counts a step, and writes a line if one is due.
 
         Args:
             totals: of the step.
@@ -99,39 +101,31 @@ class TrainingLog:
         if self._totals is None:
             return
         totals = Totals(*(float(part) for part in self._totals))
-        loss, seconds = (
-            totals.loss / max(totals.tokens, 1.0),
-            max(time.monotonic() - self._start, 1e-6),
-        )
+        seconds = max(time.monotonic() - self._start, 1e-6)
+        loss = totals.loss / max(totals.tokens, 1.0)
         if not math.isfinite(loss):
             raise RunError(
                 f"the loss is not a number at step {step}: lower --learning_rate or --clip_norm; "
                 f"the last checkpoint in {self._workdir} is intact"
             )
-        tokens, images = (
-            totals.tokens / seconds,
-            totals.captions / self._captions_per_image / seconds,
-        )
-        # Of the training steps alone: early stopping may end the run before, and dev images take
-        # time of their own.
-        waiting, left = self._waited / seconds, (self._last_step - step) * seconds / self._steps
-        # The loss of self-critical training is a stand-in for the gradient: whether captions get
-        # better shows here alone.
+        # The loss of self-critical training only has the right gradient: whether captions get
+        # better shows in the reward alone.
         reward = {"reward": totals.reward / max(totals.captions, 1.0)} if self._rewarded else {}
+        speeds = {
+            "tokens_per_second": totals.tokens / seconds,
+            "images_per_second": totals.captions / self._captions_per_image / seconds,
+            "waiting": self._waited / seconds,
+            # Of the training steps alone: early stopping may end the run before, and dev images
+            # take time of their own.
+            "seconds_left": (self._last_step - step) * seconds / self._steps,
+        }
         self._write(
-            step=step,
-            epoch=epoch,
-            loss=loss,
-            tokens_per_second=tokens,
-            images_per_second=images,
-            waiting=waiting,
-            seconds_left=left,
-            skipped_steps=totals.skipped,
-            **reward,
+            step=step, epoch=epoch, loss=loss, **speeds, skipped_steps=totals.skipped, **reward
         )
         named = "".join(f"{name} {value:.3f}  " for name, value in {"loss": loss, **reward}.items())
         self.note = (
-            f"{named}{tokens:.0f} tokens/s  {images:.1f} images/s  waiting {waiting:.0%}  run "
-            f"{clock(left)} left"
+            f"{named}{speeds['tokens_per_second']:.0f} tokens/s  "
+            f"{speeds['images_per_second']:.1f} images/s  waiting {speeds['waiting']:.0%}  run "
+            f"{clock(speeds['seconds_left'])} left"
         )
         self._restart()
