@@ -1,6 +1,4 @@
-"""imgcap-serve as a process: what it prints, how it ends, and when it makes way for the real
-server.
-"""
+"""imgcap-serve as a process: its output, its end, and when it starts the real server instead."""
 
 import dataclasses
 import json

@@ -1,6 +1,4 @@
-"""The client against small hand-made servers, so that each answer and each failure is known
-beforehand.
-"""
+"""The client against small hand-made servers, whose answers and failures are known beforehand."""
 
 import asyncio
 import dataclasses

@@ -28,8 +28,16 @@ JPEG = "image/jpeg"
 
 
 class FakeServer:
-    """A model server that captions an image with its size, remembers what it was asked, and fails
-    at will.
+    """A model server that captions an image with its size, records its requests and fails at will.
+
+    Attributes:
+        asked: the requests that came.
+        states: the state of each version.
+        code: the status with which Predict fails, or None.
+        error: the error of every image; empty for none.
+        text: a caption in place of the size; empty for the size.
+        attention: weights to answer for the caption's words; empty for none.
+        target: host:port of the server.
     """
 
     def __init__(self) -> None:

@@ -61,8 +61,10 @@ def ask(
 
 
 def ask_at_once(batcher: Batcher, model: Doubler, rows: list[tuple[float, ...]]) -> list:
-    """Sends requests while the only thread is busy, so that they meet in the queue; futures in
-    order.
+    """Sends requests while the only thread is busy, so that they meet in the queue.
+
+    Returns:
+        Their futures, in order.
     """
     model.go.clear()
     pool = ThreadPoolExecutor(len(rows) + 1)

@@ -1,9 +1,8 @@
-"""TensorFlow Serving's answers, row by row: from the embedded server and, where there is one, the
-real.
+"""TensorFlow Serving's answers, compared with the embedded server's and the real server's.
 
-The real half runs where `tensorflow_model_server` is on PATH; rows that need no special flags run
-also against the address in IMGCAP_TF_SERVING. A server there must hold the toy under the name
-`imgcap`; `python tests/toy_model.py DIR` writes it.
+The real half runs if `tensorflow_model_server` is on PATH; rows that need no special flags run also
+against the address in IMGCAP_TF_SERVING. A server there must hold the toy under the name `imgcap`;
+`python -m tests.support.toy_model DIR` writes it.
 """
 
 import base64
@@ -419,7 +418,7 @@ def test_health(channel):
 
 @pytest.fixture(params=KINDS)
 def kind(request) -> str:
-    """Which server."""
+    """The kind of server, embedded or real."""
     return request.param
 
 
@@ -564,9 +563,7 @@ def reload_refused(target: str, *configs: str) -> tuple[str, str]:
 
 @pytest.fixture
 def two_models(kind, tmp_path, toys) -> Iterator[tuple[Running, Path, Path]]:
-    """A server, the base path of its model with versions 1 and 2, and that of a model not yet
-    served.
-    """
+    """A server with versions 1 and 2 of a model, that model's base path, and that of another model."""
     mine, other = tmp_path / "imgcap", tmp_path / "other"
     for base_path in (mine, other):
         base_path.mkdir()
