@@ -9,12 +9,12 @@ from imgcap.config import PrepareConfig
 def run(config: PrepareConfig, arguments: list[str]) -> None:
     """Prepares the data set, or one part of it, and prints what was written."""
     del arguments
-    from imgcap.data.prepare import preparation
+    from imgcap.data.prepare import describe, prepare, prepare_part
 
     if config.shard_count > 1 and not config.merge:
-        print(preparation.prepare_part(config))
+        print(prepare_part(config))
         return
-    print(preparation.describe(preparation.prepare(config)))
+    print(describe(prepare(config)))
     print(
         f"wrote {config.output_dir}; next: imgcap-train --data_dir={config.output_dir} "
         "--workdir=RUN"

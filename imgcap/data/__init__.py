@@ -1,3 +1,6 @@
 """Data: raw photos to shards, and shards to batches."""
 
-__all__: list[str] = []
+from imgcap.data.manifest import Manifest, load_manifest
+from imgcap.data.vocabulary import Vocabulary, normalise
+
+__all__ = ["Manifest", "Vocabulary", "load_manifest", "normalise"]

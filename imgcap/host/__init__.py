@@ -1,3 +1,5 @@
-"""The machine at hand: its CPU, and what TensorFlow says on it."""
+"""The machine at hand: the features of its CPU, and the messages that TensorFlow prints on it."""
 
-__all__: list[str] = []
+from imgcap.host.cpu import missing_cpu_features
+
+__all__ = ["missing_cpu_features"]

@@ -1,3 +1,5 @@
 """Preparation: a raw data set to TFRecord shards, vocabulary and manifest."""
 
-__all__: list[str] = []
+from imgcap.data.prepare.preparation import describe, prepare, prepare_part
+
+__all__ = ["describe", "prepare", "prepare_part"]

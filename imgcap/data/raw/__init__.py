@@ -1,3 +1,5 @@
-"""Readers of raw data sets, and one that is drawn."""
+"""Readers of raw data sets, and a data set that is drawn."""
 
-__all__: list[str] = []
+from imgcap.data.raw.example import SPLITS, Example, RawDataset
+
+__all__ = ["SPLITS", "Example", "RawDataset"]
