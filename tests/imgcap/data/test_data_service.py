@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from imgcap.cli import train as cli
+from imgcap.cli.train import main as train_main
 from imgcap.config import DataServiceConfig
 from imgcap.data import batches, data_service, manifest
 from imgcap.data.batches import DecodedImages, Position, Rows, training_batches
@@ -65,7 +65,7 @@ def test_the_same_batches(
 
 
 def train(workdir: Path, flags: list[str], *more: str) -> int:
-    return cli.main(["imgcap-train", f"--workdir={workdir}", *flags, "--nocache_features", *more])
+    return train_main(["imgcap-train", f"--workdir={workdir}", *flags, "--nocache_features", *more])
 
 
 def losses(workdir: Path) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imgcap.cli import command
-from imgcap.cli import compare as cli
+from imgcap.cli.compare import main as compare_main
 from imgcap.errors import DataError
 from imgcap.evaluation.compare import compare
 from imgcap.evaluation.scores import NAMES, score_captions
@@ -99,7 +99,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = references(80)
     good = write_run(tmp_path / "good", captions(truth, 0.1, 1), truth)
     bad = write_run(tmp_path / "bad", captions(truth, 0.5, 2), truth)
-    assert cli.main(["imgcap-compare", good, bad]) == 0
+    assert compare_main(["imgcap-compare", good, bad]) == 0
     printed = capsys.readouterr().out
     assert "80 images" in printed and printed.count(bad) == len(NAMES) and "p 0.00" in printed
 
@@ -158,5 +158,5 @@ def test_error_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ([run, other], 1, "was scored on other images"),
         ([run, other, "--split=nowhere"], 2, "split"),
     ]:
-        assert cli.main(["imgcap-compare", *arguments]) == status
+        assert compare_main(["imgcap-compare", *arguments]) == status
         assert message in capsys.readouterr().err

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from imgcap.cli import evaluate as cli
+from imgcap.cli.evaluate import main as evaluate_main
 from imgcap.evaluation import sweep
 from imgcap.evaluation.scores import score_captions
 
 
 def evaluate(workdir: Path, data_dir: Path, *more: str) -> int:
-    return cli.main(["imgcap-evaluate", f"--workdir={workdir}", f"--data_dir={data_dir}", *more])
+    return evaluate_main(
+        ["imgcap-evaluate", f"--workdir={workdir}", f"--data_dir={data_dir}", *more]
+    )
 
 
 def test_what_is_written(workdir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from imgcap.cli import train as cli
+from imgcap.cli.train import main as train_main
 
 
 def train(workdir: Path, flags: list[str]) -> int:
-    return cli.main(["imgcap-train", f"--workdir={workdir}", *flags])
+    return train_main(["imgcap-train", f"--workdir={workdir}", *flags])
 
 
 def lines(workdir: Path) -> list[dict]:

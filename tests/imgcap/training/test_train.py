@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from imgcap.cli import train as cli
+from imgcap.cli.train import main as train_main
 from imgcap.errors import RunError
 from imgcap.run import checkpoints, directory
 from imgcap.run.restore import load_captioner
 
 
 def train(workdir: Path, flags: list[str], *more: str) -> int:
-    return cli.main(["imgcap-train", f"--workdir={workdir}", *flags, *more])
+    return train_main(["imgcap-train", f"--workdir={workdir}", *flags, *more])
 
 
 def lines(workdir: Path) -> list[dict]:
