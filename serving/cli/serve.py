@@ -285,7 +285,7 @@ def model_list(config: ServeConfig) -> "ModelConfigList":
         ConfigError: --model_config_file is no list of models.
         ServingError: a folder without versions.
     """
-    from serving.server.models.models import one_model, read_model_list
+    from serving.server.models.model_list import one_model, read_model_list
     from serving.server.models.versions import require_versions
 
     if config.model_config_file:
@@ -305,7 +305,7 @@ def server_options(config: ServeConfig) -> "ServerOptions":
     """
     from serving.server.local_server import ServerOptions
     from serving.server.queue.options import BatchingOptions
-    from serving.server.settings.settings import read_batching, read_server_credentials
+    from serving.server.settings.text_protos import read_batching, read_server_credentials
 
     batching = None
     if config.enable_batching:

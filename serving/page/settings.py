@@ -87,8 +87,8 @@ def find_version(settings: Settings) -> int:
 
 def start_command(settings: Settings) -> str:
     """Builds the command line that starts a server at the address that was asked."""
-    port = settings.target.rpartition(":")[2]
-    flag = f" --port={port}" if port.isdecimal() and f":{port}" != DEFAULT_TARGET[-5:] else ""
+    port, default = (target.rpartition(":")[2] for target in (settings.target, DEFAULT_TARGET))
+    flag = f" --port={port}" if port.isdecimal() and port != default else ""
     return f"imgcap-serve --model_base_path=MODELS/{settings.model}{flag}"
 
 

@@ -22,7 +22,7 @@ from serving.server.fronts.health import Health
 from serving.server.fronts.http import HttpFront, Response, metrics_response
 from serving.server.fronts.rest import Rest
 from serving.server.metrics import Metrics
-from serving.server.models.models import Models
+from serving.server.models.model_list import Models
 from serving.server.models.servable import Servable
 from serving.server.predictor import Predictor
 from serving.server.queue.options import DEFAULT_MAX_THREADS, BatchingOptions
@@ -78,8 +78,7 @@ class LocalServer:
         """Loads nothing yet and opens no port.
 
         Args:
-            models: the models to serve; `serving.server.models.models.one_model` makes a list of
-                one.
+            models: the models to serve; `model_list.one_model` makes a list of one.
             options: where to listen and how to run; the defaults take a free port.
         """
         self._config, self._options = models, options or ServerOptions()

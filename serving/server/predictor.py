@@ -10,7 +10,7 @@ from typing import Any
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server.metrics import Metrics
-from serving.server.models.models import Models
+from serving.server.models.model_list import Models
 from serving.server.models.servable import Call, Servable
 from serving.server.queue.batching import Batcher
 from serving.server.queue.gate import Gate

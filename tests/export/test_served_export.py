@@ -24,7 +24,7 @@ from imgcap import signature
 from serving.client.blocking import CaptionClient
 from serving.client.errors import BadImage
 from serving.server.local_server import LocalServer, ServerOptions
-from serving.server.models.models import one_model
+from serving.server.models.model_list import one_model
 from serving.server.models.servable import Servable
 from serving.server.queue.options import BatchingOptions
 

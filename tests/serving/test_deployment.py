@@ -17,7 +17,7 @@ from serving.client import CaptionClient
 from serving.server.fronts.http import METRICS_PATH
 from serving.server.metrics import Metrics
 from serving.server.settings import settings_pb2
-from serving.server.settings.settings import read_batching, read_text_proto
+from serving.server.settings.text_protos import read_batching, read_text_proto
 from tests.support.command_lines import flags_of, load_commands, used_flags
 from tests.support.paths import ROOT
 from tests.support.servers import KINDS, running

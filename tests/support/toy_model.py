@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from imgcap import signature
 from serving.server.local_server import LocalServer, ServerOptions
-from serving.server.models.models import one_model
+from serving.server.models.model_list import one_model
 
 BEAMS, WORDS = 3, 5
 

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 
 from imgcap.signature import SERVING_DEFAULT
 from serving.server.metrics import Metrics
-from serving.server.models.models import Models
+from serving.server.models.model_list import Models
 from serving.server.models.servable import Servable
 from serving.server.predictor import Predictor
 from serving.server.request_error import RequestError, invalid

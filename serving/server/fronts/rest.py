@@ -24,7 +24,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from imgcap.signature import SERVING_DEFAULT
 from serving.server.fronts.http import METRICS_PATH, Response, metrics_response
 from serving.server.metrics import Metrics
-from serving.server.models.models import Models
+from serving.server.models.model_list import Models
 from serving.server.predictor import Predictor
 from serving.server.request_error import RequestError, invalid
 from serving.wire.tensors import METADATA_FIELD

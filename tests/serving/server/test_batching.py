@@ -14,7 +14,7 @@ from serving.server.metrics import Metrics
 from serving.server.queue.batching import Batcher
 from serving.server.queue.options import BatchingOptions
 from serving.server.request_error import RequestError
-from serving.server.settings.settings import read_batching
+from serving.server.settings.text_protos import read_batching
 from tests.support.waiting import wait_for
 
 

@@ -563,7 +563,7 @@ def reload_refused(target: str, *configs: str) -> tuple[str, str]:
 
 @pytest.fixture
 def two_models(kind, tmp_path, toys) -> Iterator[tuple[Running, Path, Path]]:
-    """A server with versions 1 and 2 of a model, that model's base path, and that of another model."""
+    """A server with versions 1 and 2 of a model, that model's base path, and another model's."""
     mine, other = tmp_path / "imgcap", tmp_path / "other"
     for base_path in (mine, other):
         base_path.mkdir()

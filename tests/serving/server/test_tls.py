@@ -10,7 +10,7 @@ import pytest
 from imgcap.errors import ConfigError
 from serving.cli import caption
 from serving.client import AsyncCaptionClient, CaptionClient, ServerUnavailable, Tls
-from serving.server.settings.settings import read_server_credentials
+from serving.server.settings.text_protos import read_server_credentials
 from tests.support.paths import ROOT
 from tests.support.servers import KINDS, running
 from tests.support.toy_model import write_toy_model

@@ -20,7 +20,7 @@ from imgcap.signature import MODEL_NAME
 from serving.server.models.servable import Servable
 from serving.server.models.versions import Versions, not_served, require_versions
 from serving.server.request_error import RequestError, invalid
-from serving.server.settings.settings import read_text_proto
+from serving.server.settings.text_protos import read_text_proto
 
 log = logging.getLogger(__name__)
 
