@@ -175,8 +175,9 @@ class EncodedImages(NamedTuple):
 
 
 class EncodedCaptions(NamedTuple):
-    """Examples from feature shards: a row is a caption with its image's features; captions of about
-    one length share a batch.
+    """Examples from feature shards: a row is a caption with its image's features.
+
+    Captions of about one length share a batch.
 
     Attributes:
         per_batch: captions in a global batch, a multiple of the replicas.

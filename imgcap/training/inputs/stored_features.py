@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -115,14 +115,18 @@ def store_features(
             with damage_refused([shard.source]):
                 records.write_shard(shard.target, _encoded(shard, encode, image_size, progress))
     if not (folder / NAME).exists():
-        description = {
-            "data": manifest.fingerprint,
-            "shape": encoder.features_shape,
-            "views": views.per_image,
-            "dtype": "float16",
-        }
-        files.write_json(folder / NAME, description)
+        files.write_json(folder / NAME, _description(encoder, manifest, views))
     return StoredFeatures(folder, encoder.features_shape, views.per_image)
+
+
+def _description(encoder: Encoder, manifest: Manifest, views: Views) -> dict[str, Any]:
+    """What features.json says about the shards beside it."""
+    return {
+        "data": manifest.fingerprint,
+        "shape": encoder.features_shape,
+        "views": views.per_image,
+        "dtype": "float16",
+    }
 
 
 def _key(encoder: Encoder, manifest: Manifest, views: Views) -> str:
