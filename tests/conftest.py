@@ -10,6 +10,7 @@ import pytest
 
 from imgcap.host import quiet
 from tests.support.paths import SHARED
+from tests.support.sharing import build_once
 
 SCENES = 40
 IMAGE_SIZE = 32
@@ -112,9 +113,10 @@ def workdir(train_flags: list[str], tmp_path_factory: pytest.TempPathFactory) ->
     """A finished run."""
     from imgcap.cli import train
 
-    folder = tmp_path_factory.mktemp("run")
-    assert train.main(["imgcap-train", f"--workdir={folder}", *train_flags]) == 0
-    return folder
+    def build(folder: Path) -> None:
+        assert train.main(["imgcap-train", f"--workdir={folder}", *train_flags]) == 0
+
+    return build_once(tmp_path_factory, "run", build)
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +124,8 @@ def models(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model's folder with the run as version 1; a test that changes it copies it first."""
     from export import cli
 
-    base = tmp_path_factory.mktemp("models") / "imgcap"
-    assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={base}"]) == 0
-    return base
+    def build(folder: Path) -> None:
+        base = folder / "imgcap"
+        assert cli.main(["imgcap-export", f"--workdir={workdir}", f"--output_dir={base}"]) == 0
+
+    return build_once(tmp_path_factory, "models", build) / "imgcap"

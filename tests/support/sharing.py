@@ -1,0 +1,35 @@
+"""Folders that are built once, however many processes of pytest-xdist share the tests."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def build_once(
+    factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]
+) -> Path:
+    """Builds a folder in the first process that asks; the others wait for it and read it.
+
+    Args:
+        factory: of the session.
+        name: of the folder, one a fixture.
+        build: makes the folder, which is not there yet.
+
+    Returns:
+        The folder; a test that changes it copies it first.
+    """
+    base = factory.getbasetemp()
+    # Each process of pytest-xdist has a base of its own, all in one folder.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, whole = shared / name, shared / f".{name}.whole"
+    with (shared / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            build(folder)
+            whole.touch()
+    return folder
