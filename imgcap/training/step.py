@@ -126,6 +126,11 @@ class _GradientFunctions:
         self._functions: dict[int, FindGradients] = {}
 
     def of_this_replica(self) -> FindGradients:
+        """Returns the function that finds the gradients of this replica's share of a batch.
+
+        Returns:
+            It runs micro-batch after micro-batch if `accumulate_steps` is above 1.
+        """
         find, count = self._compiled(), self._config.accumulate_steps
         if count == 1:
             return find
