@@ -125,13 +125,13 @@ def _probe(
             return _made_up(config, data, captioner, rows)
         return examples.training_dataset(config, data, Progression(), rows).repeat()
 
-    batches = iter(examples.distribute(strategy, make_dataset))
+    stream = iter(examples.distribute(strategy, make_dataset))
     start = 0.0
     for number in range(WARM_UP_STEPS + PROBED_STEPS):
         if number == WARM_UP_STEPS:
             start = time.monotonic()
         # Read at once: the clock must not stop before the device does.
-        float(step(next(batches), tf.constant(number, tf.int32)).loss)
+        float(step(next(stream), tf.constant(number, tf.int32)).loss)
     step_seconds = (time.monotonic() - start) / PROBED_STEPS
     return Probe(step_seconds, _encode_seconds(config, data, captioner), _peak_bytes())
 
