@@ -74,7 +74,7 @@ class CaptionModule(tf.Module):
         self._make_signatures(options)
 
     def _make_signatures(self, options: DecodeConfig) -> None:
-        encode = tf.function(self._encode)
+        encode = tf.function(self._encode, autograph=False)
         widths = {"K": options.beam_width, "T": options.num_tokens}
         beam = self._make_search(options)
         self.decode = self._serve(signature.DECODE, lambda rows: beam(*encode(rows)), widths)
@@ -134,7 +134,7 @@ class CaptionModule(tf.Module):
                 for alias in returned
             }
 
-        return tf.function(serve, input_signature=[_spec(given, sizes)])
+        return tf.function(serve, input_signature=[_spec(given, sizes)], autograph=False)
 
     def _encode(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes and encodes images.
@@ -155,7 +155,7 @@ class CaptionModule(tf.Module):
         search; a row with an error has empty captions and zeros, and changes no other row.
         """
 
-        @tf.function
+        @tf.function(autograph=False)
         def find(features: tf.Tensor, error: tf.Tensor) -> Outputs:
             captions = self._captioner.caption_features(features, options)
             outputs = self._answer(captions, error)

@@ -227,12 +227,13 @@ def check_features(encoder: Encoder, fast: FastEncoder, images: tf.Tensor) -> Fe
 def _reference(encoder: Encoder, fast: FastEncoder) -> Callable[[tf.Tensor], tf.Tensor]:
     """Keras' own encoder, in float32 if the rewritten one was folded."""
     if fast.in_float32 is None or compute_dtype(encoder) == "float32":
-        return tf.function(encoder)
+        return tf.function(encoder, autograph=False)
     # A run in mixed precision has float32 weights: their folding is held to the network in float32.
     network = keras.models.clone_model(encoder.network, clone_function=_in_float32)
     network.set_weights(encoder.network.get_weights())
     return tf.function(
-        lambda images: encoder.to_features(network(encoder.preprocess(images), training=False))
+        lambda images: encoder.to_features(network(encoder.preprocess(images), training=False)),
+        autograph=False,
     )
 
 
@@ -256,7 +257,12 @@ def compare_features(
         images: whatever `encode` takes.
         expected: features [B, L, C].
     """
-    found = tf.function(encode)(images).numpy().astype(np.float64).reshape([len(expected), -1])
+    found = (
+        tf.function(encode, autograph=False)(images)
+        .numpy()
+        .astype(np.float64)
+        .reshape([len(expected), -1])
+    )
     expected = expected.astype(np.float64).reshape(found.shape)
     relative_error = np.abs(found - expected).max() / max(
         np.abs(expected).max(), np.finfo(np.float32).tiny

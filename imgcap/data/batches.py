@@ -207,6 +207,7 @@ class EncodedCaptions(NamedTuple):
         return tf.gather(stored, drawn, batch_dims=1), record.tokens
 
 
+@tf.autograph.experimental.do_not_convert
 def training_batches(
     paths: Sequence[Path],
     examples: DecodedImages | EncodedImages | EncodedCaptions,
@@ -370,6 +371,7 @@ def evaluation_features(
     return _evaluation_batches(paths, decode, images, rows)
 
 
+@tf.autograph.experimental.do_not_convert
 def _evaluation_batches(
     paths: Sequence[Path],
     decode: Callable[[ParsedRecord], tf.Tensor],

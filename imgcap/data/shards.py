@@ -71,6 +71,7 @@ class Reference(NamedTuple):
     captions: tuple[str, ...]
 
 
+@tf.autograph.experimental.do_not_convert
 def references(paths: Sequence[Path]) -> list[Reference]:
     """Reads the names and captions of a split, in the order of `EvaluationBatch.number`.
 

@@ -65,7 +65,9 @@ def make_caption_step(
         captions = captioner.caption_features(features, options)
         return batch.number, captions.tokens, captions.scores
 
-    @tf.function(reduce_retracing=True)
+    # autograph=False, here and everywhere: no control flow needs converting, and reading the
+    # sources for it takes longer than tracing.
+    @tf.function(reduce_retracing=True, autograph=False)
     def caption_batch(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         per_replica = strategy.run(caption_replica, args=(batch,))
         return tuple(strategy.gather(part, axis=0) for part in per_replica)

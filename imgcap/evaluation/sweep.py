@@ -99,7 +99,7 @@ def _encode(
 ) -> np.ndarray:
     """Encodes all images once, for all searches: float16 [images, L, C]."""
     dataset = evaluation_images(paths, images=IMAGES_AT_ONCE, image_size=image_size)
-    encode = tf.function(captioner.encoder.__call__)
+    encode = tf.function(captioner.encoder.__call__, autograph=False)
     features = np.zeros([images, *captioner.encoder.features_shape], np.float16)
     with Progress("encode images", images, "images") as progress:
         for batch in dataset:
@@ -117,7 +117,9 @@ def _score(
 ) -> dict[str, float]:
     """Captions encoded images with some options and scores the captions."""
     search = tf.function(
-        lambda some: captioner.caption_features(some, options).tokens, reduce_retracing=True
+        lambda some: captioner.caption_features(some, options).tokens,
+        reduce_retracing=True,
+        autograph=False,
     )
     tokens = [
         search(features[start : start + IMAGES_AT_ONCE]).numpy()[:, 0]

@@ -155,7 +155,7 @@ def _made_up(
 def _encode_seconds(config: TrainConfig, data: TrainingData, captioner: Captioner) -> float:
     if not config.cache_features:
         return 0.0
-    encode = tf.function(captioner.encoder.__call__)
+    encode = tf.function(captioner.encoder.__call__, autograph=False)
     images = tf.zeros([stored_features.ENCODED_AT_ONCE, data.image_size, data.image_size, 3])
     encode(images)
     start = time.monotonic()

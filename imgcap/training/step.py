@@ -94,7 +94,7 @@ def make_train_step(
         skipped = tf.convert_to_tensor(skipped) / strategy.num_replicas_in_sync
         return Totals(found.loss, tokens, captions, skipped, found.reward)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def train_step(batch: Batch, step: tf.Tensor) -> Totals:
         totals = strategy.run(train_replica, args=(batch, step))
         return Totals(*(strategy.reduce("sum", part, axis=None) for part in totals))
@@ -146,7 +146,7 @@ class _GradientFunctions:
         )
         if number not in self._functions:
             self._functions[number] = tf.function(
-                self._find, jit_compile=True, reduce_retracing=False
+                self._find, jit_compile=True, reduce_retracing=False, autograph=False
             )
         return self._functions[number]
 

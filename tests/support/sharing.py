@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 
-def build_once(
-    factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]
-) -> Path:
+def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
     """Builds a folder in the first process that asks; the others wait for it and read it.
 
     Args:

@@ -98,7 +98,9 @@ def store_features(
         if manifest.images[split]
     ]
     encode = tf.function(
-        encoder.__call__, input_signature=[tf.TensorSpec([None, image_size, image_size, 3])]
+        encoder.__call__,
+        input_signature=[tf.TensorSpec([None, image_size, image_size, 3])],
+        autograph=False,
     )
     images = sum(manifest.images[split] for split in splits)
     with Progress("encode images", images, "images") as progress:
