@@ -1,5 +1,6 @@
 """Fixtures that tests share: two logical devices, small drawn data, one trained run, one export."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,6 +42,17 @@ def _keep_exchanges_apart(strategy: type) -> None:
     strategy.__init__ = make_apart
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _collect_garbage_once() -> None:
+    """Takes what lives already out of the garbage collector's sight.
+
+    TensorFlow and the graphs of earlier tests are millions of objects, which each full collection
+    would go over again while later tests trace theirs.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data for optional tests."""
@@ -79,13 +91,15 @@ def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small .keras encoder that sees colours: mixtures of the mean colours of 8 × 8 patches."""
     import keras
 
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
-    patches = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 127.5, -1.0)(inputs))
-    outputs = keras.layers.Conv2D(24, 1, activation="relu", name="mixtures")(patches)
-    path = tmp_path_factory.mktemp("encoder") / "patches.keras"
-    keras.Model(inputs, outputs).save(path)
-    return path
+    def build(folder: Path) -> None:
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+        patches = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 127.5, -1.0)(inputs))
+        outputs = keras.layers.Conv2D(24, 1, activation="relu", name="mixtures")(patches)
+        folder.mkdir()
+        keras.Model(inputs, outputs).save(folder / "patches.keras")
+
+    return build_once(tmp_path_factory, "encoder", build) / "patches.keras"
 
 
 @pytest.fixture(scope="session")

@@ -358,7 +358,7 @@ def test_a_loss_that_is_no_number(
 def test_half_a_checkpoint_is_never_seen(workdir: Path, tmp_path: Path) -> None:
     shutil.copytree(workdir, tmp_path / "run")
     last = checkpoints.latest(workdir)
-    (tmp_path / "run" / "checkpoints" / f"999{directory.UNFINISHED}").mkdir()
+    (tmp_path / "run" / "checkpoints" / f"999{checkpoints.UNFINISHED}").mkdir()
     assert checkpoints.latest(tmp_path / "run") == last
     step = tmp_path / "run" / "checkpoints" / str(last.step)
     data = step / "weights.data-00000-of-00001"
