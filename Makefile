@@ -7,8 +7,11 @@ BIN = .venv/bin
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
 
+# JOBS processes share the test files, in their order: some tests must come before those that make
+# TensorFlow deterministic for the rest of a process.
+JOBS ?= 2
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 
 # Style, types and who may import whom; takes seconds.
 check: .venv/.checkers
