@@ -8,18 +8,12 @@ from imgcap.config.commands import (
     PrepareConfig,
     ShowConfig,
 )
+from imgcap.config.decode import DecodeConfig
 from imgcap.config.limits import MAX_MAX_PIXELS, MAX_PIXELS
-from imgcap.config.run import (
-    ATTENDING,
-    MOVABLE,
-    Config,
-    DecodeConfig,
-    ModelConfig,
-    TrainConfig,
-    config_from_json,
-    to_json,
-)
+from imgcap.config.model import ATTENDING, ModelConfig
+from imgcap.config.run import MOVABLE, Config, config_from_json, to_json
 from imgcap.config.setting import Section, flag_fields, setting
+from imgcap.config.train import TrainConfig
 
 __all__ = [
     "ATTENDING",
