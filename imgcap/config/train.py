@@ -59,8 +59,8 @@ class TrainConfig(Section):
     )
     ema_momentum: float = setting(
         0.0,
-        "Momentum of a moving average of the weights, which then captions in their place; 0 is "
-        "off.",
+        "Momentum of a moving average of the weights, which then captions in their place; step t "
+        "uses (1 + t) / (10 + t) while that is smaller. 0 is off.",
         minimum=0.0,
         maximum=0.99999,
     )
