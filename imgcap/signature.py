@@ -48,6 +48,11 @@ CAPTIONS = "captions"
 SCORES = "scores"
 """float32 [B, K]: their scores, falling; the first is `score`."""
 
+CONFIDENCE = "confidence"
+"""float32 [B, K]: for each of `captions` the calibrated probability that it is as good as a
+person's, in [0, 1].
+"""
+
 TOKENS = "tokens"
 """int32 [B, K, T]: the word numbers of the K best captions, best first, 0 after the end token."""
 
@@ -73,6 +78,7 @@ TENSORS = {
     SCORE: ("float32", "B"),
     CAPTIONS: ("string", "B K"),
     SCORES: ("float32", "B K"),
+    CONFIDENCE: ("float32", "B K"),
     TOKENS: ("int32", "B K T"),
     TOKEN_LOG_PROBS: ("float32", "B K T"),
     ATTENTION: ("float32", "B K T L"),
