@@ -9,8 +9,8 @@ import tensorflow as tf
 from imgcap.config import DecodeConfig
 from imgcap.data.batches import EvaluationBatch
 from imgcap.data.shards import Reference
+from imgcap.host.progress import Progress
 from imgcap.model.captioner import Captioner
-from imgcap.progress import Progress
 
 IMAGES_AT_ONCE = 32
 """Images in a batch of evaluation."""

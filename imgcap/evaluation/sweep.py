@@ -18,8 +18,8 @@ from imgcap.evaluation.evaluate import refuse_other_vocabulary
 from imgcap.evaluation.generate import IMAGES_AT_ONCE, pair_captions
 from imgcap.evaluation.scores import score_captions
 from imgcap.host import quiet
+from imgcap.host.progress import Progress
 from imgcap.model.captioner import Captioner
-from imgcap.progress import Progress
 from imgcap.run.checkpoints import best_step
 from imgcap.run.directory import save_decode
 from imgcap.run.restore import load_captioner

@@ -10,8 +10,8 @@ import tensorflow as tf
 from imgcap.config import Config, ModelConfig, TrainConfig
 from imgcap.data import batches
 from imgcap.data.manifest import Manifest
+from imgcap.host.progress import clock
 from imgcap.model.captioner import Captioner
-from imgcap.progress import clock
 from imgcap.run.checkpoints import Progression
 from imgcap.training.inputs import examples, stored_features
 from imgcap.training.inputs.examples import TrainingData

@@ -15,7 +15,7 @@ from imgcap.data.manifest import shard_paths
 from imgcap.errors import DataError
 from imgcap.evaluation.generate import best_captions, generate, pair_captions
 from imgcap.evaluation.scores import score_captions
-from imgcap.progress import Progress
+from imgcap.host.progress import Progress
 from imgcap.run import directory
 from imgcap.run.checkpoints import Progression
 from imgcap.run.metrics import METRICS

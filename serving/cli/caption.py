@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
-from imgcap.progress import Progress
+from imgcap.host.progress import Progress
 from serving.cli.connection import ConnectionConfig, client_arguments
 from serving.client import BadImage, Caption, CaptionClient, Outcome
 from serving.client.heatmap import draw_heatmap

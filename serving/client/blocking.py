@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 
 from imgcap.errors import ServingError
-from imgcap.progress import Progress
+from imgcap.host.progress import Progress
 from imgcap.signature import CARD, DESCRIBE
 from serving.client.answers import Caption, Outcome, VersionStatus, parse_caption, parse_status
 from serving.client.connection import Connection, encode

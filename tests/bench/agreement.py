@@ -117,7 +117,7 @@ def _caption_images(folder: Path, paths: list[Path], images: list[str]) -> dict[
 
     from imgcap import signature
     from imgcap.data.records import parse_example
-    from imgcap.progress import Progress
+    from imgcap.host.progress import Progress
 
     decode = tf.saved_model.load(str(folder)).signatures[signature.DECODE]
     records = tf.data.TFRecordDataset([str(path) for path in paths]).take(len(images))

@@ -33,7 +33,7 @@ from imgcap.data.raw import flickr8k
 from imgcap.data.raw.example import SPLITS, RawDataset
 from imgcap.data.vocabulary import UNK, Vocabulary, normalise
 from imgcap.errors import DataError
-from imgcap.progress import Progress
+from imgcap.host.progress import Progress
 
 PARTS = ".parts"
 # Held-out splits are a tenth of the training split: a quarter of its shards keeps their files

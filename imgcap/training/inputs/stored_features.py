@@ -12,8 +12,8 @@ from imgcap import files
 from imgcap.data import image, records
 from imgcap.data.manifest import Manifest, shard_paths
 from imgcap.data.shards import damage_refused
+from imgcap.host.progress import Progress
 from imgcap.model.encoder import Encoder
-from imgcap.progress import Progress
 
 NAME = "features.json"
 FOLDER = "features"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from imgcap.errors import RunError
-from imgcap.progress import clock
+from imgcap.host.progress import clock
 from imgcap.training.step import Totals
 
 Element = TypeVar("Element")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from imgcap.errors import ConfigError, ServingError
-from imgcap.progress import Progress
+from imgcap.host.progress import Progress
 from serving.client import (
     AsyncCaptionClient,
     BadImage,
