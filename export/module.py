@@ -75,7 +75,7 @@ class CaptionModule(tf.Module):
 
     def _make_signatures(self, options: DecodeConfig) -> None:
         encode = tf.function(self._encode, autograph=False)
-        widths = {"K": options.beam_width, "T": options.num_tokens}
+        widths = {"K": options.num_captions, "T": options.num_tokens}
         beam = self._make_search(options)
         self.decode = self._serve(signature.DECODE, lambda rows: beam(*encode(rows)), widths)
         self.decode_features = self._serve(
@@ -83,7 +83,7 @@ class CaptionModule(tf.Module):
             lambda rows: beam(rows, tf.zeros_like(rows[:, 0, 0], tf.string)),
             widths,
         )
-        first = self._make_search(dataclasses.replace(options, beam_width=1))
+        first = self._make_search(dataclasses.replace(options, search="beam", beam_width=1))
         self.greedy = self._serve(
             signature.GREEDY, lambda rows: first(*encode(rows)), {**widths, "K": 1}
         )

@@ -2,7 +2,6 @@
 next version number.
 """
 
-import dataclasses
 import math
 import shutil
 import tempfile
@@ -46,7 +45,7 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     """
     workdir, base = Path(config.workdir), Path(config.output_dir)
     captioner, run_config = load_captioner(workdir)
-    options = dataclasses.replace(run_config.decode, **overrides)
+    options = run_config.decode.override(overrides)
     images = sample_images(Path(run_config.train.data_dir))
     encoder, encoder_facts = _make_encoder(captioner, run_config.model.image_size, config, images)
     more = {**encoder_facts, "decoder_numerics": captioner.decoder.compute_dtype}

@@ -8,7 +8,7 @@ from imgcap.config.commands import (
     PrepareConfig,
     ShowConfig,
 )
-from imgcap.config.decode import DecodeConfig
+from imgcap.config.decode import DecodeConfig, decode_from_tree
 from imgcap.config.limits import MAX_MAX_PIXELS, MAX_PIXELS
 from imgcap.config.model import ATTENDING, ModelConfig
 from imgcap.config.run import MOVABLE, Config, config_from_json, to_json
@@ -32,6 +32,7 @@ __all__ = [
     "ShowConfig",
     "TrainConfig",
     "config_from_json",
+    "decode_from_tree",
     "flag_fields",
     "setting",
     "to_json",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgcap.config.decode import DecodeConfig
+from imgcap.config.decode import DecodeConfig, decode_from_tree
 from imgcap.config.model import ATTENDING, ModelConfig
 from imgcap.config.train import TrainConfig
 from imgcap.errors import ConfigError
@@ -71,9 +71,10 @@ def config_from_json(text: str, path: Path) -> Config:
     """
     try:
         tree = json.loads(text)
-        decode = {**tree["decode"], "suppress": tuple(tree["decode"]["suppress"])}
         return Config(
-            ModelConfig(**tree["model"]), TrainConfig(**tree["train"]), DecodeConfig(**decode)
+            ModelConfig(**tree["model"]),
+            TrainConfig(**tree["train"]),
+            decode_from_tree(tree["decode"]),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(

@@ -92,7 +92,7 @@ def generate(
     Returns:
         Captions in the order of the split.
     """
-    shape = (images, options.beam_width)
+    shape = (images, options.num_captions)
     generated = Generated(
         np.zeros([*shape, options.num_tokens], np.int32), np.zeros(shape, np.float32)
     )
@@ -109,6 +109,18 @@ def generate(
 def best_captions(captioner: Captioner, generated: Generated) -> list[str]:
     """The best caption of each image, as text, in the order of the split."""
     return [captioner.vocabulary.decode(tokens) for tokens in generated.tokens[:, 0].tolist()]
+
+
+def all_captions(captioner: Captioner, generated: Generated) -> list[list[str]]:
+    """The captions that were found for each image, best first, in the order of the split."""
+    return [
+        [
+            captioner.vocabulary.decode(row)
+            for row, score in zip(tokens, scores, strict=True)
+            if score > -np.inf
+        ]
+        for tokens, scores in zip(generated.tokens.tolist(), generated.scores.tolist(), strict=True)
+    ]
 
 
 def pair_captions(references: Sequence[Reference], captions: Sequence[str]) -> CaptionPairs:

@@ -87,6 +87,7 @@ def grid(options: DecodeConfig) -> Iterator[DecodeConfig]:
             continue
         yield dataclasses.replace(
             options,
+            search="beam",
             beam_width=width,
             length_normalisation="wu",
             length_penalty=penalty,

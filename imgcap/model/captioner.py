@@ -40,8 +40,8 @@ class Captioner:
             K captions an image, best first.
         """
         start = self.decoder.begin(tf.cast(features, tf.float32))
-        find = search.greedy if options.beam_width == 1 else search.beam
-        return find(self.bind_step(start, options.beam_width), start.state, options)
+        step = self.bind_step(start, options.num_captions)
+        return search.find_captions(step, start.state, options)
 
     def bind_step(self, start: Start, copies: int) -> search.Step:
         """Binds the decoder's step to the memory of images, as a search calls it.

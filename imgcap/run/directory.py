@@ -18,7 +18,7 @@ from pathlib import Path
 
 import imgcap
 from imgcap import files
-from imgcap.config import Config, DecodeConfig, to_json
+from imgcap.config import Config, DecodeConfig, decode_from_tree, to_json
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, RunError
@@ -119,7 +119,8 @@ def load_run(workdir: Path, remedy: str = NAME_A_RUN) -> tuple[Config, Vocabular
             f"{workdir / VOCABULARY_NAME} has fingerprint {vocabulary.fingerprint}, the run was "
             f"trained with {identity['vocabulary']}: bring the old file back or train anew"
         )
-    return _with_chosen_decode(workdir, _with_own_encoder(workdir, config)), vocabulary
+    config = dataclasses.replace(config, decode=load_decode(workdir))
+    return _with_own_encoder(workdir, config), vocabulary
 
 
 def save_decode(workdir: Path, options: DecodeConfig) -> None:
@@ -132,14 +133,23 @@ def save_decode(workdir: Path, options: DecodeConfig) -> None:
     files.write_json(workdir / DECODE, dataclasses.asdict(options))
 
 
-def _with_chosen_decode(workdir: Path, config: Config) -> Config:
-    """The config with the decode options that a sweep chose, if one did."""
+def load_decode(workdir: Path) -> DecodeConfig:
+    """Reads the decode options of a run: those that a sweep chose, or else those in its config.
+
+    Args:
+        workdir: the run directory.
+
+    Returns:
+        The options that evaluation and export use.
+
+    Raises:
+        RunError: `workdir` is no run directory, or `decode.json` is damaged.
+    """
     if not (workdir / DECODE).exists():
-        return config
+        return load_config(workdir).decode
     remedy = "remove it, or run imgcap-evaluate --sweep again"
     tree = files.read_json(workdir / DECODE, RunError, remedy)
     try:
-        options = DecodeConfig(**{**tree, "suppress": tuple(tree["suppress"])})
+        return decode_from_tree(tree)
     except (TypeError, KeyError, ConfigError) as error:
         raise RunError(f"{workdir / DECODE} holds no decode options ({error}): {remedy}") from None
-    return dataclasses.replace(config, decode=options)

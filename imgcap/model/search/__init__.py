@@ -1,4 +1,4 @@
-"""Greedy, beam and sampling search: pure functions of `step`, batched, wholly in the graph.
+"""Searches for captions (greedy, beam, diverse, sampling): pure functions of `step`, in the graph.
 
 A caption is at most `max_length` words and then the end token. After the last word the end is
 forced and its log-probability counts, so every caption returned is complete. Its length counts its
@@ -17,6 +17,18 @@ batch, apart from rounding.
 
 from imgcap.model.search.beam import beam
 from imgcap.model.search.captions import Captions, State, Step
-from imgcap.model.search.walk import greedy, sample
+from imgcap.model.search.choice import find_captions
+from imgcap.model.search.diverse import diverse
+from imgcap.model.search.sampling import sample
+from imgcap.model.search.walk import greedy
 
-__all__ = ["Captions", "State", "Step", "beam", "greedy", "sample"]
+__all__ = [
+    "Captions",
+    "State",
+    "Step",
+    "beam",
+    "diverse",
+    "find_captions",
+    "greedy",
+    "sample",
+]

@@ -1,4 +1,4 @@
-"""Greedy search and sampling: each caption is written token by token, without looking back."""
+"""The walk, which writes captions token by token without looking back; and greedy search by it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,59 +13,7 @@ from imgcap.model.search.expand import expand
 from imgcap.model.search.rules import length_norms
 
 
-def greedy(step: Step, state: State, options: DecodeConfig) -> Captions:
-    """Takes the most probable legal token at each step; of equal ones the smallest.
-
-    Args:
-        step: works on N = B rows.
-        state: the state before the first step, B rows.
-        options: the search; its settings of beams and of sampling are not used.
-
-    Returns:
-        Captions with K = 1.
-    """
-
-    def choose(log_probs: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-        return tf.math.top_k(log_probs, 1).indices[:, 0]
-
-    return _walk(step, state, options, choose, copies=1)
-
-
-def sample(
-    step: Step, state: State, options: DecodeConfig, seeds: tf.Tensor | None = None
-) -> Captions:
-    """Draws each token from the model's distribution over the legal ones.
-
-    The distribution is softmax(log-probability / temperature) over the legal tokens, cut to its
-    nucleus: the fewest most probable tokens that hold `top_p` of it, and those as probable as the
-    least of them (Holtzman et al. 2020).
-
-    Args:
-        step: works on N = B * num_samples rows; those of an image stand together.
-        state: the state before the first step, B rows.
-        options: the search; its settings of beams are not used.
-        seeds: int32 or int64 [B], one for each image; None takes `options.seed` for every image, so
-            that an image's captions depend on its state alone (and two images of equal state get
-            the same captions).
-
-    Returns:
-        Captions with K = num_samples, sorted by score.
-    """
-    if seeds is None:
-        seeds = tf.fill([count_rows(state)], options.seed)
-    uniforms = _draw_uniforms(seeds, options)
-
-    def choose(log_probs: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-        return _choose_by_chance(log_probs, tf.gather(uniforms, time, axis=1), options)
-
-    return _walk(step, state, options, choose, copies=options.num_samples)
-
-
-_Choose = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""(log-probabilities float32 [N, V], time int32 []) -> tokens int32 [N]."""
-
-
-class _Walk(NamedTuple):
+class Walk(NamedTuple):
     """The captions of N rows, one a row, while they are written.
 
     Attributes:
@@ -87,12 +35,29 @@ class _Walk(NamedTuple):
     token_log_probs: tf.Tensor
 
 
-def _walk(
-    step: Step, state: State, options: DecodeConfig, choose: _Choose, copies: int
+Choose = Callable[[tf.Tensor, Walk], tf.Tensor]
+"""(log-probabilities float32 [N, V] of the next token, -inf if illegal; what is written so far) ->
+tokens int32 [N]. What is chosen for a row that is done is not used.
+"""
+
+
+def write_captions(
+    step: Step, state: State, options: DecodeConfig, choose: Choose, copies: int
 ) -> Captions:
-    """Writes `copies` captions an image, token by token, without looking back."""
+    """Writes captions token by token, without looking back.
+
+    Args:
+        step: works on N = B * copies rows; those of an image stand together.
+        state: the state before the first step, B rows.
+        options: what is legal, and the normalisation of scores.
+        choose: chooses the next token of each row.
+        copies: K, the captions of an image.
+
+    Returns:
+        Captions, sorted by score.
+    """
     rows = count_rows(state) * copies
-    start = _Walk(
+    start = Walk(
         time=tf.constant(0),
         last=tf.fill([rows], options.start_token),
         state=repeat_rows(state, copies),
@@ -102,7 +67,7 @@ def _walk(
         token_log_probs=tf.zeros([rows, options.num_tokens]),
     )
 
-    def advance(walk: _Walk) -> list[_Walk]:
+    def advance(walk: Walk) -> list[Walk]:
         return [_advance_walk(walk, step, choose, options)]
 
     (walk,) = tf.while_loop(
@@ -114,15 +79,15 @@ def _walk(
     return _sort_walks(walk, copies, options)
 
 
-def _advance_walk(walk: _Walk, step: Step, choose: _Choose, options: DecodeConfig) -> _Walk:
+def _advance_walk(walk: Walk, step: Step, choose: Choose, options: DecodeConfig) -> Walk:
     """Writes one more token of every caption that is not done."""
     legal, state = expand(step, walk.last, walk.state, walk.tokens, walk.time, options)  # -> [N, V]
-    chosen = choose(legal, walk.time)  # -> [N]
+    chosen = choose(legal, walk)  # -> [N]
     token_log_probs = tf.where(walk.done, 0.0, tf.gather(legal, chosen, batch_dims=1))
     tokens = tf.where(walk.done, options.pad_token, chosen)
     log_probs = walk.log_probs + token_log_probs
     here = tf.range(options.num_tokens) == walk.time  # -> [T]
-    return _Walk(
+    return Walk(
         time=walk.time + 1,
         last=tokens,
         state=state,
@@ -133,7 +98,7 @@ def _advance_walk(walk: _Walk, step: Step, choose: _Choose, options: DecodeConfi
     )
 
 
-def _sort_walks(walk: _Walk, copies: int, options: DecodeConfig) -> Captions:
+def _sort_walks(walk: Walk, copies: int, options: DecodeConfig) -> Captions:
     """Groups finished rows by image, `copies` each, and sorts each group by score."""
     shape = [-1, copies, options.num_tokens]
     norms = tf.gather(length_norms(options), caption_lengths(walk.tokens, options))  # -> [N]
@@ -143,69 +108,20 @@ def _sort_walks(walk: _Walk, copies: int, options: DecodeConfig) -> Captions:
     return make_captions(scores, tokens, token_log_probs, options)
 
 
-def _draw_uniforms(seeds: tf.Tensor, options: DecodeConfig) -> tf.Tensor:
-    """Draws the random numbers of a search, each image's from its own seed.
+def greedy(step: Step, state: State, options: DecodeConfig) -> Captions:
+    """Takes the most probable legal token at each step; of equal ones the smallest.
 
     Args:
-        seeds: int32 or int64 [B].
-        options: how many samples and tokens.
+        step: works on N = B rows.
+        state: the state before the first step, B rows.
+        options: the search; its settings of beams and of sampling are not used.
 
     Returns:
-        float32 [B * num_samples, T], uniform in [0, 1).
+        Captions with K = 1.
     """
-    shape = [options.num_samples, options.num_tokens]
 
-    def draw(seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform(
-            shape, tf.stack([seed, tf.zeros_like(seed)]), alg="philox"
-        )
+    def choose(log_probs: tf.Tensor, walk: Walk) -> tf.Tensor:
+        del walk
+        return tf.math.top_k(log_probs, 1).indices[:, 0]
 
-    draws = tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec(shape, tf.float32))
-    return tf.reshape(draws, [-1, options.num_tokens])
-
-
-def _choose_by_chance(
-    log_probs: tf.Tensor, uniforms: tf.Tensor, options: DecodeConfig
-) -> tf.Tensor:
-    """Draws a token of each row by inverting the cumulative distribution.
-
-    Worked example: weights [.5, 0, .3, .2] make the ladder [.5, 0, .8, 1.]; the number .6 falls on
-    token 2, the first whose rung is above it.
-
-    Args:
-        log_probs: float32 [N, V], -inf if illegal.
-        uniforms: float32 [N] in [0, 1).
-        options: temperature and top_p.
-
-    Returns:
-        int32 [N]; any token if none is legal.
-    """
-    # Scaled to a maximum of 1; the bound keeps a row without a legal token from -inf - -inf.
-    greatest = tf.maximum(tf.reduce_max(log_probs, axis=1, keepdims=True), tf.float32.min)
-    weights = tf.exp((log_probs - greatest) / options.temperature)
-    if options.top_p < 1.0:
-        weights = _cut_to_nucleus(weights, options.top_p)
-    # Only tokens of some weight are rungs of the ladder, so that rounding can't land on another.
-    ladder = tf.where(weights > 0.0, tf.cumsum(weights, axis=1), 0.0)
-    height = uniforms[:, None] * tf.reduce_max(ladder, axis=1, keepdims=True)
-    return tf.math.top_k(tf.cast(ladder > height, tf.float32), 1).indices[:, 0]
-
-
-def _cut_to_nucleus(weights: tf.Tensor, top_p: float) -> tf.Tensor:
-    """Sets the weights outside the nucleus to 0.
-
-    Worked example, top_p = .7: weights [.2, .5, .3] fall as [.5, .3, .2], the sums above each are
-    [0, .5, .8]; those below .7 keep .5 and .3, so the least weight kept is .3: [0, .5, .3].
-
-    Args:
-        weights: float32 [N, V], at least 0.
-        top_p: share of a row's sum that the nucleus holds, in (0, 1).
-
-    Returns:
-        float32 [N, V].
-    """
-    ordered = tf.sort(weights, axis=1, direction="DESCENDING")
-    above = tf.cumsum(ordered, axis=1, exclusive=True)
-    inside = above < top_p * tf.reduce_sum(ordered, axis=1, keepdims=True)
-    least = tf.reduce_min(tf.where(inside, ordered, np.inf), axis=1, keepdims=True)
-    return tf.where(weights >= least, weights, 0.0)
+    return write_captions(step, state, options, choose, copies=1)

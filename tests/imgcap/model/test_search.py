@@ -39,7 +39,12 @@ EACH_SEARCH = pytest.mark.parametrize(
         (
             sample,
             DecodeConfig(
-                max_length=8, block_ngrams=2, min_length=1, num_samples=3, top_p=0.9, seed=4
+                max_length=8,
+                block_ngrams=2,
+                min_length=1,
+                num_samples=3,
+                top_p=0.9,
+                sampling_seed=4,
             ),
         ),
     ],
@@ -471,7 +476,7 @@ def count(tokens: np.ndarray) -> dict[tuple[int, ...], int]:
 )
 def test_samples_follow_the_distribution(rules: dict) -> None:
     toy = Toy(rows=1, positions=3, vocabulary_size=7, seed=8)
-    options = DecodeConfig(max_length=2, num_samples=20000, seed=1, **rules)
+    options = DecodeConfig(max_length=2, num_samples=20000, sampling_seed=1, **rules)
     expected = sampled_distribution(toy, options)
     assert chi_square(count(run(sample, toy, [0], options).tokens), expected) < 2.5
 
@@ -488,7 +493,8 @@ def test_seeds() -> None:
     toy = Toy(rows=1, positions=9, vocabulary_size=17, seed=10)
     options = DecodeConfig(max_length=8, num_samples=2)
     seventh, eighth = (
-        run(sample, toy, [0], dataclasses.replace(options, seed=seed)).tokens[0] for seed in (7, 8)
+        run(sample, toy, [0], dataclasses.replace(options, sampling_seed=seed)).tokens[0]
+        for seed in (7, 8)
     )
     together = run(sample, toy, [0, 0, 0], options, tf.constant([8, 7, 8]))
     np.testing.assert_array_equal(together.tokens, [eighth, seventh, eighth])
@@ -519,7 +525,10 @@ def test_a_small_nucleus_is_greedy() -> None:
         ({"block_ngrams": -1}, "--block_ngrams=-1 is below the least value, 0"),
         ({"temperature": 0.0}, "--temperature=0.0 is below the least value, 0.001"),
         ({"top_p": 1.1}, "--top_p=1.1 is above the greatest value, 1.0"),
-        ({"seed": 2**31}, "--seed=2147483648 is above the greatest value, 2147483647"),
+        (
+            {"sampling_seed": 2**31},
+            "--sampling_seed=2147483648 is above the greatest value, 2147483647",
+        ),
         ({"num_samples": 0}, "--num_samples=0 is below the least value, 1"),
         ({"suppress": (0, -3)}, "--suppress=(0, -3) holds a negative token"),
         ({"end_token": 3}, "--end_token=3 is also padding or suppressed: no caption ends"),
