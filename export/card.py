@@ -16,11 +16,11 @@ import tensorflow as tf
 
 import imgcap
 from imgcap import files, signature
-from imgcap.config import MOVABLE, Config, DecodeConfig
+from imgcap.config import MOVABLE, Config, DecodeConfig, decode_from_tree
 from imgcap.data import manifest
 from imgcap.data.vocabulary import Vocabulary
-from imgcap.errors import DataError, ExportError, RunError
-from imgcap.evaluation.result_files import SCORES_PATTERN
+from imgcap.errors import ConfigError, DataError, ExportError, RunError
+from imgcap.evaluation.report.result_files import SCORES_PATTERN, evaluation_name
 from imgcap.evaluation.scores import NAMES
 from imgcap.files.model_folder import MANIFEST
 from imgcap.run import checkpoints, directory
@@ -120,15 +120,19 @@ def _data_facts(workdir: Path, data_dir: Path) -> Facts:
 
 
 def _scores(workdir: Path, step: int) -> Facts:
-    """The scores of the checkpoint at a step, by split; scores of other checkpoints are ignored."""
+    """The scores of the checkpoint at a step, by evaluation; those of others are ignored.
+
+    An evaluation is named by its split and the decode options that are not those of training.
+    """
     found = {}
     for path in sorted(workdir.glob(SCORES_PATTERN)):
         tree = files.read_json(path, ExportError, "run imgcap-evaluate again, or remove it")
         try:
             if tree["step"] == step:
-                kept = ("images", "decode", "intervals", *NAMES)
-                found[tree["split"]] = {name: tree[name] for name in kept}
-        except (KeyError, TypeError) as error:
+                kept = {name: tree[name] for name in ("split", "images", "intervals", *NAMES)}
+                decode = dataclasses.asdict(decode_from_tree(tree["decode"]))
+                found[evaluation_name(path)] = {**kept, "decode": decode}
+        except (KeyError, TypeError, ConfigError) as error:
             raise ExportError(
                 f"{path} holds no scores ({error}): run imgcap-evaluate again, or remove it"
             ) from None
@@ -234,7 +238,7 @@ def _format_scores(scores: Facts, decode: Facts) -> str:
         f"| split | images | {' | '.join(NAMES)} | decoding |",
         f"|{'---|' * (len(NAMES) + 3)}",
     ]
-    for split, found in scores.items():
+    for found in scores.values():
         cells = [
             f"{found[name]:.1f} [{', '.join(f'{limit:.1f}' for limit in found['intervals'][name])}]"
             for name in NAMES
@@ -245,7 +249,7 @@ def _format_scores(scores: Facts, decode: Facts) -> str:
             if decode.get(name) != value
         ]
         lines.append(
-            f"| {split} | {found['images']} | {' | '.join(cells)} | "
+            f"| {found['split']} | {found['images']} | {' | '.join(cells)} | "
             f"{', '.join(differing) or 'as exported'} |"
         )
     return "\n".join(["× 100, with intervals of 95 % (bootstrap over images).", "", *lines])

@@ -1,21 +1,25 @@
-"""`imgcap-compare`: scores of runs side by side, and whether they differ by more than chance."""
+"""`imgcap-compare`: evaluations side by side, and whether they differ by more than chance."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imgcap.cli import command
-from imgcap.config import CompareConfig
+from imgcap.config import CompareConfig, DecodeConfig
 from imgcap.errors import ConfigError, DataError
-from imgcap.evaluation import recipe_table
 from imgcap.evaluation.compare import BOOTSTRAP_SAMPLES, Difference, compare
-from imgcap.evaluation.result_files import captions_path
+from imgcap.evaluation.report import recipe_table
+from imgcap.evaluation.report.result_files import (
+    Evaluation,
+    evaluation_of_captions,
+    find_evaluation,
+)
 from imgcap.evaluation.scores import NAMES
 
 
 class _Captions(NamedTuple):
-    """Captions of one run.
+    """Captions of one evaluation.
 
     Attributes:
         candidates: image to the run's caption.
@@ -26,13 +30,16 @@ class _Captions(NamedTuple):
     references: dict[str, list[str]]
 
 
-def run(config: CompareConfig, arguments: list[str]) -> None:
-    """Compares the runs and prints a row for each score and run."""
+def run(config: CompareConfig, decode: dict[str, Any], arguments: list[str]) -> None:
+    """Compares the evaluations and prints a row for each score and evaluation."""
     if len(arguments) < 2:
         raise ConfigError("name at least two run directories: imgcap-compare RUN RUN ...")
-    read = {name: _read_captions(Path(name), config.split) for name in arguments}
-    if len(read) < len(arguments):
-        raise ConfigError("a run directory is named twice: name different ones")
+    evaluations = {name: _find(Path(name), config.split, decode) for name in arguments}
+    if len({evaluation.captions.resolve() for evaluation in evaluations.values()}) < len(arguments):
+        raise ConfigError(
+            "a run directory is named twice: name different ones, or files of captions in it"
+        )
+    read = {name: _read_captions(evaluation) for name, evaluation in evaluations.items()}
     base = arguments[0]
     for name in arguments[1:]:
         if read[name].references != read[base].references:
@@ -43,7 +50,7 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
     if config.table:
         # Before the draws, which take a while: a run that cannot be a row is refused at once.
         rows = recipe_table.make_rows(
-            [recipe_table.read_scored_run(Path(name), config.split) for name in arguments]
+            [recipe_table.read_scored_run(evaluation) for evaluation in evaluations.values()]
         )
         recipe_table.update_file(Path(config.table), rows)
         print(f"updated the table in {config.table}")
@@ -53,8 +60,8 @@ def run(config: CompareConfig, arguments: list[str]) -> None:
         seed=config.seed,
     )
     print(
-        f"{config.split}: {len(read[base].references)} images, x 100; change from {base} with its "
-        f"middle 95 % of {BOOTSTRAP_SAMPLES} paired draws"
+        f"{evaluations[base].split}: {len(read[base].references)} images, x 100; change from "
+        f"{base} with its middle 95 % of {BOOTSTRAP_SAMPLES} paired draws"
     )
     width = max(map(len, arguments))
     for score in NAMES:
@@ -78,10 +85,16 @@ def _row(difference: Difference, is_base: bool) -> str:
     )
 
 
-def _read_captions(workdir: Path, split: str) -> _Captions:
-    """Reads the captions that `imgcap-evaluate` wrote for a split."""
-    path = captions_path(workdir, split)
-    remedy = f"run imgcap-evaluate --workdir={workdir} --split={split}"
+def _find(path: Path, split: str, decode: dict[str, Any]) -> Evaluation:
+    """The evaluation that an argument names: a run directory, or a file of captions in one."""
+    if path.is_file() or path.suffix == ".jsonl":
+        return evaluation_of_captions(path)
+    return find_evaluation(path, split, decode)
+
+
+def _read_captions(evaluation: Evaluation) -> _Captions:
+    """Reads the captions that `imgcap-evaluate` wrote."""
+    path, remedy = evaluation.captions, evaluation.remedy
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return _Captions(
@@ -91,16 +104,19 @@ def _read_captions(workdir: Path, split: str) -> _Captions:
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror}): {remedy}") from None
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path} is damaged: {remedy} again") from None
+        raise DataError(f"{path} is damaged: {remedy}") from None
 
 
 COMMAND = command.Command(
     name="imgcap-compare",
     summary="Puts the scores of runs side by side, each against the first by a paired bootstrap "
-    "over the images.",
+    "over the images. A run stands for its evaluation with the options chosen for it, or with the "
+    "decode options given here; any other evaluation is named by its file, such as "
+    "RUN/captions_test_beam_width=5.jsonl.",
     sections=(CompareConfig,),
     run=run,
     positional="RUN RUN ...",
+    overrides=DecodeConfig,
 )
 
 

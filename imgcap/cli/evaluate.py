@@ -7,7 +7,7 @@ from typing import Any
 from imgcap.cli import command
 from imgcap.config import DecodeConfig, EvaluateConfig
 from imgcap.errors import ConfigError
-from imgcap.evaluation.result_files import captions_path, contact_sheet_path, scores_path
+from imgcap.evaluation.report.result_files import find_evaluation
 from imgcap.evaluation.scores import NAMES
 
 
@@ -22,8 +22,8 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
 
     found = evaluate(workdir, Path(config.data_dir), config.split, decode)
     print(
-        f"{config.split}: {found['images']} images, beam width {found['decode']['beam_width']}, 95 "
-        "% intervals"
+        f"{config.split}: {found['images']} images, {_describe_search(found['decode'])}, 95 % "
+        "intervals"
     )
     for name in NAMES:
         low, high = found["intervals"][name]
@@ -33,11 +33,19 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
             f"{floor:.2f}"
         )
     _print_insight(found)
-    print(
-        f"wrote {scores_path(workdir, config.split)}, "
-        f"{captions_path(workdir, config.split).name}, "
-        f"{contact_sheet_path(workdir, config.split).name}"
-    )
+    if "diversity" in found:
+        _print_diversity(found["diversity"])
+    made = find_evaluation(workdir, config.split, decode)
+    print(f"wrote {made.scores}, {made.captions.name}, {made.contact_sheet.name}")
+
+
+def _describe_search(options: dict[str, Any]) -> str:
+    """The search in a few words, such as 'beam width 3'."""
+    if options["search"] == "sample":
+        return f"best of {options['num_samples']} samples"
+    if options["search"] == "diverse":
+        return f"best of {options['beam_width']} diverse captions"
+    return f"beam width {options['beam_width']}"
 
 
 def _print_insight(found: dict[str, Any]) -> None:
@@ -58,6 +66,15 @@ def _print_insight(found: dict[str, Any]) -> None:
             f"{row['word']} {row['cider']:.0f} (named in {row['named']:.0%})" for row in chosen[:4]
         )
         print(f"  CIDEr by what is seen, {title}: {words}")
+
+
+def _print_diversity(diversity: dict[str, float]) -> None:
+    """Prints how much the captions of one image differ."""
+    print(
+        f"  of {diversity['captions']} captions an image {diversity['distinct']:.1f} differ; "
+        f"distinct words and pairs by words (div-1, div-2): {diversity['div_1']:.2f}, "
+        f"{diversity['div_2']:.2f}; CIDEr if the best were known: {diversity['oracle_cider']:.2f}"
+    )
 
 
 def _cider(row: dict[str, Any]) -> float:
@@ -88,7 +105,8 @@ COMMAND = command.Command(
     name="imgcap-evaluate",
     summary="Captions a split with the run's best checkpoint and scores it: BLEU, ROUGE-L and "
     "CIDEr with 95 % bootstrap intervals, what the captions are like, and a contact sheet of the "
-    "images from best to worst.",
+    "images from best to worst. Files are named by the split and by the decode options that are "
+    "not those of training, so no evaluation overwrites another.",
     sections=(EvaluateConfig,),
     run=run,
     tensorflow=True,

@@ -136,7 +136,7 @@ class CompareConfig(Section):
 
     split: str = setting(
         "test",
-        "Split that imgcap-evaluate has scored for each run.",
+        "Split that imgcap-evaluate has scored for each run that is named by its directory.",
         choices=("train", "dev", "test", "dev+test"),
     )
     seed: int = setting(0, "Seed of the bootstrap.", minimum=0)

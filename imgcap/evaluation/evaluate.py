@@ -16,16 +16,18 @@ from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest, shard
 from imgcap.data.records import parse_example
 from imgcap.data.shards import damage_refused, references
 from imgcap.errors import DataError
-from imgcap.evaluation.contact_sheet import Entry, write_contact_sheet
+from imgcap.evaluation.diversity import describe_diversity
 from imgcap.evaluation.generate import (
     IMAGES_AT_ONCE,
+    all_captions,
     best_captions,
     generate,
     make_caption_step,
     pair_captions,
 )
 from imgcap.evaluation.insight import describe
-from imgcap.evaluation.result_files import captions_path, contact_sheet_path, scores_path
+from imgcap.evaluation.report.contact_sheet import Entry, write_contact_sheet
+from imgcap.evaluation.report.result_files import find_evaluation
 from imgcap.evaluation.scores import score_captions, score_each
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import best_step
@@ -37,8 +39,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Captions a split with the run's best checkpoint, scores it, and writes all to the run.
 
-    Images are decoded from their bytes. Writes `scores_<split>.json`, `captions_<split>.jsonl` and
-    `contact_sheet_<split>.html`.
+    Images are decoded from their bytes. Writes scores, captions and contact sheet to the files that
+    `imgcap.evaluation.report.result_files` names by split and decode options.
 
     Args:
         workdir: the run directory.
@@ -51,21 +53,22 @@ def evaluate(
 
     Raises:
         RunError: the run is missing, unfinished or broken.
+        ConfigError: a setting is out of its range, or the search does not read it.
         DataError: the data is missing, damaged or of another vocabulary.
     """
+    evaluation = find_evaluation(workdir, split, overrides)
     captioner, config = load_captioner(workdir)
-    options = dataclasses.replace(config.decode, **overrides)
+    options = config.decode.override(overrides)
     manifest = load_manifest(data_dir)
     refuse_other_vocabulary(captioner, data_dir, manifest)
     paths = [path for part in split.split("+") for path in shard_paths(data_dir, manifest, part)]
     with damage_refused(paths):
         entries, scores = _caption_and_score(captioner, config.model.image_size, paths, options)
     scores = {**_provenance(workdir, manifest, split, options), **scores}
-    files.write_json(scores_path(workdir, split), scores)
-    _write_captions(captions_path(workdir, split), entries)
-    write_contact_sheet(
-        contact_sheet_path(workdir, split), entries, f"{workdir.name}: {split}", scores
-    )
+    files.write_json(evaluation.scores, scores)
+    _write_captions(evaluation.captions, entries)
+    title = f"{workdir.name}: {evaluation.name}"
+    write_contact_sheet(evaluation.contact_sheet, entries, title, scores)
     return scores
 
 
@@ -97,11 +100,24 @@ def _caption_and_score(
     generated = generate(step, dataset, len(people), options)
     pairs = pair_captions(people, best_captions(captioner, generated))
     each = score_each(*pairs)
+    scores = {**score_captions(*pairs), "insight": describe(*pairs, each)}
+    groups: dict[str, list[str]] = {}
+    if options.search != "beam" and options.num_captions > 1:
+        images = [person.image_id for person in people]
+        groups = dict(zip(images, all_captions(captioner, generated), strict=True))
+        scores["diversity"] = describe_diversity(groups, pairs.references)
     entries = [
-        Entry(image, image_bytes, pairs.candidates[image], pairs.references[image], each[image])
+        Entry(
+            image,
+            image_bytes,
+            pairs.candidates[image],
+            pairs.references[image],
+            each[image],
+            groups.get(image, ())[1:],
+        )
         for image, image_bytes in _image_bytes(paths)
     ]
-    return entries, {**score_captions(*pairs), "insight": describe(*pairs, each)}
+    return entries, scores
 
 
 def _image_bytes(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
@@ -126,17 +142,18 @@ def _provenance(
 
 
 def _write_captions(path: Path, entries: Sequence[Entry]) -> None:
-    """Writes one JSON object an image: name, caption, references and CIDEr."""
-    lines = [
-        json.dumps(
-            {
-                "image": entry.image_id,
-                "caption": entry.caption,
-                "references": entry.references,
-                "cider": round(entry.score, 3),
-            },
-            ensure_ascii=False,
-        )
-        for entry in entries
-    ]
-    files.write_text(path, "".join(f"{line}\n" for line in lines))
+    """Writes one JSON object an image: name, caption, other captions if any, references, CIDEr."""
+    files.write_text(path, "".join(f"{_caption_line(entry)}\n" for entry in entries))
+
+
+def _caption_line(entry: Entry) -> str:
+    """The JSON object of one image."""
+    others = {"others": entry.others} if entry.others else {}
+    tree = {
+        "image": entry.image_id,
+        "caption": entry.caption,
+        **others,
+        "references": entry.references,
+        "cider": round(entry.score, 3),
+    }
+    return json.dumps(tree, ensure_ascii=False)

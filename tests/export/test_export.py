@@ -100,6 +100,7 @@ def test_captions_are_those_of_evaluation(
     name: str, beam_width: int, served: Any, workdir: Path, data_dir: Path
 ) -> None:
     from imgcap.cli import evaluate
+    from imgcap.evaluation.report.result_files import find_evaluation
 
     flags = [
         f"--workdir={workdir}",
@@ -108,9 +109,8 @@ def test_captions_are_those_of_evaluation(
         f"--beam_width={beam_width}",
     ]
     assert evaluate.main(["e", *flags]) == 0
-    rows = [
-        json.loads(line) for line in (workdir / "captions_train.jsonl").read_text().splitlines()
-    ]
+    path = find_evaluation(workdir, "train", {"beam_width": beam_width}).captions
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert caption_split(served, name, data_dir, "train") == {
         row["image"]: row["caption"] for row in rows
     }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
-from imgcap.evaluation.contact_sheet import make_thumbnail
+from imgcap.evaluation.report.contact_sheet import make_thumbnail
 
 FOLDER = "tensorboard"
 # Values that are axes of the curves, not curves.

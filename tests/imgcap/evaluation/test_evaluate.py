@@ -8,6 +8,7 @@ import pytest
 
 from imgcap.cli.evaluate import main as evaluate_main
 from imgcap.evaluation import sweep
+from imgcap.evaluation.report.result_files import find_evaluation
 from imgcap.evaluation.scores import score_captions
 
 
@@ -20,10 +21,11 @@ def evaluate(workdir: Path, data_dir: Path, *more: str) -> int:
 def test_what_is_written(workdir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(workdir, data_dir, "--split=train", "--beam_width=2") == 0
     rows = [
-        json.loads(line) for line in (workdir / "captions_train.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (workdir / "captions_train_beam_width=2.jsonl").read_text().splitlines()
     ]
     assert len({row["image"] for row in rows}) == len(rows) == 32
-    scores = json.loads((workdir / "scores_train.json").read_text())
+    scores = json.loads((workdir / "scores_train_beam_width=2.json").read_text())
     again = score_captions(
         {row["image"]: row["caption"] for row in rows},
         {row["image"]: row["references"] for row in rows},
@@ -34,7 +36,7 @@ def test_what_is_written(workdir: Path, data_dir: Path, capsys: pytest.CaptureFi
         assert low <= scores[name] <= high
     assert scores["split"] == "train" and scores["decode"]["beam_width"] == 2
     assert scores["insight"]["distinct_captions"] == len({row["caption"] for row in rows})
-    page = (workdir / "contact_sheet_train.html").read_text()
+    page = (workdir / "contact_sheet_train_beam_width=2.html").read_text()
     assert rows[0]["image"] in page
     assert "train: 32 images, beam width 2" in capsys.readouterr().out
 
@@ -45,7 +47,7 @@ def test_beam_width_one_is_greedy_and_all_the_same_every_time(
     found = []
     for _ in range(2):
         assert evaluate(workdir, data_dir, "--split=dev", "--beam_width=1") == 0
-        found.append((workdir / "captions_dev.jsonl").read_text())
+        found.append((workdir / "captions_dev_beam_width=1.jsonl").read_text())
     assert found[0] == found[1]
 
 
@@ -115,7 +117,7 @@ def test_sweep_finds_what_export_then_carries(
     assert [row["cider"] for row in rows] == sorted((row["cider"] for row in rows), reverse=True)
     assert f"{rows[0]['cider']:.2f}" in capsys.readouterr().out
     assert evaluate(run, data_dir, "--split=dev") == 0
-    scores = json.loads((run / "scores_dev.json").read_text())
+    scores = json.loads(find_evaluation(run, "dev", {}).scores.read_text())
     assert {name: scores["decode"][name] for name in sweep.COLUMNS} == {
         name: rows[0][name] for name in sweep.COLUMNS
     }

@@ -29,6 +29,7 @@ class Entry:
         caption: of the model.
         references: by people.
         score: of the caption, CIDEr x 100 (see `imgcap.evaluation.scores.score_each`).
+        others: further captions of the model, best first, if it was asked for several.
     """
 
     image_id: str
@@ -36,6 +37,7 @@ class Entry:
     caption: str
     references: Sequence[str]
     score: float
+    others: Sequence[str] = ()
 
 
 def write_contact_sheet(
@@ -135,11 +137,12 @@ def _make_figure(entry: Entry, rank: int) -> str:
     references = "".join(
         f'<li dir="auto">{escape(reference)}</li>' for reference in entry.references
     )
+    others = "".join(f'<p class="other" dir="auto">{escape(text)}</p>' for text in entry.others)
     caption = escape(entry.caption) if entry.caption.strip() else "<em>no words</em>"
     return (
         f"<figure>{_make_picture(entry)}<figcaption>"
         f'<p class="score"><span>#{rank}</span><b>CIDEr {entry.score:.1f}</b></p>'
-        f'<p class="caption" dir="auto">{caption}</p><ul>{references}</ul>'
+        f'<p class="caption" dir="auto">{caption}</p>{others}<ul>{references}</ul>'
         f'<p class="name" dir="auto">{escape(entry.image_id)}</p></figcaption></figure>'
     )
 
@@ -208,6 +211,7 @@ figcaption p { margin: 0; }
 .score { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
 .score span, ul, .name { color: var(--soft); }
 .caption { margin: .3rem 0 .5rem !important; font-size: 1.1rem; font-weight: 600; }
+.other { margin: 0 0 .3rem !important; }
 ul { margin: 0 0 .5rem; padding-left: 1.1rem; font-size: .9rem; }
 .name { font-size: .8rem; }
 """

@@ -10,7 +10,8 @@ import pytest
 from imgcap.cli import compare
 from imgcap.config import Config, ModelConfig, TrainConfig, to_json
 from imgcap.errors import ConfigError, DataError, RunError
-from imgcap.evaluation import recipe_table
+from imgcap.evaluation.report import recipe_table
+from imgcap.evaluation.report.result_files import Evaluation
 from tests.support.paths import ROOT
 
 SPLIT = "dev+test"
@@ -45,7 +46,7 @@ def write_run(
 
 def rows_of(*workdirs: Path) -> list[tuple[str, ...]]:
     return recipe_table.make_rows(
-        [recipe_table.read_scored_run(workdir, SPLIT) for workdir in workdirs]
+        [recipe_table.read_scored_run(Evaluation(workdir, SPLIT)) for workdir in workdirs]
     )
 
 
@@ -184,12 +185,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=str(table)):
             recipe_table.update_file(table, [])
     with pytest.raises(DataError, match="imgcap-evaluate --workdir=.* --split=test"):
-        recipe_table.read_scored_run(run, "test")
+        recipe_table.read_scored_run(Evaluation(run, "test"))
     (run / "scores_test.json").write_text("[]")
     with pytest.raises(DataError, match="is damaged"):
-        recipe_table.read_scored_run(run, "test")
+        recipe_table.read_scored_run(Evaluation(run, "test"))
     with pytest.raises(RunError, match="name a run directory"):
-        recipe_table.read_scored_run(tmp_path / "nowhere", "test")
+        recipe_table.read_scored_run(Evaluation(tmp_path / "nowhere", "test"))
 
 
 def test_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +215,7 @@ def test_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_heads_match_the_rows(tmp_path: Path) -> None:
-    run = recipe_table.read_scored_run(write_run(tmp_path / "run"), SPLIT)
+    run = recipe_table.read_scored_run(Evaluation(write_run(tmp_path / "run"), SPLIT))
     assert len(recipe_table.make_rows([run])[0]) == len(recipe_table.HEADS)
     assert {field.name for field in dataclasses.fields(TrainConfig)} >= set(
         recipe_table._NO_PART_OF_A_RECIPE

@@ -8,7 +8,12 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from imgcap.evaluation.contact_sheet import THUMBNAIL_SIZE, Entry, select_ranks, write_contact_sheet
+from imgcap.evaluation.report.contact_sheet import (
+    THUMBNAIL_SIZE,
+    Entry,
+    select_ranks,
+    write_contact_sheet,
+)
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{style}&amp; \'" </figure>'
 

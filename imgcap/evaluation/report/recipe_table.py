@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from imgcap import files
 from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig
 from imgcap.errors import ConfigError, DataError, RunError
-from imgcap.evaluation.result_files import scores_path
+from imgcap.evaluation.report.result_files import Evaluation
 from imgcap.run.config_file import load_config
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
@@ -40,29 +40,27 @@ class ScoredRun(NamedTuple):
     scores: dict[str, Any]
 
 
-def read_scored_run(workdir: Path, split: str) -> ScoredRun:
+def read_scored_run(evaluation: Evaluation) -> ScoredRun:
     """Reads the settings and the scores of a run.
 
     Args:
-        workdir: the run directory.
-        split: that was scored.
+        evaluation: of the run, whose scores are read.
 
     Returns:
         The run.
 
     Raises:
         RunError: the directory is no run.
-        DataError: the split was not scored, or the scores are damaged.
+        DataError: the evaluation was not made, or the scores are damaged.
     """
-    lineage = _lineage(workdir)
-    path = scores_path(workdir, split)
-    remedy = f"run imgcap-evaluate --workdir={workdir} --split={split}"
+    lineage = _lineage(evaluation.workdir)
+    path, remedy = evaluation.scores, evaluation.remedy
     scores = files.read_json(path, DataError, remedy)
     if not (
         isinstance(scores, dict) and {"cider", "bleu_4", "intervals", "decode"} <= scores.keys()
     ):
-        raise DataError(f"{path} is damaged: {remedy} again")
-    return ScoredRun(workdir, lineage, split, scores)
+        raise DataError(f"{path} is damaged: {remedy}")
+    return ScoredRun(evaluation.workdir, lineage, evaluation.split, scores)
 
 
 def make_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
@@ -164,16 +162,6 @@ def _describe_step(train: TrainConfig) -> str:
 
 def _key(run: ScoredRun) -> tuple[str, ...]:
     """The cells that identify the row of a run."""
-    options = run.scores["decode"]
-    search = f"beam {options['beam_width']}"
-    if options["length_normalisation"] == "wu":
-        search += f", α {options['length_penalty']:g}"
-    else:
-        search += f", length normalisation {options['length_normalisation']}"
-    if options["min_length"]:
-        search += f", at least {options['min_length']} words"
-    if options["block_ngrams"]:
-        search += f", no {options['block_ngrams']}-gram twice"
     training = " → ".join(_describe_step(config.train) for config in run.lineage)
     if run.lineage[0].train.finetune_from:
         training = f"… → {training}"
@@ -182,9 +170,32 @@ def _key(run: ScoredRun) -> tuple[str, ...]:
         _describe_encoder(run.lineage[0].model),
         run.lineage[-1].model.decoder,
         training,
-        search,
+        _describe_search(run.scores["decode"]),
         run.split,
     )
+
+
+def _describe_search(options: dict[str, Any]) -> str:
+    """The decode options of scores in a few words; older scores do not name the search."""
+    kind = options.get("search", "beam")
+    if kind == "sample":
+        search = (
+            f"best of {options['num_samples']} samples, temperature {options['temperature']:g}, "
+            f"top p {options['top_p']:g}"
+        )
+    elif kind == "diverse":
+        search = f"diverse {options['beam_width']}, diversity {options['diversity']:g}"
+    else:
+        search = f"beam {options['beam_width']}"
+    if options["length_normalisation"] == "wu":
+        search += f", α {options['length_penalty']:g}"
+    else:
+        search += f", length normalisation {options['length_normalisation']}"
+    if options["min_length"]:
+        search += f", at least {options['min_length']} words"
+    if options["block_ngrams"]:
+        search += f", no {options['block_ngrams']}-gram twice"
+    return search
 
 
 def _describe_encoder(model: ModelConfig) -> str:
