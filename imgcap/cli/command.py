@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from imgcap import __version__
-from imgcap.cli.flagfile import find_flagfiles
-from imgcap.cli.help_text import make_help
+from imgcap.cli.flags.flagfile import find_flagfiles
+from imgcap.cli.flags.help_text import make_help
 from imgcap.config import flag_fields
 from imgcap.errors import ConfigError, ImgcapError
 from imgcap.host import quiet

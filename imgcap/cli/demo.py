@@ -5,7 +5,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from imgcap.cli.demo_report import report
 from imgcap.config import Section, setting
 from imgcap.data.raw.drawn import write_dataset
 from imgcap.errors import ImgcapError
+from imgcap.host.programs import call_command, find_program
 
 SERVER_PATIENCE = 120.0
 """Seconds that a server gets to open its port."""
@@ -46,7 +46,11 @@ def run(config: DemoConfig, arguments: list[str]) -> int:
     epochs = [f"--epochs={config.epochs}"] if config.epochs else []
     data, workdir, model = f"{folder}/data", f"{folder}/run", f"{folder}/models/imgcap"
     call_command(
-        "imgcap-prepare", f"--raw_dir={folder}/raw", f"--output_dir={data}", "--num_shards=4"
+        "imgcap-prepare",
+        f"--raw_dir={folder}/raw",
+        f"--output_dir={data}",
+        "--num_shards=4",
+        "--pictures=drawings",
     )
     call_command(
         "imgcap-train",
@@ -79,41 +83,6 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     marker.touch()
-
-
-def find_program(name: str) -> str:
-    """Finds a console script, beside the interpreter first: an environment may not be activated.
-
-    Args:
-        name: such as `imgcap-train`.
-
-    Returns:
-        Its path.
-
-    Raises:
-        ImgcapError: it is installed nowhere.
-    """
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
-        raise ImgcapError(f"{name} is not installed: pip install 'imgcap-tf[train]'")
-    return found
-
-
-def call_command(name: str, *arguments: str) -> None:
-    """Prints a command line as one would type it, and runs it.
-
-    Args:
-        name: the console script.
-        *arguments: its flags and positional arguments.
-
-    Raises:
-        ImgcapError: it ended with another status than 0.
-    """
-    print(f"\n$ {name} {shlex.join(arguments)}", flush=True)
-    status = subprocess.run([find_program(name), *arguments], check=False).returncode
-    if status:
-        raise ImgcapError(f"{name} ended with status {status}: see its message above")
 
 
 def _serve_and_ask(folder: Path, model: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The machine at hand: its CPU and its terminal, and the messages that TensorFlow prints on it."""
+"""The machine at hand: CPU, terminal, installed programs, and what TensorFlow prints on it."""
 
 from imgcap.host.cpu import missing_cpu_features
 

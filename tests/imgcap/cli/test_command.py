@@ -7,7 +7,7 @@ import pytest
 
 from imgcap import __version__
 from imgcap.cli import command, train
-from imgcap.cli.flagfile import RECIPES, find_flagfile, find_flagfiles, recipe_names
+from imgcap.cli.flags.flagfile import RECIPES, find_flagfile, find_flagfiles, recipe_names
 from imgcap.config import Section, flag_fields, setting
 from tests.support.paths import ROOT
 

@@ -5,7 +5,7 @@ import shutil
 import textwrap
 from typing import Any, NamedTuple
 
-from imgcap.cli.flagfile import recipe_names
+from imgcap.cli.flags.flagfile import recipe_names
 from imgcap.config import flag_fields
 
 COMMON = "Most used"

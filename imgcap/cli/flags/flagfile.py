@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imgcap.errors import ConfigError
 
-RECIPES = Path(__file__).with_name("recipes")
+RECIPES = Path(__file__).parents[1] / "recipes"
 """Folder of the recipes. In a checkout it is a link to `configs/`, in a wheel it holds copies."""
 
 
