@@ -4,7 +4,6 @@ hand.
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,19 @@ import tensorflow as tf
 
 from imgcap.config import DecodeConfig
 from imgcap.errors import ConfigError
-from imgcap.model.search import Captions, beam, greedy, sample
+from imgcap.model.search import Captions, beam, diverse, greedy, sample
+from tests.support.toy_search import (
+    END,
+    Search,
+    Toy,
+    check_row,
+    check_same,
+    is_legal,
+    norm,
+    run,
+    strip,
+)
 
-END = 2
-Search = Callable[..., Captions]
 RULES = [
     {"length_penalty": 0.0},
     {"length_penalty": 0.7},
@@ -47,54 +55,13 @@ EACH_SEARCH = pytest.mark.parametrize(
                 sampling_seed=4,
             ),
         ),
+        (
+            diverse,
+            DecodeConfig(max_length=8, block_ngrams=2, min_length=1, beam_width=3, diversity=1.5),
+        ),
     ],
-    ids=["greedy", "beam", "sample"],
+    ids=["greedy", "beam", "sample", "diverse"],
 )
-
-
-class Toy:
-    """Random logits that depend on the row, the position and the last two tokens."""
-
-    def __init__(self, rows: int, positions: int, vocabulary_size: int, seed: int = 0) -> None:
-        generator = np.random.default_rng(seed)
-        shape = (rows, positions, vocabulary_size, vocabulary_size, vocabulary_size)
-        self.logits = generator.normal(scale=1.5, size=shape).astype(np.float32)
-
-    def state(self, rows: list[int]) -> dict[str, tf.Tensor]:
-        zeros = tf.zeros([len(rows)], tf.int32)
-        return {"row": tf.constant(rows, tf.int32), "position": zeros, "before": zeros}
-
-    def step(
-        self, tokens: tf.Tensor, state: dict[str, tf.Tensor]
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        where = tf.stack([state["row"], state["position"], state["before"], tokens], axis=1)
-        new_state = {"row": state["row"], "position": state["position"] + 1, "before": tokens}
-        return tf.gather_nd(tf.constant(self.logits), where), new_state
-
-    def log_probs(self, row: int, words: tuple[int, ...]) -> np.ndarray:
-        """Of the token behind `words`, in float64."""
-        before, last = (0, 1, *words)[-2:]
-        logits = self.logits[row, len(words), before, last].astype(np.float64)
-        return logits - np.log(np.sum(np.exp(logits)))
-
-    def token_log_probs(self, row: int, tokens: tuple[int, ...]) -> list[float]:
-        """Teacher forcing."""
-        return [self.log_probs(row, tokens[:i])[token] for i, token in enumerate(tokens)]
-
-
-def norm(length: int, options: DecodeConfig) -> float:
-    if options.length_normalisation == "wu":
-        return ((5 + length) / 6) ** options.length_penalty
-    return length if options.length_normalisation == "mean" else 1.0
-
-
-def is_legal(words: tuple[int, ...], token: int, options: DecodeConfig) -> bool:
-    if token == options.end_token:
-        return len(words) >= options.min_length
-    n, longer = options.block_ngrams, (*words, token)
-    ngrams = [longer[i : i + n] for i in range(len(longer) - n + 1)]
-    repeats = n > 0 and len(set(ngrams)) < len(ngrams)
-    return len(words) < options.max_length and token not in options.suppress and not repeats
 
 
 def enumerate_captions(
@@ -131,41 +98,6 @@ def search_in_python(
                 finished.append((total / norm(len(tokens), options), tokens))
         still_open = [(total, tokens) for total, tokens in kept if tokens[-1] != END]
     return sorted(finished, reverse=True)[: options.beam_width]
-
-
-def run(search: Search, toy: Toy, rows: list[int], *options: object) -> Captions:
-    """The search in numpy; eagerly, which spares the tracing."""
-    return Captions(*(tensor.numpy() for tensor in search(toy.step, toy.state(rows), *options)))
-
-
-def check_same(ours: Captions, theirs: Captions) -> None:
-    """The same tokens; TensorFlow's softmax rounds a row by its place in the batch, so numbers to
-    1e-5.
-    """
-    np.testing.assert_array_equal(ours.tokens, theirs.tokens)
-    for name in Captions._fields[1:]:
-        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-5, atol=1e-5)
-
-
-def strip(tokens: np.ndarray) -> tuple[int, ...]:
-    """Up to the end token; nothing if there is none."""
-    listed = tokens.tolist()
-    return tuple(listed[: listed.index(END) + 1]) if END in listed else ()
-
-
-def check_row(captions: Captions, row: int, expected: list[tuple[float, tuple[int, ...]]]) -> None:
-    """The captions of one image are the expected ones, and behind them nothing."""
-    width = captions.tokens.shape[1]
-    assert [strip(tokens) for tokens in captions.tokens[row]] == (
-        [tokens for _, tokens in expected] + [()] * (width - len(expected))
-    )
-    scores = [score for score, _ in expected] + [-np.inf] * (width - len(expected))
-    np.testing.assert_allclose(captions.scores[row], scores, atol=1e-5)
-    assert np.all(captions.log_probs[row, len(expected) :] == -np.inf)
-    assert not captions.tokens[row, len(expected) :].any()
-    assert not captions.token_log_probs[row, len(expected) :].any()
-    lengths = [len(tokens) for _, tokens in expected]
-    assert captions.lengths[row].tolist() == lengths + [0] * (width - len(lengths))
 
 
 @pytest.mark.parametrize("rules", RULES, ids=str)
@@ -397,7 +329,7 @@ def test_bad_logits_spoil_their_own_row_alone(
     )
 
 
-@pytest.mark.parametrize("search", [greedy, beam, sample])
+@pytest.mark.parametrize("search", [greedy, beam, sample, diverse])
 def test_a_caption_without_a_legal_word_ends_or_dies(search: Search) -> None:
     toy = Toy(rows=1, positions=5, vocabulary_size=5)
     shared = {
@@ -423,7 +355,7 @@ def test_a_step_may_lose_static_shapes() -> None:
         state = (tf.zeros([2, 2]), tf.zeros([2], tf.int64))
         return by(step, state, DecodeConfig(max_length=2, min_length=2, suppress=(0, 1)))
 
-    for by in (greedy, beam, sample):
+    for by in (greedy, beam, sample, diverse):
         assert tf.function(search)(by).lengths.numpy()[:, 0].tolist() == [3, 3]
 
 
@@ -523,6 +455,8 @@ def test_a_small_nucleus_is_greedy() -> None:
         ({"max_length": 0}, "--max_length=0 is below the least value, 1"),
         ({"min_length": 21}, "--min_length=21 is above --max_length=20: no caption fits"),
         ({"block_ngrams": -1}, "--block_ngrams=-1 is below the least value, 0"),
+        ({"search": "best"}, "--search=best is not one of beam, sample, diverse"),
+        ({"diversity": -0.5}, "--diversity=-0.5 is below the least value, 0.0"),
         ({"temperature": 0.0}, "--temperature=0.0 is below the least value, 0.001"),
         ({"top_p": 1.1}, "--top_p=1.1 is above the greatest value, 1.0"),
         (
