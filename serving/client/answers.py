@@ -12,6 +12,7 @@ from imgcap.signature import (
     ATTENTION,
     CAPTION,
     CAPTIONS,
+    CONFIDENCE,
     ERROR,
     SCORE,
     SCORES,
@@ -38,6 +39,8 @@ class Hypothesis:
         token_log_probs: a log-probability for each of `tokens`; empty if the server gives none.
         attention: for each of `tokens` how much the model looks at each of L positions of the
             image, row by row; empty if the server gives none.
+        confidence: the calibrated probability that the caption is as good as a person's, in
+            [0, 1]; None if the server gives none.
     """
 
     text: str
@@ -45,6 +48,7 @@ class Hypothesis:
     tokens: tuple[int, ...] = ()
     token_log_probs: tuple[float, ...] = ()
     attention: tuple[tuple[float, ...], ...] = ()
+    confidence: float | None = None
 
     @property
     def words(self) -> tuple[tuple[str, float | None], ...]:
@@ -146,6 +150,7 @@ def parse_caption(response: wire_pb2.PredictResponse, seconds: float) -> Caption
         tokens=found[0].tokens,
         token_log_probs=found[0].token_log_probs,
         attention=found[0].attention,
+        confidence=found[0].confidence,
         alternatives=found,
         version=response.model_spec.version.value,
         seconds=seconds,
@@ -174,13 +179,15 @@ def _hypotheses(rows: dict[str, np.ndarray]) -> tuple[Hypothesis, ...]:
             tuple(map(int, numbers)),
             tuple(map(float, log_probs)),
             tuple(tuple(map(float, weights)) for weights in attention),
+            None if confidence is None else float(confidence),
         )
-        for text, score, numbers, log_probs, attention in zip(
+        for text, score, numbers, log_probs, attention, confidence in zip(
             texts,
             rows.get(SCORES, [rows[SCORE]]),
             rows.get(TOKENS, nothing),
             rows.get(TOKEN_LOG_PROBS, nothing),
             rows.get(ATTENTION, nothing),
+            rows.get(CONFIDENCE, [None] * len(texts)),
             strict=False,
         )
     )
@@ -198,5 +205,6 @@ _OUTPUTS = (
     TOKENS,
     TOKEN_LOG_PROBS,
     ATTENTION,
+    CONFIDENCE,
     ERROR,
 )

@@ -55,7 +55,10 @@ def strings(values: list[str], *shape: int) -> wire_pb2.TensorProto:
     return tensor
 
 
-def answer_for(text: str, error: str = "") -> wire_pb2.PredictResponse:
+def answer_for(
+    text: str, error: str = "", confidence: tuple[float, float] | None = None
+) -> wire_pb2.PredictResponse:
+    """The answer of a captioner, and of one that is calibrated if there are confidences."""
     response = wire_pb2.PredictResponse(
         outputs={
             "caption": strings([text], 1),
@@ -67,6 +70,8 @@ def answer_for(text: str, error: str = "") -> wire_pb2.PredictResponse:
             "error": strings([error], 1),
         }
     )
+    if confidence is not None:
+        response.outputs["confidence"].CopyFrom(numbers(list(confidence), 1, 2))
     response.model_spec.version.value = 4
     return response
 

@@ -70,6 +70,25 @@ def test_caption_and_score_are_enough():
     assert [other.text for other in caption.alternatives] == ["ein Hund 🐕"]
 
 
+def test_confidence_belongs_to_its_caption():
+    answer = answer_for("a dog", confidence=(0.75, 0.125))
+    with serving(lambda request, context: answer) as target:
+        with CaptionClient(target) as client:
+            caption = client.caption(b"jpeg")
+        awaited = run_async(target, lambda client: client.caption(b"jpeg"))
+    assert caption.confidence == awaited.confidence == 0.75
+    assert [other.confidence for other in caption.alternatives] == [0.75, 0.125]
+
+
+def test_no_confidence_of_a_model_that_is_not_calibrated():
+    with (
+        serving(lambda request, context: answer_for("a dog")) as target,
+        CaptionClient(target) as client,
+    ):
+        caption = client.caption(b"jpeg")
+    assert [caption.confidence, *(other.confidence for other in caption.alternatives)] == [None] * 3
+
+
 def test_answer_of_another_model_is_named():
     other = wire_pb2.PredictResponse(outputs={"probabilities": numbers([1], 1)})
     with (
