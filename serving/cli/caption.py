@@ -1,17 +1,16 @@
 """imgcap-caption: captions of image files, from a running server."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
 
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
 from imgcap.host.progress import Progress
 from serving.cli.connection import ConnectionConfig, client_arguments
+from serving.cli.formats import FormatConfig, judge, open_output
 from serving.client import BadImage, Caption, CaptionClient, Outcome
 from serving.client.heatmap import draw_heatmap
 from serving.client.images import ImageSource, find_images, open_image, read_image
@@ -25,13 +24,9 @@ MANY = 20
 
 @dataclass(frozen=True)
 class CaptionConfig(Section):
-    """How to print the answers."""
+    """How to go about it."""
 
     concurrency: int = setting(2, "Images under way at a time.", minimum=1, maximum=256)
-    json: bool = setting(False, "Print one JSON array of objects instead of lines.")
-    jsonl_output: str = setting(
-        "", "Write one JSON object a line to this file, as the answers come, instead of printing."
-    )
     heatmap: str = setting(
         "",
         "PNG file to draw, for each word of one image's caption, where the model looked; needs a "
@@ -45,17 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def caption_files(
-    connection: ConnectionConfig, config: CaptionConfig, arguments: Sequence[str]
+    connection: ConnectionConfig,
+    config: CaptionConfig,
+    output: FormatConfig,
+    arguments: Sequence[str],
 ) -> int:
     """Captions the images that the arguments name and prints each caption when it is there.
 
     Args:
         connection: which model to ask.
-        config: how to print.
+        config: how many images at a time, and whether to draw a heatmap.
+        output: how to print, and which captions are unsure.
         arguments: image files, folders and globs; "-" is one image on standard input.
 
     Returns:
-        0 if every image has a caption, else 1.
+        0 if every image has a caption, sure or not, else 1.
 
     Raises:
         ServingError: the server is away or refuses; a bad image alone does not stop the others.
@@ -64,73 +63,36 @@ def caption_files(
     if not names:
         wanted = f"no image in {', '.join(arguments)}" if arguments else "no image is given"
         raise ConfigError(f"{wanted}: name files, folders or globs (see {COMMAND.name} --help)")
-    if config.json and config.jsonl_output:
-        raise ConfigError("--json and --jsonl_output are both given: choose one")
     if config.heatmap and len(names) > 1:
         raise ConfigError(f"--heatmap={config.heatmap} is about one image: {len(names)} are given")
-    failures, objects = 0, []
-    with _opened(config.jsonl_output) as file:
-        for name, outcome in _outcomes(connection, config, names):
+    failures = 0
+    with open_output(output) as write:
+        for name, outcome in _outcomes(connection, config, output, names):
             _raise_or_report(name, outcome)
             failures += outcome.error is not None
             if config.heatmap and outcome.caption is not None:
                 _write_heatmap(config.heatmap, outcome.source, outcome.caption)
-            if file is not None:
-                print(
-                    json.dumps(to_object(name, outcome), ensure_ascii=False), file=file, flush=True
-                )
-            elif config.json:
-                objects.append(to_object(name, outcome))
-            elif outcome.caption is not None:
-                print(f"{name}\t{outcome.caption.text}", flush=True)
-    if config.json:
-        print(json.dumps(objects, indent=2, ensure_ascii=False))
+            write(judge(name, outcome, output.min_confidence))
     return 1 if failures else 0
 
 
-def to_object(name: str, outcome: Outcome) -> dict[str, Any]:
-    """Makes the object that the JSON outputs have for an image.
-
-    Args:
-        name: path of the image, as it was found.
-        outcome: its caption or error.
-
-    Returns:
-        Path, caption, score and error, and if there is a caption also the alternatives.
-    """
-    caption = outcome.caption
-    if caption is None:
-        return {"image": name, "caption": None, "score": None, "error": str(outcome.error)}
-    return {
-        "image": name,
-        "caption": caption.text,
-        "score": caption.score,
-        "error": None,
-        "alternatives": [
-            {"caption": other.text, "score": other.score} for other in caption.alternatives
-        ],
-        "model_version": caption.version,
-        "seconds": round(caption.seconds, 4),
-    }
-
-
 def _outcomes(
-    connection: ConnectionConfig, config: CaptionConfig, names: list[str]
+    connection: ConnectionConfig, config: CaptionConfig, output: FormatConfig, names: list[str]
 ) -> Iterator[tuple[str, Outcome]]:
     images = (sys.stdin.buffer.read() if name == STDIN else name for name in names)
     with (
         CaptionClient(**client_arguments(connection)) as client,
-        _progress(config, len(names)) as progress,
+        _progress(output, len(names)) as progress,
     ):
         outcomes = client.caption_many(images, config.concurrency, progress)
         yield from zip(names, outcomes, strict=True)
 
 
 def _progress(
-    config: CaptionConfig, count: int
+    output: FormatConfig, count: int
 ) -> contextlib.AbstractContextManager[Progress | None]:
     """A bar for many images, if it can't get between the captions."""
-    elsewhere = bool(config.json or config.jsonl_output) or not sys.stdout.isatty()
+    elsewhere = not output.prints_lines or not sys.stdout.isatty()
     if count < MANY or not elsewhere or not sys.stderr.isatty():
         return contextlib.nullcontext()
     return Progress("captioning", count, "images")
@@ -149,15 +111,6 @@ def _write_heatmap(path: str, source: ImageSource, caption: Caption) -> None:
         raise ConfigError(f"--heatmap={path} can't be written ({error.strerror})") from None
 
 
-def _opened(path: str) -> contextlib.AbstractContextManager[TextIO | None]:
-    if not path:
-        return contextlib.nullcontext()
-    try:
-        return open(path, "w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--jsonl_output={path} can't be written ({error.strerror})") from None
-
-
 def _raise_or_report(name: str, outcome: Outcome) -> None:
     """Prints a line for a bad image; any other error ends the command.
 
@@ -173,9 +126,10 @@ def _raise_or_report(name: str, outcome: Outcome) -> None:
 COMMAND = command.Command(
     name="imgcap-caption",
     summary="Captions image files, folders, globs and standard input (-) with a running server: a "
-    "path, a tab, a caption a line. Exit status: 0 all have a caption, 1 some have none, 2 wrong "
-    "usage, 3 the server is away, late or busy.",
-    sections=(ConnectionConfig, CaptionConfig),
+    "path, a tab, a caption a line; if the model says how far to trust it, after another tab its "
+    "confidence. Exit status: 0 all have a caption, 1 some have none, 2 wrong usage, 3 the server "
+    "is away, late or busy.",
+    sections=(ConnectionConfig, CaptionConfig, FormatConfig),
     run=caption_files,
     positional="IMAGE...",
 )

@@ -1,5 +1,6 @@
 """imgcap-caption against a server that answers the number of bytes."""
 
+import csv
 import io
 import json
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from serving.cli import caption
-from tests.support.fake_server import failing, length_of, numbers, serving
+from tests.support.fake_server import answer_for, failing, length_of, numbers, serving
 from tests.support.paths import ROOT
 from tests.support.servers import free_port
 
@@ -116,6 +117,114 @@ def test_jsonl_goes_to_a_file(capsys, server, photos, tmp_path):
     assert (second["caption"], second["error"]) == (None, "not an image")
     assert run(capsys, photos, server, "--jsonl_output=/no/folder/x")[0] == 2
     assert run(capsys, photos, server, "--json", f"--jsonl_output={output}")[0] == 2
+
+
+# What a calibrated model says of the photos, and how far to trust it; "!" is no image.
+ANSWERS = {
+    b"1": ("a dog's ball", 0.75),
+    b"22": ('=a sign "stop" & go', 0.5),
+    b"333": ("two men", 0.125),
+}
+
+
+def calibrated(request, context):
+    row = request.inputs["image_bytes"].string_val[0]
+    if row == b"!":
+        return answer_for("", "not an image", (0.0, 0.0))
+    text, confidence = ANSWERS[row]
+    return answer_for(text, confidence=(confidence, 0.0625))
+
+
+@pytest.fixture(scope="module")
+def calibrated_server():
+    with serving(calibrated) as target:
+        yield f"--server={target}"
+
+
+def test_lines_say_how_far_to_trust_them(capsys, calibrated_server, photos):
+    names = [f"{photos}/{name}" for name in ("a.jpg", "b.png", "deep/c.gif")]
+    texts = [text for text, _ in ANSWERS.values()]
+    status, out, _ = run(capsys, photos, calibrated_server)
+    assert status == 0
+    assert out.splitlines() == [
+        "\t".join(line) for line in zip(names, texts, ("75%", "50%", "12%"), strict=True)
+    ]
+    # 0.5 is not below 0.5, and an unsure caption is a caption.
+    status, out, _ = run(capsys, photos, calibrated_server, "--min_confidence=0.5")
+    assert status == 0
+    assert [line.split("\t")[2] for line in out.splitlines()] == ["75%", "50%", "12% unsure"]
+
+
+def test_json_says_how_far_to_trust(capsys, calibrated_server, photos, tmp_path):
+    (photos / "bad.jpg").write_bytes(b"!")
+    flags = [calibrated_server, "--min_confidence=0.6"]
+    status, out, _ = run(capsys, photos, *flags, "--json")
+    objects = json.loads(out)
+    assert status == 1 and [(o.get("confidence"), o.get("unsure")) for o in objects] == [
+        (0.75, False),
+        (0.5, True),
+        (None, None),
+        (0.125, True),
+    ]
+    output = tmp_path / "out.jsonl"
+    assert run(capsys, photos, *flags, f"--jsonl_output={output}")[0] == 1
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    timeless = [{k: v for k, v in o.items() if k != "seconds"} for o in (*lines, *objects)]
+    assert timeless[:4] == timeless[4:]
+
+
+def test_alternative_texts_are_ready_to_paste_or_empty(capsys, calibrated_server, photos):
+    (photos / "bad.jpg").write_bytes(b"!")
+    flags = [calibrated_server, "--alt_text", "--min_confidence=0.5"]
+    status, out, err = run(capsys, photos, *flags)
+    assert status == 1 and "bad.jpg: not an image" in err
+    assert out == (
+        f"{photos}/a.jpg\tA dog's ball.\n"
+        f"{photos}/b.png\t=a sign &quot;stop&quot; &amp; go.\n"
+        f"{photos}/bad.jpg\t\n"
+        f"{photos}/deep/c.gif\t\n"
+    )
+    assert "\tTwo men.\n" in run(capsys, photos / "deep", *flags[:2])[1]
+
+
+def test_csv_has_a_row_an_image_and_no_formula(capsys, calibrated_server, photos):
+    (photos / "bad.jpg").write_bytes(b"!")
+    status, out, _ = run(capsys, photos, calibrated_server, "--csv", "--min_confidence=0.5")
+    assert status == 1
+    assert list(csv.reader(io.StringIO(out))) == [
+        ["image", "caption", "score", "confidence", "unsure", "error"],
+        [f"{photos}/a.jpg", "a dog's ball", "-0.5", "0.75", "false", ""],
+        [f"{photos}/b.png", '\'=a sign "stop" & go', "-0.5", "0.5", "false", ""],
+        [f"{photos}/bad.jpg", "", "", "", "", "not an image"],
+        [f"{photos}/deep/c.gif", "two men", "-0.5", "0.125", "true", ""],
+    ]
+
+
+def test_a_model_without_confidence(capsys, server, photos):
+    objects = json.loads(run(capsys, photos / "a.jpg", server, "--json")[1])
+    assert objects[0]["confidence"] is None and objects[0]["unsure"] is False
+    rows = list(csv.DictReader(io.StringIO(run(capsys, photos / "a.jpg", server, "--csv")[1])))
+    assert rows[0]["confidence"] == "" and rows[0]["unsure"] == "false"
+    status, out, err = run(capsys, photos, server, "--min_confidence=0.5")
+    assert (status, out) == (2, "") and err == (
+        "imgcap-caption: error: --min_confidence=0.5: this model gives no confidence; run "
+        "imgcap-evaluate --calibrate on its run and export it again, or leave the flag out\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--json", "--csv"], "--json and --csv are both given: choose one"),
+        (["--alt_text", "--jsonl_output=x"], "--jsonl_output and --alt_text are both given"),
+        (["--json", "--csv", "--alt_text"], "--json and --csv and --alt_text are all given"),
+        (["--min_confidence=1.5"], "--min_confidence=1.5 is above the greatest value, 1.0"),
+        (["--min_confidence=-1"], "--min_confidence=-1.0 is below the least value, 0.0"),
+    ],
+)
+def test_formats_exclude_each_other(capsys, server, photos, flags, message):
+    status, out, err = run(capsys, photos, server, *flags)
+    assert (status, out) == (2, "") and message in err and err.count("\n") == 1
 
 
 def test_lines_before_the_server_went_away_are_kept(capsys, photos, tmp_path):
