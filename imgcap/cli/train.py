@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from imgcap.cli import command
 from imgcap.config import Config, DecodeConfig, ModelConfig, ShowConfig, TrainConfig
+from imgcap.run.pretrained import refuse_pretrained
 
 
 def run(
@@ -15,6 +16,8 @@ def run(
 ) -> None:
     """Trains, or goes on where an earlier call stopped; or only says what it would do."""
     del arguments
+    refuse_pretrained(train.workdir, "--workdir")
+    decode.refuse_unread(decode.changes_from(DecodeConfig()))
     if show.dry_run:
         from imgcap.training import trainer
 

@@ -38,9 +38,9 @@ def facts_of(run: Path) -> card.Facts:
     return card.collect_facts(run, config, captioner.vocabulary, config.decode, ADDED)
 
 
-def write_scores(run: Path, split: str, step: int, **changes: Any) -> None:
-    values = {name: 10.0 + place for place, name in enumerate(scores.NAMES)}
-    intervals = {name: [value - 1, value + 1] for name, value in values.items()}
+def write_scores(run: Path, split: str, step: int, name: str = "", **changes: Any) -> None:
+    values = {score: 10.0 + place for place, score in enumerate(scores.NAMES)}
+    intervals = {score: [value - 1, value + 1] for score, value in values.items()}
     decode = json.loads((run / "config.json").read_text())["decode"]
     tree = {
         "split": split,
@@ -51,7 +51,7 @@ def write_scores(run: Path, split: str, step: int, **changes: Any) -> None:
         **values,
         **changes,
     }
-    (run / f"scores_{split}.json").write_text(json.dumps(tree))
+    (run / f"scores_{name or split}.json").write_text(json.dumps(tree))
 
 
 def test_the_three_forms_say_the_same(models: Path) -> None:
@@ -93,6 +93,23 @@ def test_scores_taken_with_another_search(run: Path) -> None:
     decode = json.loads((run / "config.json").read_text())["decode"]
     write_scores(run, "test", checkpoints.best_step(run), decode={**decode, "beam_width": 9})
     assert "| beam_width=9 |" in card.format_card(facts_of(run))
+
+
+def test_several_evaluations_of_one_split(run: Path) -> None:
+    """One by an older version, whose decode options lack the settings that came later."""
+    step, settings = checkpoints.best_step(run), json.loads((run / "config.json").read_text())
+    older = {
+        name: value
+        for name, value in settings["decode"].items()
+        if name not in ("search", "diversity", "sampling_seed")
+    }
+    write_scores(run, "test", step, decode={**older, "seed": 0})
+    other = {**settings["decode"], "beam_width": 9}
+    write_scores(run, "test", step, "test_beam_width=9", decode=other)
+    facts = facts_of(run)
+    assert list(facts["scores"]) == ["test", "test_beam_width=9"]
+    rows = [line for line in card.format_card(facts).splitlines() if line.startswith("| test |")]
+    assert [row.split(" | ")[-1] for row in rows] == ["as exported |", "beam_width=9 |"]
 
 
 def test_what_is_not_known_is_said_so(run: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from imgcap.cli.compare import main as compare_main
 from imgcap.cli.evaluate import main as evaluate_main
 from imgcap.evaluation import sweep
+from imgcap.evaluation.diversity import describe_diversity
 from imgcap.evaluation.report.result_files import find_evaluation
 from imgcap.evaluation.scores import score_captions
 
@@ -140,3 +142,77 @@ def test_damaged_choice_of_options(
     (run / "decode.json").write_text('{"beam_width": 0, "suppress": []}')
     assert evaluate(run, data_dir) == 1
     assert "decode.json holds no decode options" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "printed"),
+    [
+        (
+            ["--search=sample", "--num_samples=4", "--temperature=1.5", "--sampling_seed=3"],
+            "dev_search=sample,num_samples=4,temperature=1.5,sampling_seed=3",
+            "dev: 4 images, best of 4 samples, 95 % intervals",
+        ),
+        (
+            ["--search=diverse", "--diversity=4"],
+            "dev_search=diverse,diversity=4.0",
+            "dev: 4 images, best of 3 diverse captions, 95 % intervals",
+        ),
+    ],
+    ids=["sample", "diverse"],
+)
+def test_several_captions_an_image(
+    flags: list[str],
+    name: str,
+    printed: str,
+    workdir: Path,
+    data_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert evaluate(workdir, data_dir, "--split=dev", *flags) == 0
+    lines = (workdir / f"captions_{name}.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    scores = json.loads((workdir / f"scores_{name}.json").read_text())
+    groups = {row["image"]: [row["caption"], *row.get("others", ())] for row in rows}
+    truth = {row["image"]: row["references"] for row in rows}
+    assert scores["diversity"] == describe_diversity(groups, truth)
+    assert scores["diversity"]["captions"] == max(map(len, groups.values())) > 2
+    assert scores["diversity"]["distinct"] > 1
+    # What is scored is the caption with the best score of the model, not with the best CIDEr.
+    assert (
+        scores["cider"]
+        == score_captions({row["image"]: row["caption"] for row in rows}, truth)["cider"]
+    )
+    assert scores["diversity"]["oracle_cider"] >= scores["cider"]
+    page = (workdir / f"contact_sheet_{name}.html").read_text()
+    assert page.count('<p class="other"') == sum(len(group) - 1 for group in groups.values())
+    output = capsys.readouterr().out
+    assert printed in output and "captions an image" in output
+    assert f"scores_{name}.json" in output
+
+
+def test_an_option_that_the_search_does_not_read(
+    workdir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(workdir, data_dir, "--temperature=0.5") == 2
+    assert "drop it, or give --search=sample" in capsys.readouterr().err
+
+
+def test_two_evaluations_of_one_run_are_compared(
+    workdir: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags in ([], ["--beam_width=2"]):
+        assert evaluate(workdir, data_dir, "--split=dev", *flags) == 0
+    capsys.readouterr()
+    other = f"{workdir}/captions_dev_beam_width=2.jsonl"
+    assert compare_main(["imgcap-compare", str(workdir), other, "--split=dev"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    scores = json.loads((workdir / "scores_dev_beam_width=2.json").read_text())
+    (row,) = [row for row in rows[rows.index("cider:") :] if row.split()[0] == other]
+    assert row.split()[1] == f"{scores['cider']:.2f}"
+    flags = ["--split=dev", "--beam_width=2"]
+    assert compare_main(["imgcap-compare", str(workdir), other, *flags]) == 2
+    assert "named twice" in capsys.readouterr().err
+    assert compare_main(["imgcap-compare", str(workdir), other, "--beam_width=7"]) == 1
+    error = capsys.readouterr().err
+    assert f"imgcap-evaluate --workdir={workdir} --split=test --beam_width=7 (there: " in error
+    assert "captions_dev.jsonl, " in error and "captions_dev_beam_width=2.jsonl" in error

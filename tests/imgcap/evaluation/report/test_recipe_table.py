@@ -214,6 +214,25 @@ def test_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "none.md can't be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "cell"),
+    [
+        ({"search": "diverse", "diversity": 0.5}, "diverse 3, diversity 0.5, α 0.7"),
+        (
+            {"search": "sample", "num_samples": 5, "temperature": 0.7, "top_p": 0.9},
+            "best of 5 samples, temperature 0.7, top p 0.9, α 0.7",
+        ),
+    ],
+    ids=["diverse", "sample"],
+)
+def test_the_search_of_a_row(tmp_path: Path, options: dict[str, Any], cell: str) -> None:
+    run = write_run(tmp_path / "run")
+    scores = json.loads((run / f"scores_{SPLIT}.json").read_text())
+    scores["decode"] |= options
+    (run / f"scores_{SPLIT}.json").write_text(json.dumps(scores))
+    assert rows_of(run)[0][recipe_table.HEADS.index("search")] == cell
+
+
 def test_heads_match_the_rows(tmp_path: Path) -> None:
     run = recipe_table.read_scored_run(Evaluation(write_run(tmp_path / "run"), SPLIT))
     assert len(recipe_table.make_rows([run])[0]) == len(recipe_table.HEADS)
