@@ -6,15 +6,19 @@ from pathlib import Path
 from imgcap.cli import command
 from imgcap.config import AverageConfig
 from imgcap.errors import ConfigError
+from imgcap.run.pretrained import refuse_pretrained, resolve_run
 
 
 def run(config: AverageConfig, arguments: list[str]) -> None:
     """Averages the runs and prints what was written."""
     if not arguments:
         raise ConfigError("name run directories: imgcap-average RUN [RUN ...] --workdir=NEW")
+    refuse_pretrained(config.workdir, "--workdir")
     from imgcap.run.average import average
 
-    count = average([Path(name) for name in arguments], Path(config.workdir), config.checkpoints)
+    count = average(
+        [resolve_run(name) for name in arguments], Path(config.workdir), config.checkpoints
+    )
     print(
         f"wrote {config.workdir}, the mean of {count} checkpoints; next: imgcap-evaluate "
         f"--workdir={config.workdir}"

@@ -16,6 +16,7 @@ from imgcap.evaluation.report.result_files import (
     find_evaluation,
 )
 from imgcap.evaluation.scores import NAMES
+from imgcap.run.pretrained import results_folder
 
 
 class _Captions(NamedTuple):
@@ -34,7 +35,7 @@ def run(config: CompareConfig, decode: dict[str, Any], arguments: list[str]) -> 
     """Compares the evaluations and prints a row for each score and evaluation."""
     if len(arguments) < 2:
         raise ConfigError("name at least two run directories: imgcap-compare RUN RUN ...")
-    evaluations = {name: _find(Path(name), config.split, decode) for name in arguments}
+    evaluations = {name: _find(results_folder(name), config.split, decode) for name in arguments}
     if len({evaluation.captions.resolve() for evaluation in evaluations.values()}) < len(arguments):
         raise ConfigError(
             "a run directory is named twice: name different ones, or files of captions in it"

@@ -9,18 +9,21 @@ from imgcap.config import DecodeConfig, EvaluateConfig
 from imgcap.errors import ConfigError
 from imgcap.evaluation.report.result_files import find_evaluation
 from imgcap.evaluation.scores import NAMES
+from imgcap.run.pretrained import refuse_pretrained, resolve_run, results_folder
 
 
 def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) -> None:
     """Captions the split, scores it, and prints the scores with their intervals."""
     del arguments
-    workdir = Path(config.workdir)
+    workdir = resolve_run(config.workdir)
     if config.sweep:
+        refuse_pretrained(config.workdir, "--sweep")
         _sweep(workdir, Path(config.data_dir), decode)
         return
     from imgcap.evaluation.evaluate import evaluate
 
-    found = evaluate(workdir, Path(config.data_dir), config.split, decode)
+    results = results_folder(config.workdir)
+    found = evaluate(workdir, Path(config.data_dir), config.split, decode, results)
     print(
         f"{config.split}: {found['images']} images, {_describe_search(found['decode'])}, 95 % "
         "intervals"
@@ -35,7 +38,7 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
     _print_insight(found)
     if "diversity" in found:
         _print_diversity(found["diversity"])
-    made = find_evaluation(workdir, config.split, decode)
+    made = find_evaluation(results, config.split, decode)
     print(f"wrote {made.scores}, {made.captions.name}, {made.contact_sheet.name}")
 
 

@@ -30,9 +30,9 @@ class TrainConfig(Section):
         common=True,
     )
     epochs: int = setting(
-        12,
-        "Passes over the training captions.",
-        minimum=1,
+        0,
+        "Passes over the training captions; 0 takes 12, and more if the data are few.",
+        minimum=0,
         common=True,
     )
     max_steps: int = setting(
@@ -118,7 +118,8 @@ class TrainConfig(Section):
     )
     finetune_from: str = setting(
         "",
-        "Run directory whose best weights to start from; its model settings are taken too.",
+        "Run directory whose best weights to start from, or pretrained:flickr8k; its model "
+        "settings are taken too.",
         common=True,
         heading="Training: fine-tuning and the encoder",
     )
@@ -199,9 +200,10 @@ class TrainConfig(Section):
         False, "Same order and same arithmetic at every run, at some cost in speed."
     )
     patience: int = setting(
-        4,
-        "Epochs without a better dev CIDEr before training stops; 0 never stops.",
-        minimum=0,
+        -1,
+        "Epochs without a better dev CIDEr before training stops; 0 never stops, -1 takes a third "
+        "of the epochs, at least 4.",
+        minimum=-1,
         heading="Training: stopping, logging, checkpoints, seed",
     )
     log_every: int = setting(20, "Steps between lines of metrics.jsonl.", minimum=1)

@@ -35,7 +35,11 @@ from imgcap.run.restore import load_captioner
 
 
 def evaluate(
-    workdir: Path, data_dir: Path, split: str, overrides: Mapping[str, Any]
+    workdir: Path,
+    data_dir: Path,
+    split: str,
+    overrides: Mapping[str, Any],
+    results: Path | None = None,
 ) -> dict[str, Any]:
     """Captions a split with the run's best checkpoint, scores it, and writes all to the run.
 
@@ -47,6 +51,7 @@ def evaluate(
         data_dir: what `imgcap-prepare` wrote; of the same vocabulary as the run.
         split: 'train', 'dev' or 'test'; several joined by '+' are scored as one.
         overrides: settings of the search that differ from the run's.
+        results: folder to write to in place of the run, with the run's `config.json`.
 
     Returns:
         The scores, as written.
@@ -56,7 +61,7 @@ def evaluate(
         ConfigError: a setting is out of its range, or the search does not read it.
         DataError: the data is missing, damaged or of another vocabulary.
     """
-    evaluation = find_evaluation(workdir, split, overrides)
+    evaluation = find_evaluation(results or workdir, split, overrides)
     captioner, config = load_captioner(workdir)
     options = config.decode.override(overrides)
     manifest = load_manifest(data_dir)

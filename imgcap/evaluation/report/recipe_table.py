@@ -12,6 +12,7 @@ from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig
 from imgcap.errors import ConfigError, DataError, RunError
 from imgcap.evaluation.report.result_files import Evaluation
 from imgcap.run.config_file import load_config
+from imgcap.run.pretrained import resolve_run
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 HEADS = ("encoder", "decoder", "training", "search", "split", "seeds", "CIDEr", "BLEU-4")
@@ -141,7 +142,7 @@ def _lineage(workdir: Path) -> tuple[Config, ...]:
     if not config.train.finetune_from:
         return (config,)
     try:
-        return (*_lineage(Path(config.train.finetune_from)), config)
+        return (*_lineage(resolve_run(config.train.finetune_from)), config)
     except (RunError, ConfigError):
         return (config,)
 
