@@ -1,4 +1,4 @@
-"""The card of one photo: the photo beside its caption, the runners-up and a ready-made alt text."""
+"""The card of one photo: the photo beside its caption, the runners-up and an alt text."""
 
 import hashlib
 import html
@@ -8,9 +8,11 @@ import math
 import streamlit as st
 
 from serving.client import Caption
+from serving.client.confidence import is_sure
 from serving.client.heatmap import shade
 from serving.client.images import open_image
-from serving.page.history import Result
+from serving.client.texts import escape_attribute
+from serving.page.history import Result, describe_confidence
 from serving.page.messages import show_note
 from serving.page.photos import Photo, make_thumbnail
 
@@ -37,7 +39,24 @@ def show_card(result: Result) -> None:
                 show_note(result.error)
                 return
             st.html(describe(caption))
-            st.code(f'alt="{html.escape(caption.text)}"', language="html", wrap_lines=True)
+            show_alt_text(result.thumbnail, caption)
+
+
+def show_alt_text(thumbnail: bytes, caption: Caption) -> None:
+    """Offers the alt text: ready to copy if the caption is sure, else as a draft to correct.
+
+    Args:
+        thumbnail: the photo.
+        caption: its caption.
+    """
+    if is_sure(caption.confidence):
+        st.html('<p class="imgcap-label">Ready-made alt text</p>')
+        alt = escape_attribute(caption.text)
+        st.code(f'alt="{alt}"', language="html", wrap_lines=True)
+        return
+    key = hashlib.sha256(thumbnail).hexdigest()
+    label = "Draft of an alt text: compare it with the picture, and correct it"
+    st.text_input(label, caption.text, key=f"draft {key} {caption.text}")
 
 
 def show_waiting(photo: Photo) -> None:
@@ -90,7 +109,8 @@ def draw_attention(thumbnail: bytes, weights: tuple[float, ...]) -> bytes:
 
 
 def describe(caption: Caption) -> str:
-    """HTML of a caption: its tinted words, score, time and version, and the other captions."""
+    """HTML of a caption: its tinted words, how far to trust it, facts, and the other captions."""
+    trust = "" if caption.confidence is None else describe_confidence(caption.confidence)
     facts = (
         f"score {caption.score:.2f} · {1000 * caption.seconds:.0f} ms · model version "
         f"{caption.version}"
@@ -101,9 +121,8 @@ def describe(caption: Caption) -> str:
         else ""
     )
     return (
-        f'<p class="imgcap-caption">{tint_words(caption)}</p>'
+        f'<p class="imgcap-caption">{tint_words(caption)}</p>{trust}'
         f'<p class="imgcap-facts">{facts}</p>{others}'
-        '<p class="imgcap-label">Ready-made alt text</p>'
     )
 
 

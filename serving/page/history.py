@@ -1,6 +1,6 @@
 """The results of a visit: kept, listed when their photo has left the page, and downloaded."""
 
-import csv
+import html
 import io
 import json
 from collections.abc import Iterable
@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from serving.client import Caption
+from serving.client.confidence import confidence_in_words
+from serving.client.texts import CsvRows
 from serving.page.photos import Photo
 
 HISTORY_LENGTH = 200
-_COLUMNS = ("image", "caption", "score", "model_version", "seconds")
+_COLUMNS = ("image", "caption", "score", "confidence", "model_version", "seconds")
 
 
 class Result(NamedTuple):
@@ -65,19 +67,35 @@ def show_history(photos: list[Photo]) -> None:
     """
     here = {photo.digest for photo in photos}
     earlier = [
-        (result.thumbnail, result.caption.text)
+        (result.thumbnail, result.caption)
         for (digest, *_), result in results().items()
         if digest not in here and result.caption
     ]
     if not earlier:
         return
     with st.expander(f"Earlier in this visit ({len(earlier)})"):
-        for thumbnail, text in reversed(earlier):
+        for thumbnail, caption in reversed(earlier):
             left, right = st.columns([1, 4], vertical_alignment="center")
             with left:
-                st.image(thumbnail, alt=text, width="stretch")
+                st.image(thumbnail, alt=caption.text, width="stretch")
             with right:
-                st.text(text)
+                st.text(caption.text)
+                if caption.confidence is not None:
+                    st.html(describe_confidence(caption.confidence))
+
+
+def describe_confidence(confidence: float) -> str:
+    """HTML of how far to trust a caption: in words, with the number as a detail.
+
+    Args:
+        confidence: in [0, 1].
+    """
+    words = confidence_in_words(confidence)
+    return (
+        f'<p class="imgcap-trust imgcap-{words.partition(":")[0].replace(" ", "-")}">'
+        f"{html.escape(words)} <span>· {confidence:.0%} likely to be as good as a person’s"
+        "</span></p>"
+    )
 
 
 def to_row(name: str, caption: Caption) -> dict[str, Any]:
@@ -91,6 +109,7 @@ def to_row(name: str, caption: Caption) -> dict[str, Any]:
         "image": name,
         "caption": caption.text,
         "score": round(caption.score, 4),
+        "confidence": None if caption.confidence is None else round(caption.confidence, 4),
         "model_version": caption.version,
         "seconds": round(caption.seconds, 4),
     }
@@ -99,13 +118,7 @@ def to_row(name: str, caption: Caption) -> dict[str, Any]:
 def to_csv(rows: Iterable[dict[str, Any]]) -> str:
     """Rows as CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _COLUMNS)
-    writer.writeheader()
+    table = CsvRows(buffer, _COLUMNS)
     for row in rows:
-        writer.writerow({name: _defused(value) for name, value in row.items()})
+        table.write(row)
     return buffer.getvalue()
-
-
-def _defused(value: Any) -> Any:
-    dangerous = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if dangerous else value

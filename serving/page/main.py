@@ -19,7 +19,7 @@ def main() -> None:
     st.title("What is in the picture?")
     st.text("Drop a photograph, and a neural network says in one sentence what it sees.")
     version = find_version(settings)
-    photos = choose_photos()
+    photos = choose_photos(settings, version)
     if version:
         show_results(photos, settings, version)
     show_downloads()

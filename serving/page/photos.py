@@ -9,6 +9,7 @@ from serving.client.images import SUFFIXES, shrink
 from serving.page.messages import show_note
 from serving.page.options import MAX_UPLOAD_MB
 from serving.page.samples import choose_sample
+from serving.page.settings import Settings
 
 MAX_PHOTOS = 50
 THUMBNAIL_SIDE = 900
@@ -32,8 +33,13 @@ class Photo(NamedTuple):
         return hashlib.sha256(self.image_bytes).hexdigest()
 
 
-def choose_photos() -> list[Photo]:
-    """Draws the ways to give a photo, and returns what was given, each image once."""
+def choose_photos(settings: Settings, version: int) -> list[Photo]:
+    """Draws the ways to give a photo, and returns what was given, each image once.
+
+    Args:
+        settings: which model is asked.
+        version: the model's version that answers; 0 if none does.
+    """
     uploads = st.file_uploader(
         "Photographs",
         type=[suffix.removeprefix(".") for suffix in SUFFIXES],
@@ -50,7 +56,7 @@ def choose_photos() -> list[Photo]:
         shot = st.camera_input("Take a photograph", label_visibility="collapsed", key="camera")
         photos += [Photo("camera.jpg", shot.getvalue())] if shot else []
     if not photos:
-        sample = choose_sample()
+        sample = choose_sample(settings, version)
         photos = [Photo(*sample)] if sample else []
     return list({photo.digest: photo for photo in photos}.values())
 

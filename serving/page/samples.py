@@ -1,31 +1,44 @@
-"""Drawn scenes to try the page with, for visitors without a photograph at hand."""
+"""Samples to try the page with, for visitors without a photograph at hand.
+
+They are of the kind that the model was trained on: photographs, or the drawings of the demo.
+"""
 
 import random
 
 import streamlit as st
 
 from imgcap.data.raw.drawn import draw_scene
+from imgcap.data.samples import find_samples
+from imgcap.errors import ServingError
+from serving.client import SignatureNotFound
 from serving.client.images import read_image
+from serving.page.settings import STATUS_SECONDS, Settings, connect
 
-SAMPLES = 4
+DRAWINGS = 4
 
 
-def choose_sample() -> tuple[str, bytes] | None:
-    """Draws a row of scenes, each with a button.
+def choose_sample(settings: Settings, version: int) -> tuple[str, bytes] | None:
+    """Draws a row of samples, each with a button.
+
+    Args:
+        settings: which model is asked.
+        version: the model's version that answers; 0 if none does.
 
     Returns:
         File name and file of the one that was chosen last; None before any was.
     """
-    st.html('<p class="imgcap-label">No photograph at hand? Choose one of these drawings:</p>')
-    samples = draw_samples()
-    columns = st.columns(len(samples), vertical_alignment="bottom")  # the drawings differ in height
+    drawings = bool(version) and _captions_drawings(settings, version)
+    kind, suffix = ("drawings", ".png") if drawings else ("photographs", ".jpg")
+    st.html(f'<p class="imgcap-label">No photograph at hand? Choose one of these {kind}:</p>')
+    samples = draw_samples() if drawings else load_samples()
+    columns = st.columns(len(samples), vertical_alignment="bottom")  # they differ in height
     for column, (name, image_bytes) in zip(columns, samples.items(), strict=True):
         with column:
             st.image(image_bytes, alt=name, width="stretch")
-            if st.button(name.capitalize(), key=f"sample {name}"):
+            if st.button(name.capitalize(), key=f"sample {name}", width="stretch"):
                 st.session_state.sample = name
     chosen = st.session_state.get("sample")
-    return (f"{chosen}.png", samples[chosen]) if chosen in samples else None
+    return (f"{chosen}{suffix}", samples[chosen]) if chosen in samples else None
 
 
 @st.cache_data(show_spinner=False)
@@ -33,5 +46,30 @@ def draw_samples() -> dict[str, bytes]:
     """Draws a few scenes, each of another colour: PNG files by name, such as "red circle"."""
     rng = random.Random(3)
     by_colour = {scene.colour: scene for scene in (draw_scene(rng) for _ in range(50))}
-    chosen = list(by_colour.values())[:SAMPLES]
+    chosen = list(by_colour.values())[:DRAWINGS]
     return {f"{scene.colour} {scene.shape}": read_image(scene.picture) for scene in chosen}
+
+
+@st.cache_data(show_spinner=False)
+def load_samples() -> dict[str, bytes]:
+    """Reads the sample photographs: JPEG files by name, such as "cat"."""
+    return {name: path.read_bytes() for name, path in find_samples().items()}
+
+
+def _captions_drawings(settings: Settings, version: int) -> bool:
+    """Whether the model's card says drawings; what can't be learnt counts as photographs."""
+    try:
+        return _card_says_drawings(settings, version)
+    except ServingError:
+        return False
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _card_says_drawings(settings: Settings, version: int) -> bool:
+    """Reads the card, once a version; an error is not kept, so the next run asks again."""
+    del version  # Part of the cache's key: the newest version is another one tomorrow.
+    try:
+        card = connect(settings, timeout=STATUS_SECONDS).describe()
+    except SignatureNotFound:  # An older export without a card.
+        return False
+    return (card.get("data") or {}).get("pictures") == "drawings"

@@ -9,6 +9,15 @@ STYLE = """<style>
 }
 .imgcap-caption span { border-radius: .25rem; padding: .05rem .15rem; }
 .imgcap-facts { font-size: .85rem; opacity: .7; margin: 0 0 1.2rem; }
+.imgcap-trust { font-size: .95rem; font-weight: 600; margin: 0 0 .35rem; }
+.imgcap-trust span { font-weight: 400; opacity: .7; }
+.imgcap-trust::before {
+  content: ""; display: inline-block; width: .6rem; height: .6rem; border-radius: 50%;
+  margin-right: .45rem;
+}
+.imgcap-sure::before { background: #3aa66f; }
+.imgcap-fairly-sure::before { background: #e0a030; }
+.imgcap-unsure::before { background: #c9473d; }
 ul.imgcap-beams { list-style: none; padding: 0 !important; margin: 0 0 1rem; font-size: .92rem; }
 ul.imgcap-beams li { margin: 0 0 .5rem !important; padding: 0 !important; }
 ul.imgcap-beams .bar { height: .3rem; border-radius: .15rem; background: #4a8fe7;

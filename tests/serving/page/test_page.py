@@ -2,16 +2,19 @@
 
 import csv
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from imgcap.data.samples import find_samples
 from serving.client import Caption, Hypothesis, SignatureNotFound
 from serving.page.card import draw_attention, draw_bars
 from serving.page.history import to_csv, to_row
@@ -19,7 +22,7 @@ from serving.page.messages import explain
 from serving.page.options import MAX_UPLOAD_MB
 from serving.page.settings import Settings, start_command
 from serving.wire import wire_pb2
-from tests.support.fake_server import answer_for, numbers
+from tests.support.fake_server import answer_for, numbers, strings
 from tests.support.paths import ROOT
 from tests.support.servers import free_port
 
@@ -37,6 +40,9 @@ class FakeServer:
         error: the error of every image; empty for none.
         text: a caption in place of the size; empty for the size.
         attention: weights to answer for the caption's words; empty for none.
+        confidence: of the caption; None for none.
+        card: what `describe` answers.
+        described: how often it was asked for its card.
         target: host:port of the server.
     """
 
@@ -47,6 +53,9 @@ class FakeServer:
         self.error = ""
         self.text = ""
         self.attention: list[float] = []
+        self.confidence: float | None = None
+        self.card: dict[str, Any] = {"data": {"pictures": "drawings"}}
+        self.described = 0
         self._server = grpc.server(ThreadPoolExecutor(4))
         for service, method, call, request in (
             ("PredictionService", "Predict", self.predict, wire_pb2.PredictRequest),
@@ -63,11 +72,16 @@ class FakeServer:
         self._server.start()
 
     def predict(self, request, context):
+        if request.model_spec.signature_name == "describe":
+            self.described += 1
+            outputs = {"card": strings([json.dumps(self.card)], 1)}
+            return wire_pb2.PredictResponse(outputs=outputs)
         self.asked.append(request)
         if self.code is not None:
             context.abort(self.code, "it says why")
         image = Image.open(io.BytesIO(request.inputs["image_bytes"].string_val[0]))
-        answer = answer_for(self.text or f"{image.width} by {image.height}", self.error)
+        confidence = None if self.confidence is None else (self.confidence, 0.0)
+        answer = answer_for(self.text or f"{image.width} by {image.height}", self.error, confidence)
         if self.attention:
             answer.outputs["attention"].CopyFrom(numbers(self.attention, 1, 2, 3, 4))
         return answer
@@ -227,6 +241,73 @@ def test_sample(page, server):
     assert page.code[0].value == f'alt="{sent.width} by {sent.height}"'
 
 
+def test_samples_are_of_the_kind_that_the_model_knows(page, server):
+    server.card = {"data": {"pictures": None}}
+    page.run()
+    names = [path.name for path in sorted(find_samples().values())]
+    assert sorted(f"{button.label.lower()}.jpg" for button in page.button) == names
+    assert "Choose one of these photographs:" in shown(page)
+    page.button(key="sample cat").click().run()
+    (request,) = server.asked
+    assert request.inputs["image_bytes"].string_val[0] == find_samples()["cat"].read_bytes()
+    assert "cat.jpg" in shown(page)
+    page.run()
+    assert server.described == 1  # once a version
+    server.card, server.states = {"data": {"pictures": "drawings"}}, {5: "AVAILABLE"}
+    page.run()
+    assert "Choose one of these drawings:" in shown(page) and len(page.button) == 4
+
+
+@pytest.mark.parametrize("card", [{}, {"data": None}, {"data": {}}])
+def test_a_card_that_does_not_say_means_photographs(page, server, card):
+    server.card = card
+    page.run()
+    assert not page.exception and len(page.button) == 6
+
+
+def test_photographs_are_offered_before_a_server_answers(page, server):
+    server.stop()
+    page.run()
+    assert not page.exception and "Choose one of these photographs:" in shown(page)
+
+
+@pytest.mark.parametrize(
+    "confidence, words, ready",
+    [
+        (1.0, "sure <span>· 100%", True),
+        (0.5, "sure <span>· 50%", True),
+        (0.49, "fairly sure <span>· 49%", False),
+        (0.25, "fairly sure <span>· 25%", False),
+        (0.125, "unsure: check this one <span>· 12%", False),
+    ],
+)
+def test_confidence_is_said_in_words(page, server, confidence, words, ready):
+    server.confidence = confidence
+    upload(page, photo())
+    assert f'">{words} likely to be as good as a person’s' in shown(page)
+    drafts = [field for field in page.text_input if field.label.startswith("Draft")]
+    if ready:
+        assert [code.value for code in page.code] == ['alt="64 by 48"'] and not drafts
+        assert "Ready-made alt text" in shown(page)
+    else:
+        assert [field.value for field in drafts] == ["64 by 48"] and not page.code
+        assert "Ready-made" not in shown(page)
+
+
+def test_a_model_without_confidence_is_taken_as_before(page):
+    upload(page, photo())
+    text = shown(page)
+    assert "likely to be" not in text and "Ready-made alt text" in text
+    assert [code.value for code in page.code] == ['alt="64 by 48"']
+
+
+def test_history_says_what_is_unsure(page, server):
+    server.confidence = 0.125
+    upload(page, photo(10, 20, "first.jpg"))
+    upload(page, photo(30, 40, "second.jpg"))
+    assert "unsure: check this one" in page.expander[0].html[0].value
+
+
 def test_server_away(page, server):
     server.stop()
     upload(page, photo())
@@ -336,7 +417,9 @@ def test_history_and_downloads(page):
 def test_csv_holds_no_formula():
     caption = Caption("@sum", -1.0, version=2, seconds=0.5)
     rows = [to_row(name, caption) for name in ("=1+1.jpg", "a,b.jpg")]
-    first, second = csv.DictReader(io.StringIO(to_csv(rows)))
+    rows.append(to_row("c.jpg", Caption("a dog", -1.0, confidence=0.123456)))
+    first, second, third = csv.DictReader(io.StringIO(to_csv(rows)))
+    assert [row["confidence"] for row in (first, second, third)] == ["", "", "0.1235"]
     assert (first["image"], first["caption"], second["image"]) == ("'=1+1.jpg", "'@sum", "a,b.jpg")
 
 
