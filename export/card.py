@@ -109,7 +109,9 @@ def _data_facts(workdir: Path, data_dir: Path) -> Facts:
     run = files.read_json(
         workdir / directory.RUN, RunError, "give --workdir a directory that imgcap-train wrote"
     )
-    facts: Facts = dict.fromkeys(("dataset", "split_source", "images", "captions", "text"))
+    facts: Facts = dict.fromkeys(
+        ("dataset", "split_source", "images", "captions", "text", "pictures")
+    )
     try:
         prepared = manifest.load_manifest(data_dir)
     except DataError:  # It was moved, and nothing but the card misses it.

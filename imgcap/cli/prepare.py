@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from imgcap.cli import command
 from imgcap.config import PrepareConfig
+from imgcap.data.vocabulary import Vocabulary
+from imgcap.run.directory import load_run
+from imgcap.run.pretrained import resolve_run
 
 
 def run(config: PrepareConfig, arguments: list[str]) -> None:
@@ -11,14 +14,26 @@ def run(config: PrepareConfig, arguments: list[str]) -> None:
     del arguments
     from imgcap.data.prepare import describe, prepare, prepare_part
 
+    base = _load_words(config.vocabulary) if config.vocabulary else None
     if config.shard_count > 1 and not config.merge:
-        print(prepare_part(config))
+        print(prepare_part(config, base))
         return
-    print(describe(prepare(config)))
+    prepared = prepare(config, base)
+    print(describe(prepared))
+    if prepared.min_count and not config.min_count:
+        print(
+            f"--min_count={prepared.min_count} was chosen by the words of "
+            f"{prepared.captions['train']} training captions"
+        )
     print(
         f"wrote {config.output_dir}; next: imgcap-train --data_dir={config.output_dir} "
         "--workdir=RUN"
     )
+
+
+def _load_words(run: str) -> Vocabulary:
+    """The vocabulary of a run, given by its directory or its name."""
+    return load_run(resolve_run(run), "give --vocabulary a directory that imgcap-train wrote")[1]
 
 
 COMMAND = command.Command(

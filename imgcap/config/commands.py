@@ -17,13 +17,35 @@ class PrepareConfig(Section):
         16, "Files for the training split; the other splits get a quarter.", minimum=1
     )
     min_count: int = setting(
-        5, "Times a word must occur in the training captions to be kept.", minimum=1
+        0,
+        "Times a word must occur in the training captions to be kept; 0 chooses 1 to 5 by the "
+        "captions, 5 if they are many.",
+        minimum=0,
+    )
+    vocabulary: str = setting(
+        "",
+        "Run whose words number the captions: imgcap-train --finetune_from takes the data then.",
+    )
+    extend_vocabulary: bool = setting(
+        False, "Add the new words that occur min_count times to those of the run in vocabulary."
+    )
+    max_unknown: float = setting(
+        0.2,
+        "Share of the training captions' words unknown to the vocabulary of a run above which "
+        "preparation stops.",
+        minimum=0.0,
+        maximum=1.0,
     )
     max_length: int = setting(
         20, "Words of a caption that are used in training; the rest is cut.", minimum=1
     )
     max_bad_fraction: float = setting(
         0.01, "Share of unreadable images above which preparation stops.", minimum=0.0, maximum=1.0
+    )
+    pictures: str = setting(
+        "photographs",
+        "Kind of the pictures, which the model's card tells.",
+        choices=("photographs", "drawings"),
     )
     num_processes: int = setting(0, "Processes that read and write; 0 takes one a core.", minimum=0)
     shard_index: int = setting(
@@ -43,7 +65,8 @@ class PrepareConfig(Section):
     )
 
     def validate_combinations(self) -> None:
-        """Checks which part of a shared preparation is made."""
+        """Checks where the words come from, and which part of a shared preparation is made."""
+        self._check_vocabulary()
         if self.shard_index >= self.shard_count:
             raise ConfigError(
                 f"--shard_index={self.shard_index} must be below --shard_count={self.shard_count}: "
@@ -53,6 +76,19 @@ class PrepareConfig(Section):
             raise ConfigError(
                 f"--shard_index={self.shard_index} is one part, --merge joins all: drop one of the "
                 "two"
+            )
+
+    def _check_vocabulary(self) -> None:
+        """Checks that words are added to a run's, and counted only if they are added."""
+        if self.extend_vocabulary and not self.vocabulary:
+            raise ConfigError(
+                "--extend_vocabulary adds words to those of a run: give that run as --vocabulary"
+            )
+        if self.vocabulary and self.min_count and not self.extend_vocabulary:
+            raise ConfigError(
+                f"--min_count={self.min_count} takes words from the captions, --vocabulary="
+                f"{self.vocabulary} has all words already: give --extend_vocabulary too, or drop "
+                "one of the two"
             )
 
 
@@ -116,7 +152,11 @@ class ShowConfig(Section):
 class EvaluateConfig(Section):
     """Evaluation of a run on a split."""
 
-    workdir: str = setting("", "Run directory that imgcap-train wrote.", required=True)
+    workdir: str = setting(
+        "",
+        "Run directory that imgcap-train wrote, or pretrained:flickr8k, the captioner in the box.",
+        required=True,
+    )
     data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
     split: str = setting(
         "test",
@@ -156,4 +196,28 @@ class AverageConfig(Section):
         "best",
         "Of each run its best checkpoint, or all that it has kept (see keep_checkpoints).",
         choices=("best", "kept"),
+    )
+
+
+@dataclass(frozen=True)
+class PackConfig(Section):
+    """Packing of a run to hand it on."""
+
+    output_dir: str = setting("", "Run directory to write; it must not exist.", required=True)
+    weights: str = setting(
+        "float16",
+        "How matrices and kernels are stored; vectors, such as biases, stay in float32.",
+        choices=("float16", "float32"),
+    )
+    notice: str = setting("", "File with the notices of what the weights were made of.")
+    license: str = setting("", "License of the weights, as the card says it, such as Apache-2.0.")
+    check_data_dir: str = setting(
+        "",
+        "Folder that imgcap-prepare wrote: count the captions that packing changes, on a split of "
+        "it.",
+    )
+    split: str = setting(
+        "dev+test",
+        "Split to caption for that.",
+        choices=("train", "dev", "test", "dev+test"),
     )

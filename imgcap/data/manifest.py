@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgcap import files
+from imgcap.data.vocabulary import SPECIALS, UNK
 from imgcap.errors import DataError
 
 NAME = "manifest.json"
 VOCABULARY_NAME = "vocab.txt"
 REMEDY = "run imgcap-prepare"
+
+DEFAULT_PICTURES = "photographs"
+"""Kind of the pictures of data whose manifest does not say it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Manifest:
         fingerprint: of all that decides the shards: images, captions, splits, vocabulary, options.
         vocabulary_fingerprint: of `vocab.txt`.
         vocabulary_size: words, special tokens included.
-        min_count: least count of a word in the training captions.
+        min_count: least count of a word that was taken from the training captions; 0 if all words
+            are a run's.
         max_length: words of a caption that are used.
         seed: of the order of the records, and of the split if drawn.
         split_source: 'official' or 'seeded'.
@@ -36,6 +41,10 @@ class Manifest:
         absent: names listed but not in the image folder.
         unlisted: names in no split list, not used.
         uncaptioned: names listed without a caption, not used.
+        pictures: 'photographs' or 'drawings'.
+        vocabulary_from: the run whose words come first in `vocab.txt`, as it was named; empty if
+            all words are of the training captions.
+        new_words: how many words come after those of that run.
     """
 
     imgcap_version: str
@@ -56,6 +65,14 @@ class Manifest:
     absent: list[str]
     unlisted: list[str]
     uncaptioned: list[str]
+    # Fields added later have defaults: data that were prepared before them stay readable.
+    pictures: str = DEFAULT_PICTURES
+    vocabulary_from: str = ""
+    new_words: int = 0
+
+    def unknown_fraction(self, split: str) -> float:
+        """The share of unknown words in the captions of a split, in [0, 1]."""
+        return self.text[f"{SPECIALS[UNK]}_fraction_{split}"]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

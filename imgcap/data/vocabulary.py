@@ -92,11 +92,27 @@ class Vocabulary:
         Returns:
             The special tokens, then the kept words by falling count, equal counts alphabetically.
         """
+        return cls(SPECIALS).extend(captions, min_count)
+
+    def extend(self, captions: Iterable[Sequence[str]], min_count: int) -> "Vocabulary":
+        """Makes a vocabulary of these words and, after them, the frequent new ones of captions.
+
+        Args:
+            captions: words of each training caption.
+            min_count: least count of a word that is added.
+
+        Returns:
+            The words of this vocabulary under their numbers, then the added ones by falling count,
+            equal counts alphabetically.
+        """
         counts = Counter(word for caption in captions for word in caption)
-        kept = [
-            word for word, count in counts.items() if count >= min_count and word not in SPECIALS
-        ]
-        return cls(SPECIALS + tuple(sorted(kept, key=lambda word: (-counts[word], word))))
+        known = set(self.words)
+        added = [word for word, count in counts.items() if count >= min_count and word not in known]
+        return Vocabulary(self.words + tuple(sorted(added, key=lambda word: (-counts[word], word))))
+
+    def starts_with(self, other: "Vocabulary") -> bool:
+        """Whether the words of another vocabulary are the first of this one, in the same order."""
+        return self.words[: len(other)] == other.words
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":

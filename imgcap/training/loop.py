@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from imgcap.training.watching import curves, profiling, tensorboard
 from imgcap.training.watching.profiling import StepProfiler
 from imgcap.training.watching.tensorboard import Board
 from imgcap.training.watching.training_log import TrainingLog
+from imgcap.training.watching.warning_signs import warn_of_constant
 
 GO_ON_WITHOUT = (
     f"{shards.PREPARE_AGAIN}, or go on without the training records after the damage by "
@@ -63,6 +64,8 @@ def train(config: Config, show: ShowConfig | None = None) -> Progression:
         workers.on_chief(lambda: held.enter_context(directory.locked(workdir)))
         stop = held.enter_context(stop_on_sigterm())
         prepared = trainer.open_run(prepared, workers)
+        if not config.train.epochs:
+            print(f"epochs: {prepared.config.train.epochs}, by the size of the data")
         with shards.damage_refused(_image_shards(prepared)):
             run, progression = trainer.start(prepared, strategy, workers, stop)
         progression = _train_on_data(run, progression, show or ShowConfig())
@@ -220,7 +223,17 @@ def _evaluate_dev(run: Run, progression: Progression, started: float) -> Progres
         f"{scores['bleu_4']:.1f}",
         flush=True,
     )
+    _warn_of_constant(run, progression, scores)
     return _with_score(progression, scores["cider"])
+
+
+def _warn_of_constant(run: Run, progression: Progression, scores: Mapping[str, Any]) -> None:
+    """Warns at the first evaluation after half of the run if one caption for all scores higher."""
+    last, before = run.last_step(), progression.step - run.data.steps_per_epoch
+    if before < last / 2 <= progression.step:
+        constant = scores["constant_caption"]["cider"]
+        best = max(scores["cider"], progression.best_cider)
+        warn_of_constant(best, constant, progression.step, last)
 
 
 def _caption_dev(run: Run) -> list[str]:

@@ -16,10 +16,13 @@ from imgcap.model.captioner import Captioner, make_captioner
 from imgcap.run import checkpoints, directory
 from imgcap.run.checkpoints import Progression
 from imgcap.run.metrics import Metrics
+from imgcap.run.pretrained import resolve_run
 from imgcap.run.restore import restore_best
 from imgcap.training.dry_run import describe_plan
+from imgcap.training.extension import extend_captioner, refuse_other_words
 from imgcap.training.inputs import examples
 from imgcap.training.inputs.examples import TrainingData
+from imgcap.training.length import choose_length
 from imgcap.training.machines.interruption import StopRequest
 from imgcap.training.machines.strategy import set_up
 from imgcap.training.machines.workers import Workers
@@ -27,6 +30,7 @@ from imgcap.training.objective import make_objective
 from imgcap.training.optimizer import make_optimizer, moving_averages
 from imgcap.training.step import TrainStep, make_train_step
 from imgcap.training.watching.tensorboard import Board
+from imgcap.training.watching.warning_signs import warn_of_size
 
 
 class Run(NamedTuple):
@@ -98,7 +102,8 @@ class Prepared(NamedTuple):
     """Everything that a run reads before it starts.
 
     Attributes:
-        config: of the run; with the model settings of the run that it is tuned from, if any.
+        config: of the run; with the model settings of the run that it is tuned from, if any, and
+            with the number of epochs.
         manifest: of the image shards.
         vocabulary: of the captions.
     """
@@ -129,19 +134,20 @@ def load_data(config: Config) -> Prepared:
         config: validated settings.
 
     Returns:
-        The settings to go on with, the data's manifest and vocabulary.
+        The settings to go on with, the number of epochs chosen, and the data's manifest and
+        vocabulary.
 
     Raises:
         DataError: the data is missing, its vocabulary was changed, or the run to start from has
-            another one.
+            words that do not stand at the front of it.
         RunError: the run to start from is no run directory.
     """
     data_dir = Path(config.train.data_dir)
     manifest = load_manifest(data_dir)
     vocabulary = _load_vocabulary(data_dir, manifest)
     if config.train.finetune_from:
-        config = _with_model_of(Path(config.train.finetune_from), config, vocabulary)
-    return Prepared(config, manifest, vocabulary)
+        config = _with_model_of(config.train.finetune_from, config, vocabulary)
+    return Prepared(choose_length(config, manifest), manifest, vocabulary)
 
 
 def open_run(prepared: Prepared, workers: Workers) -> Prepared:
@@ -202,6 +208,7 @@ def start(
             "all share"
         )
     captioner, optimizer, step = _build(prepared, strategy)
+    _warn_of_size(prepared)
     data = examples.make_training_data(
         config.train, config.model.image_size, captioner.encoder, workers, prepared.manifest
     )
@@ -235,7 +242,18 @@ def plan(config: Config) -> str:
     prepared = load_data(config)
     strategy = set_up(prepared.config.train)
     model = _build(prepared, strategy)
+    _warn_of_size(prepared)
     return describe_plan(prepared.config, strategy, prepared.manifest, model.captioner, model.step)
+
+
+def _plan_data(prepared: Prepared) -> TrainingData:
+    config = prepared.config
+    return examples.plan_data(config.train, config.model.image_size, prepared.manifest)
+
+
+def _warn_of_size(prepared: Prepared) -> None:
+    train = prepared.config.train
+    warn_of_size(examples.total_steps(train, _plan_data(prepared)), train.epochs, prepared.manifest)
 
 
 def _load_vocabulary(data_dir: Path, manifest: Manifest) -> Vocabulary:
@@ -249,21 +267,17 @@ def _load_vocabulary(data_dir: Path, manifest: Manifest) -> Vocabulary:
     return vocabulary
 
 
-def _with_model_of(base: Path, config: Config, vocabulary: Vocabulary) -> Config:
-    found, base_vocabulary = directory.load_run(
-        base, "give --finetune_from a directory that imgcap-train wrote"
+def _with_model_of(base: str, config: Config, vocabulary: Vocabulary) -> Config:
+    found, known = directory.load_run(
+        resolve_run(base), "give --finetune_from a directory that imgcap-train wrote"
     )
-    if base_vocabulary.fingerprint != vocabulary.fingerprint:
-        raise DataError(
-            f"--finetune_from={base} has vocabulary {base_vocabulary.fingerprint}, --data_dir "
-            f"{vocabulary.fingerprint}: give the data that run was trained on"
-        )
+    refuse_other_words(base, known, vocabulary)
     return dataclasses.replace(config, model=found.model)
 
 
 def _build(prepared: Prepared, strategy: tf.distribute.Strategy) -> _Model:
     config = prepared.config
-    planned = examples.plan_data(config.train, config.model.image_size, prepared.manifest)
+    planned = _plan_data(prepared)
     steps = examples.total_steps(config.train, planned)
     with strategy.scope():
         captioner = _make_captioner(config, prepared.vocabulary)
@@ -289,6 +303,10 @@ def _build(prepared: Prepared, strategy: tf.distribute.Strategy) -> _Model:
 def _make_captioner(config: Config, vocabulary: Vocabulary) -> Captioner:
     if not config.train.finetune_from:
         return make_captioner(config.model, vocabulary)
-    captioner = make_captioner(config.model, vocabulary, weights="none")
-    restore_best(Path(config.train.finetune_from), captioner)
-    return captioner
+    base = resolve_run(config.train.finetune_from)
+    known = directory.load_run(base)[1]
+    captioner = make_captioner(config.model, known, weights="none")
+    restore_best(base, captioner)
+    if len(vocabulary) == len(known):
+        return captioner
+    return extend_captioner(captioner, config.model, vocabulary)

@@ -22,6 +22,7 @@ import numpy as np
 import imgcap
 from imgcap.config import PrepareConfig
 from imgcap.data.manifest import (
+    DEFAULT_PICTURES,
     NAME,
     VOCABULARY_NAME,
     Manifest,
@@ -29,6 +30,7 @@ from imgcap.data.manifest import (
     write_manifest,
 )
 from imgcap.data.prepare.tasks import ShardResult, ShardTask
+from imgcap.data.prepare.words import Words, choose_words
 from imgcap.data.raw import flickr8k
 from imgcap.data.raw.example import SPLITS, RawDataset
 from imgcap.data.vocabulary import UNK, Vocabulary, normalise
@@ -47,57 +49,61 @@ class Plan(NamedTuple):
 
     Attributes:
         raw: the raw data set.
-        vocabulary: of its training captions.
+        words: the vocabulary, and how it was chosen.
         fingerprint: of all that decides the shards.
         tasks: one a shard.
         finished: the manifest, if an earlier run wrote it.
     """
 
     raw: RawDataset
-    vocabulary: Vocabulary
+    words: Words
     fingerprint: str
     tasks: list[ShardTask]
     finished: Manifest | None
 
 
-def prepare(config: PrepareConfig) -> Manifest:
+def prepare(config: PrepareConfig, base: Vocabulary | None = None) -> Manifest:
     """Prepares `output_dir` for training, or joins the parts that several machines made there.
 
     Args:
         config: validated settings.
+        base: vocabulary of the run that `config.vocabulary` names; None if it names none.
 
     Returns:
         The manifest, as written.
 
     Raises:
-        DataError: the raw data is missing or broken, too many images are unreadable, `output_dir`
-            holds another data set, or a part to be joined is missing or of another preparation.
+        DataError: the raw data is missing or broken, too many words are unknown to `base`, too many
+            images are unreadable, `output_dir` holds another data set, or a part to be joined is
+            missing or of another preparation.
     """
-    plan, folder = _make_plan(config), Path(config.output_dir)
+    plan, folder = _make_plan(config, base), Path(config.output_dir)
     if plan.finished:
         return plan.finished
     results = _read_parts(config, plan.tasks) if config.merge else _run_tasks(plan.tasks, config)
     _refuse_too_many_unreadable(results, plan.raw, config.max_bad_fraction)
-    plan.vocabulary.save(folder / VOCABULARY_NAME)
+    plan.words.vocabulary.save(folder / VOCABULARY_NAME)
     written = _make_manifest(config, plan, results)
     write_manifest(folder, written)
     _remove_parts(folder)
     return written
 
 
-def prepare_part(config: PrepareConfig) -> str:
+def prepare_part(config: PrepareConfig, base: Vocabulary | None = None) -> str:
     """Makes the shards of this machine, one of several that prepare a data set together.
 
     Args:
         config: validated settings; the same on all machines but for `shard_index`.
+        base: vocabulary of the run that `config.vocabulary` names; None if it names none.
 
     Returns:
         A line that says what was made and what comes next.
 
     Raises:
-        DataError: the raw data is missing or broken, or `output_dir` holds another data set.
+        DataError: the raw data is missing or broken, too many words are unknown to `base`, or
+            `output_dir` holds another data set.
     """
-    plan = _make_plan(config)
+    plan = _make_plan(config, base)
     if plan.finished:
         return f"{config.output_dir} is joined already"
     results = _run_tasks(plan.tasks[config.shard_index :: config.shard_count], config)
@@ -109,15 +115,14 @@ def prepare_part(config: PrepareConfig) -> str:
     )
 
 
-def _make_plan(config: PrepareConfig) -> Plan:
-    """Reads the raw data set and plans its shards."""
+def _make_plan(config: PrepareConfig, base: Vocabulary | None) -> Plan:
+    """Reads the raw data set, chooses the words and plans the shards."""
     raw = flickr8k.read(Path(config.raw_dir), config.seed)
-    vocabulary = _build_vocabulary(raw, config.min_count)
-    fingerprint = _fingerprint(config, raw, vocabulary)
+    words = _choose_words(config, raw, base)
+    fingerprint = _fingerprint(config, raw, words.vocabulary)
     finished = _finished_before(Path(config.output_dir), fingerprint)
-    return Plan(
-        raw, vocabulary, fingerprint, _make_tasks(config, raw, vocabulary, fingerprint), finished
-    )
+    tasks = _make_tasks(config, raw, words.vocabulary, fingerprint)
+    return Plan(raw, words, fingerprint, tasks, finished)
 
 
 def describe(prepared: Manifest) -> str:
@@ -128,8 +133,12 @@ def describe(prepared: Manifest) -> str:
         for split in SPLITS
     ]
     lines.append(
-        f"vocabulary: {prepared.vocabulary_size} words (count >= {prepared.min_count}), "
+        f"vocabulary: {prepared.vocabulary_size} words ({_sources_of_words(prepared)}), "
         f"fingerprint {prepared.vocabulary_fingerprint}; split: {prepared.split_source}"
+    )
+    lines.append(
+        f"unknown words: {prepared.unknown_fraction('train'):.1%} of the words of the training "
+        "captions"
     )
     left_out = {
         "unreadable": sorted(prepared.unreadable),
@@ -139,6 +148,16 @@ def describe(prepared: Manifest) -> str:
     }
     lines += [f"left out, {reason}: {_some(names)}" for reason, names in left_out.items() if names]
     return "\n".join(lines)
+
+
+def _sources_of_words(prepared: Manifest) -> str:
+    """Where the words of a vocabulary come from, in a few words."""
+    if not prepared.vocabulary_from:
+        return f"count >= {prepared.min_count}"
+    run = f"those of {prepared.vocabulary_from}"
+    if not prepared.min_count:
+        return run
+    return f"{run} and {prepared.new_words} new ones, count >= {prepared.min_count}"
 
 
 def _some(names: list[str]) -> str:
@@ -151,8 +170,8 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
 
 
-def _build_vocabulary(raw: RawDataset, min_count: int) -> Vocabulary:
-    """Makes the vocabulary of the training captions."""
+def _choose_words(config: PrepareConfig, raw: RawDataset, base: Vocabulary | None) -> Words:
+    """Chooses the words, and refuses those of a run that leave too many unknown."""
     captions = [
         normalise(text)
         for example in raw.examples
@@ -164,7 +183,16 @@ def _build_vocabulary(raw: RawDataset, min_count: int) -> Vocabulary:
             "the training split has no image with captions: check the split files against the "
             "image folder"
         )
-    return Vocabulary.build(captions, min_count)
+    words = choose_words(captions, config.min_count, base, config.extend_vocabulary)
+    if base is not None and words.unknown_fraction > config.max_unknown:
+        frequent = [f"{word} {count} times" for word, count in words.unknown.most_common(5)]
+        remedy = "lower --min_count" if config.extend_vocabulary else "give --extend_vocabulary"
+        raise DataError(
+            f"{config.raw_dir}: {words.unknown_fraction:.1%} of the words of the training captions "
+            f"are unknown to --vocabulary={config.vocabulary}, more than --max_unknown="
+            f"{config.max_unknown}: {remedy}, or raise the limit ({', '.join(frequent)}, …)"
+        )
+    return words
 
 
 def _fingerprint(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary) -> str:
@@ -179,6 +207,9 @@ def _fingerprint(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary)
         vocabulary.fingerprint,
         imgcap.__version__,
     ]
+    if config.pictures != DEFAULT_PICTURES:
+        # Only then: the fingerprint of data that were prepared before is still theirs.
+        settings.append(config.pictures)
     return _hash([settings, _identities(raw)])
 
 
@@ -216,6 +247,7 @@ def _make_tasks(
         "--num_shards": str(config.num_shards),
         "--max_length": str(config.max_length),
         "--seed": str(config.seed),
+        "--pictures": config.pictures,
         "imgcap": imgcap.__version__,
         "vocabulary": vocabulary.fingerprint,
         "images and captions": _hash(_identities(raw)),
@@ -349,7 +381,7 @@ def _refuse_too_many_unreadable(
 
 def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardResult]) -> Manifest:
     """Sums up the results of all shards."""
-    raw, vocabulary = plan.raw, plan.vocabulary
+    raw, vocabulary = plan.raw, plan.words.vocabulary
     by_split = {
         split: [task.path for task in plan.tasks if task.path.name.startswith(f"{split}-")]
         for split in SPLITS
@@ -363,7 +395,7 @@ def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardR
         fingerprint=plan.fingerprint,
         vocabulary_fingerprint=vocabulary.fingerprint,
         vocabulary_size=len(vocabulary),
-        min_count=config.min_count,
+        min_count=plan.words.min_count,
         max_length=config.max_length,
         seed=config.seed,
         split_source=raw.split_source,
@@ -381,6 +413,9 @@ def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardR
         absent=raw.absent,
         unlisted=raw.unlisted,
         uncaptioned=raw.uncaptioned,
+        pictures=config.pictures,
+        vocabulary_from=config.vocabulary,
+        new_words=plan.words.new_words,
     )
 
 

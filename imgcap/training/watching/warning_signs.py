@@ -1,0 +1,60 @@
+"""Signs that a run is about to learn nothing, told on stderr while there is time to change it."""
+
+import sys
+
+from imgcap.data.manifest import Manifest
+
+FEWEST_STEPS = 100
+"""Steps in all below which a run is warned of."""
+
+MOST_UNKNOWN = 0.1
+"""Share of unknown words above which a run is warned of."""
+
+
+def warn(text: str) -> None:
+    """Prints one line on stderr."""
+    print(f"imgcap-train: warning: {text}", file=sys.stderr, flush=True)
+
+
+def warn_of_size(steps: int, epochs: int, manifest: Manifest) -> None:
+    """Warns of a run that is too short, and of captions with many unknown words.
+
+    Args:
+        steps: of the whole run.
+        epochs: of the whole run.
+        manifest: of the image shards.
+    """
+    if steps < FEWEST_STEPS:
+        warn(
+            f"only {steps} steps in all, {epochs} epochs of {manifest.captions['train']} captions: "
+            "give more --epochs (0 chooses them by the size of the data), a smaller --batch_size, "
+            "or start from a trained run by --finetune_from"
+        )
+    unknown = manifest.unknown_fraction("train")
+    if unknown > MOST_UNKNOWN:
+        remedy = (
+            "--extend_vocabulary"
+            if manifest.vocabulary_from
+            else "a lower --min_count (0 chooses it)"
+        )
+        warn(
+            f"{unknown:.1%} of the words of the training captions are unknown to the vocabulary, "
+            f"and captions will lack them: prepare the data again with {remedy}"
+        )
+
+
+def warn_of_constant(cider: float, constant: float, step: int, last: int) -> None:
+    """Warns of captions that score less than one caption for all images.
+
+    Args:
+        cider: dev CIDEr x 100 of the captions.
+        constant: dev CIDEr x 100 of the best caption that is the same for all images.
+        step: steps taken.
+        last: steps of the whole run.
+    """
+    if cider < constant:
+        warn(
+            f"after {step} of {last} steps dev CIDEr is {cider:.1f}, below the {constant:.1f} of "
+            "one caption for all images: nothing of the images is learnt so far; give more "
+            "--epochs or another --learning_rate, or start from a trained run by --finetune_from"
+        )
