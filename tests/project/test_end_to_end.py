@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imgcap.cli import demo
-from imgcap.cli.demo_report import report
+from imgcap.cli.demo.report import report
 from imgcap.errors import ImgcapError
 
 

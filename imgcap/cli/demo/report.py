@@ -61,12 +61,12 @@ def _name(answer: Mapping[str, Any]) -> str:
 
 
 def draw_captions(path: Path, answers: Sequence[Mapping[str, Any]], right: Sequence[bool]) -> None:
-    """Draws images with their captions, right ones in green, wrong ones in red.
+    """Draws images with their captions, good ones in green, bad ones in red.
 
     Args:
         path: the PNG file to write.
         answers: each with the path `image` and the text `caption`.
-        right: whether each caption is right; may be longer than `answers`.
+        right: whether each caption is good; may be longer than `answers`.
     """
     rows = -(-len(answers) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * _TILE, rows * (_TILE + _CAPTION_HEIGHT)), "white")

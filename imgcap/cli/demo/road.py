@@ -1,4 +1,4 @@
-"""`imgcap-demo`: the whole road on drawn images, in minutes, by the commands that a user types."""
+"""The demo from its start to its end, by the commands that a user types; minutes in all."""
 
 import json
 import shlex
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from imgcap.cli import command
-from imgcap.cli.demo_report import report
+from imgcap.cli.demo.report import report
+from imgcap.cli.demo.samples import caption_samples
 from imgcap.config import Section, setting
 from imgcap.data.raw.drawn import write_dataset
 from imgcap.errors import ImgcapError
@@ -37,10 +38,12 @@ class DemoConfig(Section):
 
 
 def run(config: DemoConfig, arguments: list[str]) -> int:
-    """Draws, prepares, trains, evaluates, exports, serves and asks."""
+    """Captions photographs; then draws, prepares, trains, evaluates, exports, serves and asks."""
     del arguments
-    start, folder = time.monotonic(), Path(config.demo_dir)
+    folder = Path(config.demo_dir)
     _clear(folder)
+    caption_samples(folder)
+    start = time.monotonic()
     print(f"drawing {config.images} scenes of coloured shapes, 5 captions each, in {folder}/raw")
     write_dataset(folder / "raw", config.images, config.seed)
     epochs = [f"--epochs={config.epochs}"] if config.epochs else []
@@ -148,9 +151,9 @@ def wait_until_open(port: int, server: subprocess.Popen[bytes]) -> None:
 
 COMMAND = command.Command(
     name="imgcap-demo",
-    summary="Draws a data set of coloured shapes, then prepares, trains, evaluates, exports, "
-    "serves and captions, each by the command you would type, and shows the captions of images "
-    "that training never saw.",
+    summary="Captions sample photographs with the captioner that comes with the package. Then "
+    "draws a data set of coloured shapes, prepares, trains, evaluates, exports, serves and captions, "
+    "and shows the captions of images that training never saw. All by the commands you would type.",
     sections=(DemoConfig,),
     run=run,
 )
