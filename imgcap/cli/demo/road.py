@@ -152,8 +152,9 @@ def wait_until_open(port: int, server: subprocess.Popen[bytes]) -> None:
 COMMAND = command.Command(
     name="imgcap-demo",
     summary="Captions sample photographs with the captioner that comes with the package. Then "
-    "draws a data set of coloured shapes, prepares, trains, evaluates, exports, serves and captions, "
-    "and shows the captions of images that training never saw. All by the commands you would type.",
+    "draws a data set of coloured shapes, prepares, trains, evaluates, exports, serves and "
+    "captions, each by the command you would type, and shows the captions of images that training "
+    "never saw.",
     sections=(DemoConfig,),
     run=run,
 )
