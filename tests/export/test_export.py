@@ -21,7 +21,7 @@ from export.check import parity
 from export.cpu import optimize
 from export.module import Assets, CaptionModule
 from imgcap import signature
-from imgcap.config import DecodeConfig, ModelConfig
+from imgcap.config import DecodeConfig, ModelConfig, decode_from_tree
 from imgcap.data import batches, manifest, records
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import ExportError
@@ -114,6 +114,34 @@ def test_captions_are_those_of_evaluation(
     assert caption_split(served, name, data_dir, "train") == {
         row["image"]: row["caption"] for row in rows
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "width"),
+    [
+        (["--search=sample", "--num_samples=4", "--temperature=1.5", "--sampling_seed=3"], 4),
+        (["--search=diverse", "--diversity=4"], 3),
+    ],
+    ids=["sample", "diverse"],
+)
+def test_other_searches_are_carried_by_decode(
+    flags: list[str], width: int, workdir: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    made = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck"]
+    assert cli.main(["imgcap-export", *made, *flags]) == 0
+    values = card.read_manifest(tmp_path / "1")["decode"]
+    captioner, _ = load_captioner(workdir)
+    paths = manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "test")
+    rows = tf.data.TFRecordDataset([str(path) for path in paths]).map(records.parse_example)
+    images = tf.stack([row.image_bytes for row in rows])
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    features = signatures[signature.ENCODE](image_bytes=images)[signature.FEATURES]
+    wanted = captioner.caption_features(features, decode_from_tree(values))
+    answer = signatures[signature.DECODE](image_bytes=images)
+    assert answer[signature.CAPTIONS].shape == (len(images), width)
+    np.testing.assert_array_equal(answer[signature.TOKENS], wanted.tokens)
+    np.testing.assert_allclose(answer[signature.SCORES], wanted.scores, rtol=1e-5)
+    assert any(len(set(row)) > 1 for row in answer[signature.CAPTIONS].numpy().tolist())
 
 
 @pytest.mark.parametrize("name", [signature.SERVING_DEFAULT, signature.GREEDY, signature.ENCODE])
