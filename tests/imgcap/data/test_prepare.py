@@ -1,6 +1,8 @@
 """Preparation: what is in the shards, resuming, and every refusal."""
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from imgcap.cli import prepare
 from imgcap.config import PrepareConfig
 from imgcap.data.manifest import load_manifest
 from imgcap.data.prepare import preparation
+from imgcap.data.prepare.words import choose_min_count
 from imgcap.data.raw import drawn
 from imgcap.data.records import parse_example
-from imgcap.data.vocabulary import Vocabulary, normalise
+from imgcap.data.vocabulary import SPECIALS, Vocabulary, normalise
 from imgcap.errors import DataError
 
 
@@ -210,3 +213,106 @@ def test_wrong_parts(raw_dir: Path, tmp_path: Path, flags: list[str], message: s
         == 2
     )
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("counts", "chosen"),
+    [
+        # 40 of 1,000 words are rarer than 5, which is less than a twentieth.
+        ({"a": 960, **{f"rare{n}": 4 for n in range(10)}}, 5),
+        ({"a": 940, **{f"rare{n}": 4 for n in range(15)}}, 4),
+        ({"a": 900, **{f"twice{n}": 2 for n in range(50)}}, 2),
+        ({"a": 900, **{f"once{n}": 1 for n in range(100)}}, 1),
+        ({"a": 1}, 1),
+    ],
+)
+def test_the_least_count_leaves_few_words_unknown(counts: dict[str, int], chosen: int) -> None:
+    assert choose_min_count(Counter(counts)) == chosen
+
+
+def test_captions_are_numbered_with_the_words_of_a_run(raw_dir: Path, tmp_path: Path) -> None:
+    base = Vocabulary((*SPECIALS, "zebra", "a", "red", "square"))
+    flags = {"vocabulary": "runs/first", "max_unknown": 1.0, "min_count": 0}
+    prepared = preparation.prepare(config(raw_dir, tmp_path / "same", **flags), base)
+    assert prepared.vocabulary_fingerprint == base.fingerprint
+    assert (prepared.vocabulary_from, prepared.new_words, prepared.min_count) == (
+        "runs/first",
+        0,
+        0,
+    )
+    words = [
+        word
+        for row in tf.data.TFRecordDataset(
+            [str(path) for path in sorted((tmp_path / "same").glob("train-*"))]
+        )
+        for text in parse_example(row).captions.numpy()
+        for word in normalise(text.decode())
+    ]
+    unknown = [word for word in words if word not in base.words]
+    assert prepared.unknown_fraction("train") == pytest.approx(len(unknown) / len(words), abs=1e-5)
+    assert "(those of runs/first), fingerprint" in preparation.describe(prepared)
+
+    longer = preparation.prepare(
+        config(raw_dir, tmp_path / "more", **{**flags, "extend_vocabulary": True, "min_count": 30}),
+        base,
+    )
+    written = Vocabulary.load(tmp_path / "more" / "vocab.txt")
+    frequent = sorted(
+        (word for word, count in Counter(unknown).items() if count >= 30),
+        key=lambda word: (-Counter(unknown)[word], word),
+    )
+    assert written.words == (*base.words, *frequent)
+    assert (longer.new_words, longer.min_count) == (len(frequent), 30)
+    assert f"those of runs/first and {len(frequent)} new ones, count >= 30" in (
+        preparation.describe(longer)
+    )
+
+
+def test_words_that_a_run_does_not_know(
+    raw_dir: Path, workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(raw_dir, raw)
+    text = (raw / "captions.txt").read_text()
+    (raw / "captions.txt").write_text(text.replace("The picture", "Das tolle Bild"))
+    flags = [f"--raw_dir={raw}", f"--output_dir={tmp_path / 'data'}", "--num_processes=1"]
+    named = f"--vocabulary={workdir}"
+    assert prepare.main(["p", *flags, named, "--max_unknown=0.05"]) == 1
+    error = capsys.readouterr().err
+    # The five captions of a scene have 3 + 5 + 7 + 7 + 4 words, of which three are unknown.
+    assert f"{raw}: 11.5% of the words of the training captions are unknown to {named}" in error
+    assert "more than --max_unknown=0.05: give --extend_vocabulary, or raise the limit" in error
+    assert "bild 32 times" in error and error.count("\n") == 1
+    assert prepare.main(["p", *flags, named]) == 0
+    assert "unknown words: 11.5% of the words of the training captions" in capsys.readouterr().out
+    assert prepare.main(["p", *flags, f"--vocabulary={tmp_path}"]) == 1
+    assert "give --vocabulary a directory that imgcap-train wrote" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--extend_vocabulary"], "--extend_vocabulary adds words to those of a run: give"),
+        (["--vocabulary=RUN", "--min_count=3"], "--vocabulary=RUN has all words already: give"),
+    ],
+)
+def test_words_from_nowhere(
+    raw_dir: Path, tmp_path: Path, flags: list[str], message: str, capsys
+) -> None:
+    assert prepare.main(["p", f"--raw_dir={raw_dir}", f"--output_dir={tmp_path}", *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_kind_of_pictures(raw_dir: Path, data_dir: Path, tmp_path: Path) -> None:
+    tree = json.loads((data_dir / "manifest.json").read_text())
+    assert tree["pictures"] == "photographs"
+    drawings = preparation.prepare(config(raw_dir, tmp_path / "data", pictures="drawings"))
+    assert load_manifest(tmp_path / "data").pictures == "drawings"
+    assert drawings.fingerprint != tree["fingerprint"]
+    # Data that were prepared before the field stay readable.
+    for name in ("pictures", "vocabulary_from", "new_words"):
+        del tree[name]
+    old = shutil.copytree(data_dir, tmp_path / "old", ignore=shutil.ignore_patterns("features"))
+    (old / "manifest.json").write_text(json.dumps(tree))
+    assert load_manifest(old) == load_manifest(data_dir)
+    assert preparation.prepare(config(raw_dir, old)) == load_manifest(data_dir)
