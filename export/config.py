@@ -9,7 +9,11 @@ from imgcap.config import MAX_MAX_PIXELS, MAX_PIXELS, Section, setting
 class ExportConfig(Section):
     """The run that becomes a served model, and what is done to it."""
 
-    workdir: str = setting("", "Run directory that imgcap-train wrote.", required=True)
+    workdir: str = setting(
+        "",
+        "Run directory that imgcap-train wrote, or pretrained:flickr8k, the captioner in the box.",
+        required=True,
+    )
     output_dir: str = setting(
         "", "The model's folder; versions are numbered inside it.", required=True
     )

@@ -5,6 +5,7 @@ from imgcap.config.commands import (
     CompareConfig,
     DataServiceConfig,
     EvaluateConfig,
+    PackConfig,
     PrepareConfig,
     ShowConfig,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "MAX_PIXELS",
     "MOVABLE",
     "ModelConfig",
+    "PackConfig",
     "PrepareConfig",
     "Section",
     "ShowConfig",

@@ -29,7 +29,7 @@ from imgcap.run.checkpoints import (
 )
 from imgcap.run.config_file import CONFIG_NAME
 from imgcap.run.directory import DECODE, ENCODER_FILE, load_run
-from imgcap.run.identity import RUN
+from imgcap.run.identity import PACKED, RUN
 from imgcap.run.restore import load_captioner, restore_step
 
 BEST = "best"
@@ -116,9 +116,12 @@ def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) ->
     unfinished = workdir.with_name(f".{workdir.name}{UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for name in (RUN, VOCABULARY_NAME, ENCODER_FILE, DECODE):
+    for name in (VOCABULARY_NAME, ENCODER_FILE, DECODE):
         if (source / name).exists():
             files.write_bytes(unfinished / name, (source / name).read_bytes())
+    identity = files.read_json(source / RUN, RunError, _NAME_RUNS)
+    identity.pop(PACKED, None)
+    files.write_json(unfinished / RUN, identity)
     # A moving average is in these weights already; a reader must not look for another one.
     train = dataclasses.replace(config.train, workdir=str(workdir), ema_momentum=0.0)
     files.write_text(unfinished / CONFIG_NAME, to_json(dataclasses.replace(config, train=train)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from imgcap import files
@@ -15,6 +16,8 @@ from imgcap.errors import RunError
 CHECKPOINTS, STATE, WEIGHTS = "checkpoints", "state.json", "weights"
 ENCODER_WEIGHTS = "encoder"
 UNFINISHED = ".unfinished"
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+"""What TensorFlow adds to the place of a variable in a checkpoint to name its value."""
 
 
 @dataclass(frozen=True)
@@ -157,21 +160,77 @@ def read_variables(prefix: Path, variables: Variables) -> None:
 
     Args:
         prefix: path of the files, without their endings.
-        variables: what to read, changed in place; a part of what was written may be asked for.
+        variables: what to read, changed in place; a part of what was written may be asked for. What
+            is stored in float16, as in a packed run, is converted.
 
     Raises:
         RunError: a file is missing or damaged, or a variable has another shape or was not saved.
     """
-    checkpoint = tf.train.Checkpoint(**{name: list(values) for name, values in variables.items()})
     try:
+        stored = tf.train.load_checkpoint(str(prefix)).get_variable_to_dtype_map()
+        halves: list[tuple[tf.Variable, tf.Variable]] = []
+        read = {
+            name: [
+                _as_stored(variable, stored.get(f"{name}/{place}{_VALUE}"), halves)
+                for place, variable in enumerate(values)
+            ]
+            for name, values in variables.items()
+        }
+        checkpoint = tf.train.Checkpoint(**read)
         # assert_existing_objects_matched: a variable that silently kept its random start would be
         # found too late.
         checkpoint.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+        for half, variable in halves:
+            variable.assign(tf.cast(half, variable.dtype))
     except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         raise RunError(
             f"{prefix} can't be read into this model ({str(error).splitlines()[0][:160]}): remove "
             "this checkpoint to go on from an earlier one, or train into a new --workdir"
         ) from None
+
+
+def _as_stored(
+    variable: tf.Variable, dtype: tf.DType | None, halves: list[tuple[tf.Variable, tf.Variable]]
+) -> tf.Variable:
+    """The variable itself, or one in float16 that stands in for it while a checkpoint is read.
+
+    Args:
+        variable: to be read.
+        dtype: in which it is stored; None if it is not.
+        halves: gets the pair of both if one stands in.
+    """
+    if dtype != tf.float16 or variable.dtype == tf.float16:
+        return variable
+    half = tf.Variable(tf.zeros(variable.shape, tf.float16), trainable=False)
+    halves.append((half, variable))
+    return half
+
+
+def to_float16(variables: Iterable[tf.Variable]) -> list[tf.Variable]:
+    """Copies variables, matrices and kernels of them in float16.
+
+    Vectors stay as they are: they are few, and a variance or a scale may leave float16's range.
+
+    Args:
+        variables: of any shapes and dtypes.
+
+    Returns:
+        New variables in the same order.
+    """
+    return [
+        tf.Variable(
+            tf.cast(variable, tf.float16) if fits_float16(variable.numpy()) else variable,
+            trainable=False,
+        )
+        for variable in variables
+    ]
+
+
+def fits_float16(values: np.ndarray) -> bool:
+    """Whether an array is a float32 matrix or kernel whose values are all in float16's range."""
+    if values.dtype != np.float32 or values.ndim < 2:
+        return False
+    return bool(np.all(np.abs(values) <= np.finfo(np.float16).max))
 
 
 def save_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:

@@ -1,4 +1,8 @@
-"""`run.json`: format, data and vocabulary of a run, which are the same whenever it is resumed."""
+"""`run.json`: format, data and vocabulary of a run, which are the same whenever it is resumed.
+
+A run that imgcap-pack wrote has `packed` there too: how its weights are stored, and what its data
+was.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -7,14 +11,19 @@ from typing import Any
 from imgcap import files
 from imgcap.config import MOVABLE, Config
 from imgcap.errors import RunError
-from imgcap.run.config_file import CONFIG_NAME, load_config
+from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 
-RUN = "run.json"
+RUN, PACKED = "run.json", "packed"
 FORMAT = 2
 """Number of the format of run directories; raised when older ones cannot be read any more.
 
 2: the LSTM's variables have other names than in runs without a number.
 """
+
+
+def is_packed(workdir: Path) -> bool:
+    """Whether imgcap-pack wrote a run: its moving average is in its weights, all of them once."""
+    return PACKED in files.read_json(workdir / RUN, RunError, NAME_A_RUN)
 
 
 def refuse_other_format(workdir: Path, remedy: str) -> None:
@@ -47,6 +56,11 @@ def refuse_other_run(workdir: Path, config: Config, identity: dict[str, Any]) ->
     new_workdir = "give a new --workdir"
     refuse_other_format(workdir, new_workdir)
     found = files.read_json(workdir / RUN, RunError, new_workdir)
+    if PACKED in found:
+        raise RunError(
+            f"{workdir} is a packed run, without the optimizer's state: train into a new --workdir "
+            f"with --finetune_from={workdir}"
+        )
     for key, remedy in (
         ("vocabulary", "prepare the data as before"),
         ("data", "give the --data_dir of that run"),

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from imgcap.config import Config
+from imgcap.errors import RunError
 from imgcap.model.captioner import Captioner, join_captioner, make_captioner_encoder
 from imgcap.model.precision import dtype_policy
 from imgcap.run import checkpoints, directory
 from imgcap.run.config_file import load_config
+from imgcap.run.identity import is_packed
 
 
 def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
@@ -41,7 +43,11 @@ def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
         encoder = make_captioner_encoder(config.model, weights="none")
     with dtype_policy("float32"):
         captioner = join_captioner(encoder, config.model, vocabulary)
-    restore_best(workdir, captioner)
+    if is_packed(workdir):
+        # Its encoder was read a moment ago with the weights that are in its file.
+        _restore_packed(workdir, captioner, checkpoints.best_step(workdir), read_encoder=False)
+    else:
+        restore_best(workdir, captioner)
     return captioner, config
 
 
@@ -69,6 +75,9 @@ def restore_step(workdir: Path, captioner: Captioner, step: int) -> None:
     Raises:
         RunError: there is no such checkpoint, or it does not fit.
     """
+    if is_packed(workdir):
+        _restore_packed(workdir, captioner, step)
+        return
     settings = load_config(workdir).train
     encoder = checkpoints.tf_variables(captioner.encoder.variables)
     wanted = {"decoder": checkpoints.tf_variables(captioner.decoder.variables)}
@@ -84,3 +93,34 @@ def restore_step(workdir: Path, captioner: Captioner, step: int) -> None:
             step,
             {"averaged": checkpoints.tf_variables(captioner.trainable_variables)},
         )
+
+
+def _restore_packed(
+    workdir: Path, captioner: Captioner, step: int, *, read_encoder: bool = True
+) -> None:
+    """Reads the weights of a packed run: the encoder's are in its file, if it has one.
+
+    Args:
+        workdir: the run directory.
+        captioner: changed in place.
+        step: of its checkpoint.
+        read_encoder: False if the captioner's encoder was made of the run's file.
+    """
+    wanted = {"decoder": checkpoints.tf_variables(captioner.decoder.variables)}
+    encoder_file = workdir / directory.ENCODER_FILE
+    if not encoder_file.exists():
+        wanted["encoder"] = checkpoints.tf_variables(captioner.encoder.variables)
+    elif read_encoder:
+        _read_network(encoder_file, captioner)
+    checkpoints.restore(workdir, step, wanted)
+
+
+def _read_network(path: Path, captioner: Captioner) -> None:
+    """Reads the weights of a .keras file into the encoder of a captioner."""
+    try:
+        captioner.encoder.network.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise RunError(
+            f"{path} can't be read into this model ({str(error).splitlines()[0]}): pack the run "
+            "again"
+        ) from None
