@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TextIO
 
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
-from serving.client import Caption, Outcome
+from serving.client import Outcome
 from serving.client.texts import CsvRows, make_alt_text
 
 CSV_COLUMNS = ("image", "caption", "score", "confidence", "unsure", "error")
@@ -135,7 +135,7 @@ def to_object(answer: Answer) -> dict[str, Any]:
         "caption": caption.text,
         "score": caption.score,
         "error": None,
-        "confidence": _rounded_confidence(caption),
+        "confidence": caption.confidence,
         "unsure": answer.unsure,
         "alternatives": [
             {"caption": other.text, "score": other.score} for other in caption.alternatives
@@ -154,7 +154,7 @@ def to_row(answer: Answer) -> dict[str, Any]:
         "image": answer.name,
         "caption": caption.text,
         "score": round(caption.score, 4),
-        "confidence": _rounded_confidence(caption),
+        "confidence": None if caption.confidence is None else round(caption.confidence, 4),
         "unsure": str(answer.unsure).lower(),
     }
 
@@ -164,10 +164,6 @@ def _opened(path: str) -> TextIO:
         return open(path, "w", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--jsonl_output={path} can't be written ({error.strerror})") from None
-
-
-def _rounded_confidence(caption: Caption) -> float | None:
-    return None if caption.confidence is None else round(caption.confidence, 4)
 
 
 def _alt_text(answer: Answer) -> str:

@@ -1,18 +1,6 @@
 """A caption's confidence in words, the same for the page and for whoever builds on the client."""
 
-SURE = 0.5
-"""Least confidence of a caption that is called sure.
-
-Confidence is the probability that a caption reaches the median of people's captions, which a
-person's own reaches in half of the cases: from here on the model is as reliable as a person.
-"""
-
-FAIRLY_SURE = 0.25
-"""Least confidence of a caption that is called fairly sure: half as reliable as a person's.
-
-A captioner trained on Flickr8k reaches the median on about 35 % of photographs like those, so what
-is below is worse than its average even on what it knows.
-"""
+from imgcap.config.limits import FAIRLY_SURE, SURE
 
 
 def is_sure(confidence: float | None) -> bool:

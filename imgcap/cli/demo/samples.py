@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from imgcap.cli.demo.report import draw_captions
+from imgcap.config.limits import SURE
 from imgcap.data.samples import find_samples
 from imgcap.errors import ImgcapError
 from imgcap.host.programs import find_program
 from imgcap.run.pretrained import DEFAULT, pretrained_names
-
-SURE = 0.5
-"""Confidence from which on a caption is drawn in green."""
 
 
 def caption_samples(folder: Path) -> None:
