@@ -20,6 +20,7 @@ import pytest
 
 from imgcap import __version__
 from imgcap.cli.demo import free_port, wait_until_open
+from imgcap.data.samples import find_samples
 from tests.conftest import IMAGE_SIZE
 from tests.support.command_lines import console_scripts
 from tests.support.paths import ROOT
@@ -100,6 +101,8 @@ def test_files_that_are_read_at_run_time_are_in_the_wheel(wheel: Path) -> None:
     recipes = {f"imgcap/cli/recipes/{path.name}" for path in (ROOT / "configs").glob("*.cfg")}
     assert recipes and recipes <= names
     assert "serving/deployment/monitoring.config" in names
+    samples = {f"imgcap/data/samples/{path.name}" for path in find_samples().values()}
+    assert samples | {"imgcap/data/samples/NOTICE"} <= names
     assert {"serving/wire/wire.proto", "serving/server/settings/settings.proto"} <= names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "app.py"))]
