@@ -1,22 +1,15 @@
-"""The captioner as a graph: image bytes in, captions out, with the whole search inside."""
+"""The signatures of a SavedModel: image bytes in, captions out, with the whole search inside."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from export.cpu.optimize import FastEncoder
+from export.searches import Searches
 from imgcap import signature
 from imgcap.config import DecodeConfig
-from imgcap.data import image
-from imgcap.model import search
-from imgcap.model.captioner import Captioner
-from imgcap.run.checkpoints import tf_variables
-
-Outputs = dict[str, tf.Tensor]
-"""Tensors by their names in `imgcap.signature`."""
+from imgcap.model.caption_graph import CaptionGraph, Outputs
 
 
 class Assets(NamedTuple):
@@ -41,149 +34,116 @@ class CaptionModule(tf.Module):
 
     def __init__(
         self,
-        captioner: Captioner,
-        encoder: FastEncoder,
-        options: DecodeConfig,
-        image_size: int,
-        max_pixels: int,
+        graph: CaptionGraph,
+        searches: Searches,
+        variables: Sequence[tf.Variable],
         assets: Assets,
     ) -> None:
         """Makes the signatures; nothing is traced yet.
 
         Args:
-            captioner: trained.
-            encoder: takes the place of the captioner's own.
-            options: the search that the signatures carry.
-            image_size: pixels, height and width the encoder sees.
-            max_pixels: pictures that declare more are refused before they are decoded.
+            graph: of a trained captioner.
+            searches: what each signature searches with.
+            variables: all that the graph reads.
             assets: copied into the model's folder.
         """
         super().__init__()
-        # Its function alone: TensorFlow would follow the whole tuple and write the variables a
-        # second time.
-        self._captioner, self._encode_images = captioner, encoder.encode
-        self._image_size, self._max_pixels = image_size, max_pixels
-        self._contract = (
-            signature.ATTENDING_SIGNATURES if captioner.attends else signature.SIGNATURES
-        )
-        layers = [*encoder.variables, *captioner.decoder.variables]
-        self.weights = tf_variables(layers)
+        self._graph = graph
+        self.contract = graph.signatures
+        self.weights = list(variables)
         self.vocabulary_file = tf.saved_model.Asset(str(assets.vocabulary))
         self.card_file = tf.saved_model.Asset(str(assets.card))
         self._card = _read_when_loaded(self.card_file)
-        self._make_signatures(options)
-
-    def _make_signatures(self, options: DecodeConfig) -> None:
-        encode = tf.function(self._encode, autograph=False)
-        widths = {"K": options.num_captions, "T": options.num_tokens}
-        beam = self._make_search(options)
-        self.decode = self._serve(signature.DECODE, lambda rows: beam(*encode(rows)), widths)
-        self.decode_features = self._serve(
-            signature.DECODE_FEATURES,
-            lambda rows: beam(rows, tf.zeros_like(rows[:, 0, 0], tf.string)),
-            widths,
-        )
-        first = self._make_search(dataclasses.replace(options, search="beam", beam_width=1))
-        self.greedy = self._serve(
-            signature.GREEDY, lambda rows: first(*encode(rows)), {**widths, "K": 1}
-        )
+        encode = tf.function(graph.encode, autograph=False)
+        self._make_captioning(encode, searches)
         self.encode = self._serve(
             signature.ENCODE,
             lambda rows: dict(
                 zip((signature.FEATURES, signature.ERROR), encode(rows), strict=True)
             ),
-            {},
         )
         first_line = tf.constant(0, tf.int64)
         self.describe = self._serve(
             signature.DESCRIBE,
             lambda rows: {signature.CARD: tf.fill(tf.shape(rows), self._card.lookup(first_line))},
-            {},
         )
+
+    def _make_captioning(self, encode: Callable, searches: Searches) -> None:
+        """Makes the signatures that caption.
+
+        Args:
+            encode: image files string [B] → features float32 [B, L, C] and errors string [B].
+            searches: what each signature searches with.
+        """
+        decode, greedy, sample = map(
+            self._make_search, (searches.decode, searches.greedy, searches.sample)
+        )
+        self.decode = self._serve(
+            signature.DECODE, lambda rows: decode(*encode(rows)), searches.decode
+        )
+        self.decode_features = self._serve(
+            signature.DECODE_FEATURES,
+            lambda rows: decode(rows, tf.zeros_like(rows[:, 0, 0], tf.string)),
+            searches.decode,
+        )
+        self.greedy = self._serve(
+            signature.GREEDY, lambda rows: greedy(*encode(rows)), searches.greedy
+        )
+        self.sample = self._serve(
+            signature.SAMPLE,
+            lambda rows, seeds: sample(*encode(rows), seeds),
+            searches.sample,
+        )
+
+    def _make_search(self, options: DecodeConfig) -> tf.types.experimental.GenericFunction:
+        """Makes a function of features, errors and, to draw, seeds: to the outputs of a search."""
+
+        @tf.function(autograph=False)
+        def find(features: tf.Tensor, error: tf.Tensor, seeds: tf.Tensor | None = None) -> Outputs:
+            return self._graph.caption(features, error, options, seeds)
+
+        return find
 
     def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
         """The functions that are served, by the names of their signatures."""
         functions = {
-            name: getattr(self, name)
-            for name in signature.SIGNATURES
-            if name != signature.SERVING_DEFAULT
+            name: getattr(self, name) for name in self.contract if name != signature.SERVING_DEFAULT
         }
         return {signature.SERVING_DEFAULT: self.decode, **functions}
 
     def _serve(
-        self, name: str, answer: Callable[[tf.Tensor], Outputs], sizes: dict[str, int]
+        self, name: str, answer: Callable[..., Outputs], options: DecodeConfig | None = None
     ) -> tf.types.experimental.GenericFunction:
-        """Makes a signature, with the input and the outputs that the contract gives it.
+        """Makes a signature, with the inputs and the outputs that the contract gives it.
 
         Args:
             name: of the signature.
-            answer: its input, of at least one row → its outputs, of as many rows.
-            sizes: K and T, if the outputs have such axes.
+            answer: its inputs, of at least one row → its outputs, of as many rows.
+            options: of the search if it captions, which say K and T.
         """
-        given, returned = self._contract[name]
-        positions, channels = self._captioner.encoder.features_shape
-        sizes = {**sizes, "L": positions, "C": channels}
+        given, returned = self.contract[name]
+        positions, channels = self._graph.features_shape
+        sizes = {"L": positions, "C": channels}
+        if options:
+            sizes |= {"K": options.num_captions, "T": options.num_tokens}
 
-        def serve(rows: tf.Tensor) -> Outputs:
-            count = tf.shape(rows)[0]
-            # Fused operations fail on an empty batch: it becomes a blank row that is cut off again.
-            blank = tf.zeros([tf.cast(count == 0, tf.int32), *rows.shape[1:]], rows.dtype)
-            outputs = answer(tf.concat([rows, blank], axis=0))
+        def serve(*rows: tf.Tensor) -> Outputs:
+            count = tf.shape(rows[0])[0]
+            outputs = answer(*(_with_a_row(each) for each in rows))
             return {
                 alias: tf.ensure_shape(outputs[alias][:count], _spec(alias, sizes).shape)
                 for alias in returned
             }
 
-        return tf.function(serve, input_signature=[_spec(given, sizes)], autograph=False)
+        return tf.function(
+            serve, input_signature=[_spec(alias, sizes) for alias in given], autograph=False
+        )
 
-    def _encode(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Decodes and encodes images.
 
-        Args:
-            image_bytes: encoded image files, string [B].
-
-        Returns:
-            Features float32 [B, L, C], and errors, string [B], empty if there is none; the features
-            of a row with an error are zeros.
-        """
-        images, error = image.decode_rows(image_bytes, self._image_size, self._max_pixels)
-        features = self._encode_images(images)
-        return tf.where((error == "")[:, tf.newaxis, tf.newaxis], features, 0.0), error
-
-    def _make_search(self, options: DecodeConfig) -> tf.types.experimental.GenericFunction:
-        """Makes a function of features float32 [B, L, C] and errors string [B] to the outputs of a
-        search; a row with an error has empty captions and zeros, and changes no other row.
-        """
-
-        @tf.function(autograph=False)
-        def find(features: tf.Tensor, error: tf.Tensor) -> Outputs:
-            captions = self._captioner.caption_features(features, options)
-            outputs = self._answer(captions, error)
-            if self._captioner.attends:
-                attention = self._captioner.attention_weights(features, captions.tokens)
-                outputs[signature.ATTENTION] = tf.where(
-                    (error == "")[:, None, None, None], attention, 0.0
-                )
-            return outputs
-
-        return find
-
-    def _answer(self, captions: search.Captions, error: tf.Tensor) -> Outputs:
-        """The outputs of captions; those of a row with an error are empty or zero."""
-        good = (error == "")[:, tf.newaxis]  # -> [B, 1]
-        texts = tf.where(good, self._captioner.to_text(captions.tokens), "")  # -> [B, K]
-        scores = tf.where(good, captions.scores, 0.0)
-        return {
-            signature.CAPTION: texts[:, 0],
-            signature.SCORE: scores[:, 0],
-            signature.CAPTIONS: texts,
-            signature.SCORES: scores,
-            signature.TOKENS: tf.where(good[..., tf.newaxis], captions.tokens, 0),
-            signature.TOKEN_LOG_PROBS: tf.where(
-                good[..., tf.newaxis], captions.token_log_probs, 0.0
-            ),
-            signature.ERROR: error,
-        }
+def _with_a_row(rows: tf.Tensor) -> tf.Tensor:
+    """Gives an empty batch, on which fused operations fail, a blank row that is cut off again."""
+    blank = tf.zeros([tf.cast(tf.shape(rows)[0] == 0, tf.int32), *rows.shape[1:]], rows.dtype)
+    return tf.concat([rows, blank], axis=0)
 
 
 def _spec(alias: str, sizes: dict[str, int]) -> tf.TensorSpec:

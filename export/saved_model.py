@@ -2,6 +2,7 @@
 next version number.
 """
 
+import dataclasses
 import math
 import shutil
 import tempfile
@@ -19,12 +20,17 @@ from export.check import check_parity, sample_images
 from export.config import ExportConfig
 from export.cpu import NONE, FastEncoder, check_features, make_fast_encoder
 from export.module import Assets, CaptionModule
+from export.searches import choose_searches, find_confidence
 from export.warmup import write_warmup
 from imgcap import files, signature
 from imgcap.data import image
 from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import ExportError
+from imgcap.model.caption_graph import CaptionGraph
 from imgcap.model.captioner import Captioner
+from imgcap.model.confidence import Confidence
+from imgcap.run.checkpoints import tf_variables
+from imgcap.run.pretrained import is_pretrained, resolve_run
 from imgcap.run.restore import load_captioner
 
 
@@ -43,25 +49,36 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
         ExportError: the rewritten encoder's features or the reloaded model's answers are not those
             of the live one, the disk can't be written, or an old version can't be removed.
     """
-    workdir, base = Path(config.workdir), Path(config.output_dir)
+    workdir, base = resolve_run(config.workdir), Path(config.output_dir)
     captioner, run_config = load_captioner(workdir)
-    options = run_config.decode.override(overrides)
+    searches = choose_searches(run_config.decode, overrides)
+    keep = not is_pretrained(config.workdir)
+    fitted = find_confidence(workdir, captioner, run_config, searches.decode, keep=keep)
     images = sample_images(Path(run_config.train.data_dir))
     encoder, encoder_facts = _make_encoder(captioner, run_config.model.image_size, config, images)
-    more = {**encoder_facts, "decoder_numerics": captioner.decoder.compute_dtype}
-    facts = card.collect_facts(workdir, run_config, captioner.vocabulary, options, more)
+    more = {
+        **encoder_facts,
+        "decoder_numerics": captioner.decoder.compute_dtype,
+        "sample": dataclasses.asdict(searches.sample),
+        "confidence": fitted.facts if fitted else None,
+    }
+    facts = card.collect_facts(workdir, run_config, captioner.vocabulary, searches.decode, more)
+    confidence = Confidence(fitted.calibration) if fitted else None
+    graph = CaptionGraph(
+        captioner, run_config.model.image_size, config.max_pixels, confidence, encoder.encode
+    )
+    variables = tf_variables([*encoder.variables, *captioner.decoder.variables])
+    variables += confidence.variables if confidence else []
     unfinished = versions.unfinished_folder(base)
     try:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
             assets = Assets(workdir / VOCABULARY_NAME, Path(folder, card.CARD))
             card.write_line(assets.card, facts)
-            module = CaptionModule(
-                captioner, encoder, options, run_config.model.image_size, config.max_pixels, assets
-            )
+            module = CaptionModule(graph, searches, variables, assets)
             versions.make_empty(unfinished)
             tf.saved_model.save(module, str(unfinished), signatures=module.signatures())
             _join_default(unfinished)
-            write_warmup(unfinished, captioner.encoder.features_shape)
+            write_warmup(unfinished, graph)
             card.write_card(unfinished, facts)
         if config.check:
             check_parity(unfinished, module, facts, images)

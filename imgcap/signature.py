@@ -1,11 +1,14 @@
 """The serving contract: names of the model, its signatures, their inputs and outputs.
 
 Plain constants, imported by the export (which builds the signatures), by the client (which calls
-them) and by the tests (which hold the two together). Importing this module imports nothing else.
+them) and by the tests (which hold the two together). Importing this module imports nothing of the
+project.
 
 Shapes use the legend of the project: `B` images, `K` beams, `T` words, `L` image positions, `C`
 channels.
 """
+
+from typing import NamedTuple
 
 MODEL_NAME = "imgcap"
 
@@ -18,6 +21,9 @@ DECODE = "decode"
 GREEDY = "greedy"
 """IMAGE_BYTES to captions by greedy search, the fastest."""
 
+SAMPLE = "sample"
+"""IMAGE_BYTES and SEED to captions that are drawn by chance."""
+
 ENCODE = "encode"
 """IMAGE_BYTES to FEATURES, zeros in a row with an ERROR."""
 
@@ -29,6 +35,9 @@ DESCRIBE = "describe"
 
 IMAGE_BYTES = "image_bytes"
 """string [B]: a whole encoded image file a row (JPEG, PNG, GIF, BMP or WebP)."""
+
+SEED = "seed"
+"""int32 [B]: of the draws for this row; an image and a seed always give the same captions."""
 
 FEATURES = "features"
 """float32 [B, L, C]: the encoder's features of each position of the image."""
@@ -72,6 +81,7 @@ CARD = "card"
 
 TENSORS = {
     IMAGE_BYTES: ("string", "B"),
+    SEED: ("int32", "B"),
     FEATURES: ("float32", "B L C"),
     QUERY: ("string", "B"),
     CAPTION: ("string", "B"),
@@ -92,23 +102,39 @@ others.
 _CAPTIONED = (CAPTION, SCORE, CAPTIONS, SCORES, TOKENS, TOKEN_LOG_PROBS, ERROR)
 
 
-def _signatures(captioned: tuple[str, ...]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The input and the outputs of every signature, given the outputs of those that caption."""
+class Signature(NamedTuple):
+    """One function that is served.
+
+    Attributes:
+        inputs: names of its inputs, each a tensor of as many rows.
+        outputs: names of its outputs, of as many rows too.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def make_signatures(*, attends: bool, confident: bool) -> dict[str, Signature]:
+    """The inputs and the outputs of every signature.
+
+    Args:
+        attends: whether the model attends to positions, and so gives ATTENTION.
+        confident: whether the model is calibrated, and so gives CONFIDENCE.
+
+    Returns:
+        Name to signature.
+    """
+    captioned = (*_CAPTIONED, *[CONFIDENCE] * confident, *[ATTENTION] * attends)
     return {
-        SERVING_DEFAULT: (IMAGE_BYTES, captioned),
-        DECODE: (IMAGE_BYTES, captioned),
-        GREEDY: (IMAGE_BYTES, captioned),
-        ENCODE: (IMAGE_BYTES, (FEATURES, ERROR)),
-        DECODE_FEATURES: (FEATURES, captioned),
-        DESCRIBE: (QUERY, (CARD,)),
+        SERVING_DEFAULT: Signature((IMAGE_BYTES,), captioned),
+        DECODE: Signature((IMAGE_BYTES,), captioned),
+        GREEDY: Signature((IMAGE_BYTES,), captioned),
+        SAMPLE: Signature((IMAGE_BYTES, SEED), captioned),
+        ENCODE: Signature((IMAGE_BYTES,), (FEATURES, ERROR)),
+        DECODE_FEATURES: Signature((FEATURES,), captioned),
+        DESCRIBE: Signature((QUERY,), (CARD,)),
     }
 
-
-SIGNATURES = _signatures(_CAPTIONED)
-"""The input and the outputs of every signature."""
-
-ATTENDING_SIGNATURES = _signatures((*_CAPTIONED, ATTENTION))
-"""The same of a model that attends."""
 
 BATCH_SIZES = (1, 2, 4, 8)
 """Sizes that a server pads batches to, rising, as in serving/deployment/batching.config; an export

@@ -33,6 +33,14 @@ NOT_AN_IMAGE = b"not an image"
 SCORE_TOLERANCE = 1e-4
 # Of the greatest feature. In bfloat16 another order of adding may flip the last of eight bits.
 FEATURE_TOLERANCE = 1e-2
+COMPARED = (
+    signature.ENCODE,
+    signature.DECODE,
+    signature.GREEDY,
+    signature.SAMPLE,
+    signature.DECODE_FEATURES,
+)
+"""The signatures whose answers are compared; `encode` gives what `decode_features` is asked."""
 FORBIDDEN_OPS = ("Cudnn", "PyFunc", "EagerPyFunc")
 
 
@@ -83,10 +91,14 @@ def check_parity(
     refuse_operations(written)
     rows = [*images, NOT_AN_IMAGE]
     reloaded = reload_answers(written, rows)
-    given = {signature.IMAGE_BYTES: tf.constant(rows)}
-    for name in (signature.ENCODE, signature.DECODE, signature.GREEDY, signature.DECODE_FEATURES):
+    given = {
+        signature.IMAGE_BYTES: tf.constant(rows),
+        signature.SEED: tf.zeros([len(rows)], tf.int32),
+    }
+    for name in COMPARED:
+        inputs = [given[alias] for alias in module.contract[name].inputs]
         # The function that was saved; a call by name would trace it anew.
-        live = getattr(module, name).get_concrete_function()(given[signature.SIGNATURES[name][0]])
+        live = getattr(module, name).get_concrete_function()(*inputs)
         _compare(written, name, live, reloaded)
         given |= {alias: tensor for alias, tensor in live.items() if alias == signature.FEATURES}
     if json.loads(reloaded[f"{signature.DESCRIBE}/{signature.CARD}"][0]) != facts:
@@ -106,6 +118,7 @@ def _compare(
             )
     for alias, tolerance in (
         (signature.SCORE, SCORE_TOLERANCE),
+        (signature.CONFIDENCE, SCORE_TOLERANCE),
         (signature.FEATURES, FEATURE_TOLERANCE),
     ):
         if alias in live:

@@ -31,6 +31,7 @@ def main(folder: str, output: str) -> None:
     images = tf.constant([base64.b64decode(row) for row in json.load(sys.stdin)])
     loaded = tf.saved_model.load(folder)
     rows = {"image_bytes": images, "query": tf.constant([""])}
+    rows["seed"] = tf.zeros([len(images)], tf.int32)
     rows["features"] = loaded.signatures["encode"](image_bytes=images)["features"]
     answers: dict[str, Any] = {}
     for name, signature in loaded.signatures.items():

@@ -29,19 +29,22 @@ class Captioner:
         """The variables that training changes, those of the decoder first."""
         return [*self.decoder.trainable_variables, *self.encoder.network.trainable_variables]
 
-    def caption_features(self, features: tf.Tensor, options: DecodeConfig) -> search.Captions:
+    def caption_features(
+        self, features: tf.Tensor, options: DecodeConfig, seeds: tf.Tensor | None = None
+    ) -> search.Captions:
         """Searches the captions of encoded images.
 
         Args:
             features: float [B, L, C].
             options: the search.
+            seeds: int32 [B], of the draws if the search samples; None takes the options' seed.
 
         Returns:
             K captions an image, best first.
         """
         start = self.decoder.begin(tf.cast(features, tf.float32))
         step = self.bind_step(start, options.num_captions)
-        return search.find_captions(step, start.state, options)
+        return search.find_captions(step, start.state, options, seeds)
 
     def bind_step(self, start: Start, copies: int) -> search.Step:
         """Binds the decoder's step to the memory of images, as a search calls it.

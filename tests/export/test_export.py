@@ -19,14 +19,19 @@ from PIL import Image
 from export import card, cli, versions
 from export.check import parity
 from export.cpu import optimize
-from export.module import Assets, CaptionModule
+from export.module import Assets
 from imgcap import signature
 from imgcap.config import DecodeConfig, ModelConfig, decode_from_tree
 from imgcap.data import batches, manifest, records
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import ExportError
 from imgcap.model.captioner import make_captioner
+from imgcap.run.confidence_file import load_confidence
 from imgcap.run.restore import load_captioner
+from tests.support.modules import make_module
+
+CONTRACT = signature.make_signatures(attends=False, confident=True)
+"""Of the shared export."""
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +50,12 @@ def reloaded(models: Path, data_dir: Path) -> dict[str, np.ndarray]:
 def test_signatures_are_the_contract(served: Any, models: Path) -> None:
     facts = card.read_manifest(models / "1")
     decode = facts["decode"]
-    assert set(served.signatures) == set(signature.SIGNATURES)
-    for name, (given, returned) in signature.SIGNATURES.items():
-        width = 1 if name == signature.GREEDY else decode["beam_width"]
+    assert set(served.signatures) == set(CONTRACT)
+    for name, (given, returned) in CONTRACT.items():
+        width = {
+            signature.GREEDY: 1,
+            signature.SAMPLE: facts["sample"]["num_samples"],
+        }.get(name, decode["beam_width"])
         sizes = {"B": None, "K": width, "T": decode["max_length"] + 1, "L": 1, "C": 24}
 
         def described(alias: str, sizes: dict = sizes) -> tuple[str, list[int | None]]:
@@ -57,7 +65,7 @@ def test_signatures_are_the_contract(served: Any, models: Path) -> None:
         function = served.signatures[name]
         inputs = function.structured_input_signature[1]
         found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in inputs.items()}
-        assert found == {given: described(given)}, name
+        assert found == {alias: described(alias) for alias in given}, name
         outputs = function.structured_outputs
         found = {alias: (spec.dtype.name, spec.shape.as_list()) for alias, spec in outputs.items()}
         assert found == {alias: described(alias) for alias in returned}, name
@@ -79,6 +87,10 @@ def test_every_weight_is_written_once(models: Path, workdir: Path) -> None:
         tuple(variable.shape)
         for variable in (*captioner.encoder.variables, *captioner.decoder.variables)
     ]
+    fitted = load_confidence(workdir)
+    assert fitted is not None
+    spread = fitted.calibration.spread
+    held += [spread.mean.shape, spread.directions.shape]
     assert sorted(shapes) == sorted(held)
 
 
@@ -171,10 +183,11 @@ def test_a_bad_row_leaves_its_neighbours_alone(name: str, served: Any, raw_dir: 
             assert not tf.gather(tensor, [1, 3, 4]).numpy().any(), alias
 
 
-@pytest.mark.parametrize("name", signature.SIGNATURES)
+@pytest.mark.parametrize("name", CONTRACT)
 def test_an_empty_batch(name: str, served: Any) -> None:
-    ((alias, spec),) = served.signatures[name].structured_input_signature[1].items()
-    answer = served.signatures[name](**{alias: tf.zeros([0, *spec.shape[1:]], spec.dtype)})
+    given = served.signatures[name].structured_input_signature[1]
+    nothing = {alias: tf.zeros([0, *spec.shape[1:]], spec.dtype) for alias, spec in given.items()}
+    answer = served.signatures[name](**nothing)
     for output, tensor in answer.items():
         expected = served.signatures[name].structured_outputs[output].shape.as_list()
         assert tensor.shape.as_list() == [0, *expected[1:]]
@@ -221,7 +234,7 @@ def test_the_size_on_disk_is_that_of_the_weights(
     assets = Assets(workdir / "vocab.txt", tmp_path / "card.json")
     assets.card.write_text("{}\n")
     encoder = optimize.make_fast_encoder(captioner.encoder, kind)
-    module = CaptionModule(captioner, encoder, DecodeConfig(), 32, 1000, assets)
+    module = make_module(captioner, encoder, DecodeConfig(), assets)
     tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
     on_disk = sum(path.stat().st_size for path in (tmp_path / "1").rglob("*") if path.is_file())
     weights = sum(4 * int(np.prod(weight.shape)) for weight in captioner.trainable_variables)
@@ -240,16 +253,17 @@ def test_attention_is_served_beside_the_words(
     assets.card.write_text("{}\n")
     encoder = optimize.make_fast_encoder(captioner.encoder, "none")
     options = DecodeConfig(beam_width=2, max_length=6)
-    module = CaptionModule(captioner, encoder, options, 32, 5000, assets)
+    module = make_module(captioner, encoder, options, assets)
     tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
     signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
     images = tf.constant([b"no image", next((raw_dir / "Images").iterdir()).read_bytes()])
     positions = captioner.encoder.features_shape[0]
+    contract = signature.make_signatures(attends=True, confident=False)
     features = signatures[signature.ENCODE](image_bytes=images)[signature.FEATURES]
     for name, width in ((signature.DECODE, 2), (signature.GREEDY, 1)):
         answer = signatures[name](image_bytes=images)
         assert answer[signature.ATTENTION].shape == (2, width, 7, positions)
-        assert set(answer) == set(signature.ATTENDING_SIGNATURES[name][1])
+        assert set(answer) == set(contract[name].outputs)
         wanted = captioner.attention_weights(features, answer[signature.TOKENS])
         np.testing.assert_allclose(answer[signature.ATTENTION][1], wanted[1], atol=1e-5)
         assert not answer[signature.ATTENTION][0].numpy().any()
@@ -347,7 +361,8 @@ def test_what_is_inside(models: Path, workdir: Path) -> None:
     ]
     assert sorted(found) == sorted(
         (name, given, rows)
-        for name, (given, _) in signature.SIGNATURES.items()
+        for name, served in CONTRACT.items()
+        for given in served.inputs
         for rows in (1, 2, 4, 8)
     )
     assert not any(
@@ -430,8 +445,7 @@ def test_the_default_is_the_very_graph_of_decode(models: Path, raw_dir: Path) ->
                 {definition.inputs["image_bytes"].name: [image]},
             )
             for name, definition in definitions.items()
-            if signature.SIGNATURES.get(name, ("",))[0] == signature.IMAGE_BYTES
-            and name != signature.ENCODE
+            if name in (signature.SERVING_DEFAULT, signature.DECODE, signature.GREEDY)
         }
         described = definitions[signature.DESCRIBE]
         (line,) = session.run(
@@ -445,11 +459,7 @@ def test_the_default_is_the_very_graph_of_decode(models: Path, raw_dir: Path) ->
 
 
 def test_a_fresh_process_asks_every_signature(reloaded: dict[str, np.ndarray]) -> None:
-    expected = {
-        f"{name}/{alias}"
-        for name, (_, returned) in signature.SIGNATURES.items()
-        for alias in returned
-    }
+    expected = {f"{name}/{alias}" for name, served in CONTRACT.items() for alias in served.outputs}
     assert set(reloaded) == expected
     assert json.loads(reloaded["describe/card"][0])["version"] == 1
 

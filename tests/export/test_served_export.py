@@ -28,6 +28,9 @@ from serving.server.models.model_list import one_model
 from serving.server.models.servable import Servable
 from serving.server.queue.options import BatchingOptions
 
+CONTRACT = signature.make_signatures(attends=False, confident=True)
+"""Of the shared export."""
+
 
 @pytest.fixture(scope="module")
 def server(models: Path) -> Iterator[LocalServer]:
@@ -54,7 +57,7 @@ def images(raw_dir: Path) -> list[bytes]:
 def predict(server: LocalServer, name: str, rows: tf.Tensor) -> dict[str, np.ndarray]:
     request = predict_pb2.PredictRequest(
         model_spec=model_pb2.ModelSpec(name="imgcap", signature_name=name),
-        inputs={signature.SIGNATURES[name][0]: tf.make_tensor_proto(rows)},
+        inputs={CONTRACT[name].inputs[0]: tf.make_tensor_proto(rows)},
     )
     with grpc.insecure_channel(server.target) as channel:
         response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(
@@ -80,9 +83,9 @@ def test_metadata_lists_the_contract(server: LocalServer) -> None:
         )
     listed = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(listed)
-    for name, (given, returned) in signature.SIGNATURES.items():
+    for name, (given, returned) in CONTRACT.items():
         found = listed.signature_def[name]
-        assert list(found.inputs) == [given] and set(found.outputs) == set(returned)
+        assert set(found.inputs) == set(given) and set(found.outputs) == set(returned)
         for alias, info in [*found.inputs.items(), *found.outputs.items()]:
             dtype, axes = signature.TENSORS[alias]
             assert tf.as_dtype(info.dtype).name == dtype and len(info.tensor_shape.dim) == len(
@@ -100,7 +103,7 @@ def test_requests_of_all_sizes_share_batches(
     rows = tf.constant([images[0], b"text", *images[1:]])
     if name == signature.DECODE_FEATURES:
         rows = served[signature.ENCODE](image_bytes=rows)[signature.FEATURES]
-    expected = served[name](**{signature.SIGNATURES[name][0]: rows})
+    expected = served[name](**{CONTRACT[name].inputs[0]: rows})
     predict(server, name, rows[:1])
     before = batches(server)
     with ThreadPoolExecutor(4) as pool:
@@ -120,7 +123,7 @@ def test_requests_of_all_sizes_share_batches(
 
 def test_the_default_and_decode_are_loaded_once(models: Path) -> None:
     functions = Servable(models / "1").functions
-    assert set(functions) == set(signature.SIGNATURES)
+    assert set(functions) == set(CONTRACT)
     assert (
         functions[signature.SERVING_DEFAULT]
         is functions[signature.DECODE]
@@ -139,7 +142,7 @@ def test_the_client(server: LocalServer, models: Path, images: list[bytes], serv
         CaptionClient(server.target, signature="greedy") as greedy,
     ):
         assert beam.describe() == card.read_manifest(models / "1")
-        assert beam.signatures() == tuple(sorted(signature.SIGNATURES))
+        assert beam.signatures() == tuple(sorted(CONTRACT))
         by_beam, by_greed = beam.caption(images[0]), greedy.caption(images[0])
         assert (
             len(by_beam.alternatives) == 3

@@ -8,10 +8,12 @@ import tensorflow as tf
 from export.card import CARD
 from export.cpu import CPU, CPU_BF16, NONE, FastEncoder, make_fast_encoder, read_densenet
 from export.module import Assets, CaptionModule
+from export.searches import choose_searches
 from imgcap import files
 from imgcap.config import MAX_PIXELS, DecodeConfig, ModelConfig
 from imgcap.data.vocabulary import SPECIALS, Vocabulary
 from imgcap.errors import ExportError
+from imgcap.model.caption_graph import CaptionGraph
 from imgcap.model.captioner import Captioner, make_captioner
 from imgcap.run.checkpoints import tf_variables
 
@@ -61,7 +63,9 @@ def write_models(captioner: Captioner, image_size: int, folder: Path) -> dict[st
             print(f"left out: {error}")
             continue
         _write_encoder(fast, image_size, folder / kind / ENCODER)
-        module = CaptionModule(captioner, fast, options, image_size, MAX_PIXELS, assets)
+        graph = CaptionGraph(captioner, image_size, MAX_PIXELS, None, fast.encode)
+        variables = tf_variables([*fast.variables, *captioner.decoder.variables])
+        module = CaptionModule(graph, choose_searches(options, {}), variables, assets)
         written = folder / kind / CAPTIONER
         tf.saved_model.save(module, str(written), signatures=module.signatures())
         sizes[kind] = _bytes_on_disk(written) / _bytes_of_weights(captioner, fast)

@@ -1,0 +1,20 @@
+"""A module to export, straight from a captioner that no run has trained."""
+
+import tensorflow as tf
+
+from export.cpu import FastEncoder
+from export.module import Assets, CaptionModule
+from export.searches import choose_searches
+from imgcap.config import DecodeConfig
+from imgcap.model.caption_graph import CaptionGraph
+from imgcap.model.captioner import Captioner
+
+
+def make_module(
+    captioner: Captioner, encoder: FastEncoder, options: DecodeConfig, assets: Assets
+) -> CaptionModule:
+    """Makes the module of a captioner without confidence, for images of 32 × 32 pixels."""
+    graph = CaptionGraph(captioner, 32, 5000, None, encoder.encode)
+    layers = [*encoder.variables, *captioner.decoder.variables]
+    variables: list[tf.Variable] = [variable.value for variable in layers]
+    return CaptionModule(graph, choose_searches(options, {}), variables, assets)
