@@ -11,7 +11,14 @@ from imgcap.cli.flags.flagfile import RECIPES, find_flagfile, find_flagfiles, re
 from imgcap.config import Section, flag_fields, setting
 from tests.support.paths import ROOT
 
-RECIPE_NAMES = ["demo", "flickr8k", "flickr8k_attention", "flickr8k_finetune", "flickr8k_scst", "small"]
+RECIPE_NAMES = [
+    "demo",
+    "flickr8k",
+    "flickr8k_attention",
+    "flickr8k_finetune",
+    "flickr8k_scst",
+    "small",
+]
 
 
 @dataclass(frozen=True)
