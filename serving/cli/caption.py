@@ -1,19 +1,25 @@
-"""imgcap-caption: captions of image files, from a running server."""
+"""imgcap-caption: captions of image files, from a running server or by TensorFlow right here."""
 
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
+from imgcap.host import quiet
 from imgcap.host.progress import Progress
-from serving.cli.connection import ConnectionConfig, client_arguments
+from imgcap.signature import GREEDY
+from serving.cli.connection import ConnectionConfig, LocalConfig, client_arguments
 from serving.cli.formats import FormatConfig, judge, open_output
-from serving.client import BadImage, Caption, CaptionClient, Outcome
+from serving.client import BadImage, Caption, CaptionClient, Outcome, ServerUnavailable
 from serving.client.heatmap import draw_heatmap
 from serving.client.images import ImageSource, find_images, open_image, read_image
+
+if TYPE_CHECKING:  # imports TensorFlow
+    from serving.cli.local import LocalCaptioner
 
 STDIN = "-"
 """The argument that stands for one image on standard input."""
@@ -43,6 +49,7 @@ def caption_files(
     connection: ConnectionConfig,
     config: CaptionConfig,
     output: FormatConfig,
+    local: LocalConfig,
     arguments: Sequence[str],
 ) -> int:
     """Captions the images that the arguments name and prints each caption when it is there.
@@ -51,6 +58,7 @@ def caption_files(
         connection: which model to ask.
         config: how many images at a time, and whether to draw a heatmap.
         output: how to print, and which captions are unsure.
+        local: whether to ask no server, and which run is loaded then.
         arguments: image files, folders and globs; "-" is one image on standard input.
 
     Returns:
@@ -67,7 +75,7 @@ def caption_files(
         raise ConfigError(f"--heatmap={config.heatmap} is about one image: {len(names)} are given")
     failures = 0
     with open_output(output) as write:
-        for name, outcome in _outcomes(connection, config, output, names):
+        for name, outcome in _outcomes(connection, config, output, local, names):
             _raise_or_report(name, outcome)
             failures += outcome.error is not None
             if config.heatmap and outcome.caption is not None:
@@ -77,15 +85,37 @@ def caption_files(
 
 
 def _outcomes(
-    connection: ConnectionConfig, config: CaptionConfig, output: FormatConfig, names: list[str]
+    connection: ConnectionConfig,
+    config: CaptionConfig,
+    output: FormatConfig,
+    local: LocalConfig,
+    names: list[str],
 ) -> Iterator[tuple[str, Outcome]]:
     images = (sys.stdin.buffer.read() if name == STDIN else name for name in names)
+    if local.local:
+        captioner = _load_captioner(local.workdir, connection)
+        with _progress(output, len(names)) as progress:
+            yield from zip(names, captioner.caption_many(images, progress), strict=True)
+        return
     with (
         CaptionClient(**client_arguments(connection)) as client,
         _progress(output, len(names)) as progress,
     ):
         outcomes = client.caption_many(images, config.concurrency, progress)
         yield from zip(names, outcomes, strict=True)
+
+
+def _load_captioner(workdir: str, connection: ConnectionConfig) -> "LocalCaptioner":
+    """Loads a run into this process; only this needs TensorFlow."""
+    try:
+        quiet.import_tensorflow()
+    except ImportError:
+        raise ConfigError("--local needs TensorFlow: pip install 'imgcap-tf[train]'") from None
+    from serving.cli.local import LocalCaptioner
+
+    return LocalCaptioner(
+        workdir, greedy=connection.signature == GREEDY, max_side=connection.max_side or None
+    )
 
 
 def _progress(
@@ -118,6 +148,8 @@ def _raise_or_report(name: str, outcome: Outcome) -> None:
     """
     if outcome.error is None:
         return
+    if isinstance(outcome.error, ServerUnavailable):
+        raise ServerUnavailable(f"{outcome.error}, or ask none by --local")
     if not isinstance(outcome.error, BadImage):
         raise outcome.error
     print(f"{COMMAND.name}: {name}: {outcome.error}", file=sys.stderr)
@@ -125,11 +157,11 @@ def _raise_or_report(name: str, outcome: Outcome) -> None:
 
 COMMAND = command.Command(
     name="imgcap-caption",
-    summary="Captions image files, folders, globs and standard input (-) with a running server: a "
-    "path, a tab, a caption a line; if the model says how far to trust it, after another tab its "
-    "confidence. Exit status: 0 all have a caption, 1 some have none, 2 wrong usage, 3 the server "
-    "is away, late or busy.",
-    sections=(ConnectionConfig, CaptionConfig, FormatConfig),
+    summary="Captions image files, folders, globs and standard input (-), with a running server or "
+    "by --local in this process: a path, a tab, a caption a line; if the model says how far to "
+    "trust it, after another tab its confidence. Exit status: 0 all have a caption, 1 some have "
+    "none, 2 wrong usage, 3 the server is away, late or busy.",
+    sections=(ConnectionConfig, CaptionConfig, FormatConfig, LocalConfig),
     run=caption_files,
     positional="IMAGE...",
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgcap.config import Section, setting
+from imgcap.errors import ConfigError
 from imgcap.signature import DECODE, GREEDY, MODEL_NAME
 from serving.client import DEFAULT_TARGET, Tls
 
@@ -35,6 +36,27 @@ class ConnectionConfig(Section):
         "", "PEM file of the client's own certificate, for servers that verify clients."
     )
     tls_key: str = setting("", "PEM file of the key to --tls_certificate.")
+
+
+@dataclass(frozen=True)
+class LocalConfig(Section):
+    """Captioning without a server."""
+
+    local: bool = setting(
+        False, "Ask no server: load a run and run TensorFlow in this process (extra `train`)."
+    )
+    workdir: str = setting(
+        "",
+        "With --local: run directory that imgcap-train wrote; empty is pretrained:flickr8k, the "
+        "captioner in the box.",
+    )
+
+    def validate_combinations(self) -> None:
+        """Refuses a run that nothing would load."""
+        if self.workdir and not self.local:
+            raise ConfigError(
+                f"--workdir={self.workdir} is given without --local: a server names its own model"
+            )
 
 
 def client_arguments(config: ConnectionConfig) -> dict[str, Any]:

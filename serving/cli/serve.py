@@ -21,6 +21,7 @@ from imgcap.files.model_folder import MANIFEST, find_versions
 from imgcap.host import quiet
 from imgcap.host.cpu import missing_cpu_features
 from imgcap.signature import MODEL_NAME
+from serving.cli.box import export_once
 from serving.server.logs import start_logging
 from serving.server.queue.options import DEFAULT_MAX_THREADS
 
@@ -42,7 +43,9 @@ class ServeConfig(Section):
     """Which models are served, and how; flags of TensorFlow Serving have the same name here."""
 
     model_base_path: str = setting(
-        "", "Folder that imgcap-export wrote, with versions 1, 2, … in it."
+        "",
+        "Folder that imgcap-export wrote, with versions 1, 2, … in it. Without it and without "
+        "--model_config_file, the captioner in the box is served, which the first start exports.",
     )
     model_name: str = setting(MODEL_NAME, "What requests call the model.", required=True)
     model_config_file: str = setting(
@@ -114,9 +117,12 @@ def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
 
     Raises:
         ConfigError: flags that exclude each other, or a settings file that can't be used.
+        RunError: the captioner in the box is asked for, and the package has none.
         ServingError: nothing to serve, or the port can't be opened.
     """
     check(config)
+    if not config.model_base_path and not config.model_config_file:
+        config = dataclasses.replace(config, model_base_path=str(export_once()))
     config = with_threads(config)
     binary = None if config.embedded else shutil.which(BINARY)
     if binary is None:
@@ -139,10 +145,9 @@ def check(config: ServeConfig) -> None:
     Raises:
         ConfigError: names the flags.
     """
-    if bool(config.model_base_path) == bool(config.model_config_file):
-        both = "both given" if config.model_base_path else "missing"
+    if config.model_base_path and config.model_config_file:
         raise ConfigError(
-            f"--model_base_path is {both}: give it or --model_config_file, one of the two"
+            "--model_base_path and --model_config_file are both given: give one of the two"
         )
     if config.batching_parameters_file and not config.enable_batching:
         raise ConfigError(

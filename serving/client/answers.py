@@ -1,11 +1,9 @@
 """A server's answers as Python values: captions with their runners-up, and versions' states."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from imgcap.errors import ServingError
 from imgcap.signature import (
@@ -141,6 +139,21 @@ def parse_caption(response: wire_pb2.PredictResponse, seconds: float) -> Caption
             f"the model answers {', '.join(sorted(response.outputs))} and no caption: is it a "
             "captioner?"
         )
+    return parse_row(rows, response.model_spec.version.value, seconds)
+
+
+def parse_row(rows: Mapping[str, Any], version: int, seconds: float) -> Caption:
+    """Makes a caption of the outputs for one image.
+
+    Args:
+        rows: each output without its axis B, by the names in `imgcap.signature`; all but `caption`
+            and `score` may be missing.
+        version: of the model that answered.
+        seconds: how long the answer took.
+
+    Raises:
+        BadImage: there is an error in place of a caption.
+    """
     if rows.get(ERROR):
         raise BadImage(_text(rows[ERROR]))
     found = _hypotheses(rows)
@@ -152,7 +165,7 @@ def parse_caption(response: wire_pb2.PredictResponse, seconds: float) -> Caption
         attention=found[0].attention,
         confidence=found[0].confidence,
         alternatives=found,
-        version=response.model_spec.version.value,
+        version=version,
         seconds=seconds,
     )
 
@@ -168,7 +181,7 @@ def parse_status(response: wire_pb2.GetModelStatusResponse) -> tuple[VersionStat
     )
 
 
-def _hypotheses(rows: dict[str, np.ndarray]) -> tuple[Hypothesis, ...]:
+def _hypotheses(rows: Mapping[str, Any]) -> tuple[Hypothesis, ...]:
     """The row's captions, best first; only the best if the server gives no others."""
     texts = rows.get(CAPTIONS, [rows[CAPTION]])
     nothing = [()] * len(texts)

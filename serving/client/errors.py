@@ -99,10 +99,7 @@ def _unavailable(details: str, target: str, secure: bool) -> str:
             f"{target} can't be talked to securely ({details}): check --tls and the certificates "
             "of both, and that a server answers there over TLS"
         )
-    return (
-        f"no model server answers at {target}: start one with imgcap-serve "
-        "--model_base_path=MODELS/imgcap"
-    )
+    return f"no model server answers at {target}: start one with imgcap-serve"
 
 
 # How messages of TensorFlow's decoders begin, for models that don't answer with an `error` row.

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from imgcap.errors import ConfigError
+from imgcap.run import pretrained
 from serving.cli import serve
 from serving.cli.serve import BINARY, ServeConfig, binary_command, with_threads
 from serving.client import CaptionClient
@@ -78,12 +79,13 @@ def test_serves_until_it_is_told_to_stop(base_path, number):
             1,
             "/no/models does not exist: export a model with imgcap-export",
         ),
-        ([], 2, "--model_base_path is missing"),
+        ([], 1, "no captioner is called pretrained:flickr8k: this installation comes with none"),
         (["--model_base_path=x", "--port=70000"], 2, "--port=70000"),
         (["--model_base_path=x", "y"], 2, "unexpected argument 'y'"),
     ],
 )
-def test_wrong_use_is_one_line(capsys, flags, status, message):
+def test_wrong_use_is_one_line(capsys, monkeypatch, tmp_path, flags, status, message):
+    monkeypatch.setattr(pretrained, "pretrained_folder", lambda: tmp_path)
     assert serve.main(["imgcap-serve", *flags]) == status
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
@@ -198,7 +200,10 @@ def test_other_flags_reach_the_real_server(tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--model_base_path=/m", "--model_config_file=f"], "--model_base_path is both given"),
+        (
+            ["--model_base_path=/m", "--model_config_file=f"],
+            "--model_base_path and --model_config_file are both given: give one of the two",
+        ),
         (["--model_base_path=/m", "--batching_parameters_file=f"], "without --enable_batching"),
         (["--model_config_file=/no/file"], "--model_config_file=/no/file does not exist"),
         (
