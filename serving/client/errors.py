@@ -99,7 +99,10 @@ def _unavailable(details: str, target: str, secure: bool) -> str:
             f"{target} can't be talked to securely ({details}): check --tls and the certificates "
             "of both, and that a server answers there over TLS"
         )
-    return f"no model server answers at {target}: start one with imgcap-serve"
+    return (
+        f"no model server answers at {target}: start one with imgcap-serve (imgcap-serve "
+        "--model_base_path=MODELS/imgcap for a model of your own)"
+    )
 
 
 # How messages of TensorFlow's decoders begin, for models that don't answer with an `error` row.

@@ -65,8 +65,8 @@ def test_greedy_and_errors_of_one_image(workdir: Path, photos: list[Path]) -> No
         (
             ["--server=localhost:1"],
             3,
-            "no model server answers at localhost:1: start one with imgcap-serve, or ask none by "
-            "--local",
+            "no model server answers at localhost:1: start one with imgcap-serve (imgcap-serve "
+            "--model_base_path=MODELS/imgcap for a model of your own), or ask none by --local",
         ),
     ],
 )
