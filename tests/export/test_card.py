@@ -69,6 +69,7 @@ def test_facts_of_a_run(run: Path, data_dir: Path) -> None:
     assert facts["model"]["encoder"] == "encoder.keras" and facts["model"]["units"] == 24
     assert facts["vocabulary_fingerprint"] == prepared.vocabulary_fingerprint
     assert facts["data"]["images"] == {"train": 32, "dev": 4, "test": 4}
+    assert facts["data"]["pictures"] == "photographs"
     assert facts["training"]["learning_rate"] == 0.03
     assert facts["max_pixels"] == 1000 and facts["scores"] == {}
     assert str(run.parent) not in json.dumps(facts) and str(data_dir) not in json.dumps(facts)
@@ -129,7 +130,7 @@ def test_data_of_another_preparation_is_not_that_of_the_run(run: Path) -> None:
     (run / "run.json").write_text(json.dumps({**made, "data": "0" * 16}))
     assert facts_of(run)["data"] == {
         "fingerprint": "0" * 16,
-        **dict.fromkeys(("dataset", "split_source", "images", "captions", "text")),
+        **dict.fromkeys(("dataset", "split_source", "images", "captions", "text", "pictures")),
     }
 
 
