@@ -24,6 +24,7 @@ from imgcap.evaluation.report.result_files import SCORES_PATTERN, evaluation_nam
 from imgcap.evaluation.scores import NAMES
 from imgcap.files.model_folder import MANIFEST
 from imgcap.run import checkpoints, directory
+from imgcap.run.identity import PACKED
 
 CARD = "card.json"
 MODEL_CARD = "MODEL_CARD.md"
@@ -105,7 +106,9 @@ def _without_folders(settings: Facts) -> Facts:
 
 
 def _data_facts(workdir: Path, data_dir: Path) -> Facts:
-    """What the run was trained on; most of it is unknown if the data is no longer at `data_dir`."""
+    """What the run was trained on; if the data is no longer at `data_dir`, a packed run knows it,
+    and of others most is unknown.
+    """
     run = files.read_json(
         workdir / directory.RUN, RunError, "give --workdir a directory that imgcap-train wrote"
     )
@@ -118,6 +121,8 @@ def _data_facts(workdir: Path, data_dir: Path) -> Facts:
         prepared = None
     if prepared is not None and prepared.fingerprint == run["data"]:
         facts = {name: getattr(prepared, name) for name in facts}
+    else:
+        facts |= run.get(PACKED, {}).get("data", {})
     return {"fingerprint": run["data"], **facts}
 
 

@@ -48,9 +48,9 @@ def export_once(name: str = DEFAULT) -> Path:
         return model
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / _LOCK):
+        with _locked(folder / _LOCK) as lock:
             if not find_versions(model):  # Another start may have made it meanwhile.
-                _export(name, run, model)
+                _export(name, run, model, lock)
     except OSError as error:
         raise ServingError(
             f"{error.filename or folder} can't be written ({error.strerror}): free the disk, or "
@@ -69,23 +69,30 @@ def fingerprint(run: Path) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Waits until no other process holds a lock; the kernel lets go of it if its holder dies."""
+def _locked(path: Path) -> Iterator[int]:
+    """Waits until no other process holds a lock; the kernel lets go of it if its holders die.
+
+    Yields:
+        The descriptor of its file; a child that gets it holds the lock too.
+    """
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
-def _export(name: str, run: Path, model: Path) -> None:
+def _export(name: str, run: Path, model: Path, lock: int) -> None:
     """Runs imgcap-export into a folder that gets the model's name when it is whole."""
     print(f"exporting the captioner in the box ({name}) once into {model} …", flush=True)
     unfinished = model.with_name(f".{model.name}{_UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)
     command = [find_program("imgcap-export"), f"--workdir={run}", f"--output_dir={unfinished}"]
-    # Its last line would name a folder that is gone a moment later.
-    status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
-    if status:
+    # Its last line would name a folder that is gone a moment later. It holds the lock itself: it
+    # lives on if this process is killed.
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, pass_fds=[lock], check=False)
+    if ended.returncode:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise ServingError(f"imgcap-export ended with status {status}: see its message above")
+        raise ServingError(
+            f"imgcap-export ended with status {ended.returncode}: see its message above"
+        )
     shutil.rmtree(model, ignore_errors=True)
     unfinished.rename(model)

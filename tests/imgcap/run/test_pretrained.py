@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from export import cli as export_cli
+from export import cli
 from imgcap.cli import average, compare, evaluate, pack, train
 from imgcap.errors import RunError
 from imgcap.run import pretrained
@@ -66,7 +66,7 @@ def test_it_is_a_start_for_others(box: Path, train_flags: list[str]) -> None:
     assert average.main(["a", NAME, "--workdir=mean"]) == 0
     assert pack.main(["p", NAME, "--output_dir=packed"]) == 0
     export = [f"--workdir={NAME}", "--output_dir=models", "--nocheck"]
-    assert export_cli.main(["imgcap-export", *export]) == 0
+    assert cli.main(["imgcap-export", *export]) == 0
     assert content(box) == before
 
 
