@@ -20,8 +20,12 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
         refuse_pretrained(config.workdir, "--sweep")
         _sweep(workdir, Path(config.data_dir), decode)
         return
+    from imgcap.evaluation.confidence import calibrate
     from imgcap.evaluation.evaluate import evaluate
 
+    if config.calibrate:
+        refuse_pretrained(config.workdir, "--calibrate")
+        _print_calibration(calibrate(workdir, Path(config.data_dir), decode).facts)
     results = results_folder(config.workdir)
     found = evaluate(workdir, Path(config.data_dir), config.split, decode, results)
     print(
@@ -36,6 +40,10 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
             f"{floor:.2f}"
         )
     _print_insight(found)
+    if "confidence" in found:
+        _print_confidence(found["confidence"])
+    else:
+        print("  no confidence: --calibrate fits it for this search")
     if "diversity" in found:
         _print_diversity(found["diversity"])
     made = find_evaluation(results, config.split, decode)
@@ -69,6 +77,29 @@ def _print_insight(found: dict[str, Any]) -> None:
             f"{row['word']} {row['cider']:.0f} (named in {row['named']:.0%})" for row in chosen[:4]
         )
         print(f"  CIDEr by what is seen, {title}: {words}")
+
+
+def _print_calibration(facts: dict[str, Any]) -> None:
+    """Prints on what a confidence was fitted."""
+    print(
+        f"calibrated on {facts['images']} images of {facts['split']}: {facts['share_as_good']:.0%} "
+        f"of the captions reach the median of people's own, CIDEr {facts['human_cider']:.1f}; "
+        f"expected calibration error {facts['calibration_error']:.3f} by cross-validation"
+    )
+
+
+def _print_confidence(confidence: dict[str, Any]) -> None:
+    """Prints risk against coverage, and how right the confidences are."""
+    print(
+        f"  confidence: expected calibration error {confidence['calibration_error']:.3f}, "
+        f"{confidence['share_as_good']:.0%} of the captions as good as a person's"
+    )
+    for row in confidence["risk_coverage"]:
+        low, high = row["interval"]
+        print(
+            f"  the surest {row['coverage']:4.0%}: CIDEr {row['cider']:6.2f}  [{low:.2f}, "
+            f"{high:.2f}]  confidence from {row['confidence']:.2f}"
+        )
 
 
 def _print_diversity(diversity: dict[str, float]) -> None:

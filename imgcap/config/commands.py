@@ -163,6 +163,11 @@ class EvaluateConfig(Section):
         "Split to caption and score; 'dev+test' takes both as one.",
         choices=("train", "dev", "test", "dev+test"),
     )
+    calibrate: bool = setting(
+        False,
+        "First fit, on the dev split, how probably a caption is as good as a person's; exports and "
+        "evaluations then have a confidence.",
+    )
     sweep: bool = setting(
         False,
         "Score a grid of decode options on the dev split; later commands then take the best for "

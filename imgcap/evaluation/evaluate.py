@@ -12,10 +12,10 @@ import imgcap
 from imgcap import files
 from imgcap.config import DecodeConfig
 from imgcap.data.batches import evaluation_images
-from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest, shard_paths
+from imgcap.data.manifest import Manifest, load_manifest, shard_paths
 from imgcap.data.records import parse_example
 from imgcap.data.shards import damage_refused, references
-from imgcap.errors import DataError
+from imgcap.evaluation.confidence.reliability import describe_confidence
 from imgcap.evaluation.diversity import describe_diversity
 from imgcap.evaluation.generate import (
     IMAGES_AT_ONCE,
@@ -26,11 +26,15 @@ from imgcap.evaluation.generate import (
     pair_captions,
 )
 from imgcap.evaluation.insight import describe
+from imgcap.evaluation.report.confidence_picture import draw_confidence
 from imgcap.evaluation.report.contact_sheet import Entry, write_contact_sheet
 from imgcap.evaluation.report.result_files import find_evaluation
 from imgcap.evaluation.scores import score_captions, score_each
 from imgcap.model.captioner import Captioner
+from imgcap.model.confidence import Confidence
 from imgcap.run.checkpoints import best_step
+from imgcap.run.confidence_file import FittedConfidence, load_confidence
+from imgcap.run.identity import refuse_other_vocabulary
 from imgcap.run.restore import load_captioner
 
 
@@ -43,7 +47,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Captions a split with the run's best checkpoint, scores it, and writes all to the run.
 
-    Images are decoded from their bytes. Writes scores, captions and contact sheet to the files that
+    Images are decoded from their bytes. Writes scores, captions and contact sheet, and a picture of
+    the confidences if the run is calibrated to this search, to the files that
     `imgcap.evaluation.report.result_files` names by split and decode options.
 
     Args:
@@ -65,48 +70,54 @@ def evaluate(
     captioner, config = load_captioner(workdir)
     options = config.decode.override(overrides)
     manifest = load_manifest(data_dir)
-    refuse_other_vocabulary(captioner, data_dir, manifest)
+    refuse_other_vocabulary(captioner.vocabulary, data_dir, manifest)
     paths = [path for part in split.split("+") for path in shard_paths(data_dir, manifest, part)]
     with damage_refused(paths):
-        entries, scores = _caption_and_score(captioner, config.model.image_size, paths, options)
+        entries, scores = _caption_and_score(
+            captioner, config.model.image_size, paths, options, _find_confidence(workdir, options)
+        )
     scores = {**_provenance(workdir, manifest, split, options), **scores}
     files.write_json(evaluation.scores, scores)
     _write_captions(evaluation.captions, entries)
+    picture = None
+    if "confidence" in scores:
+        draw_confidence(evaluation.confidence_picture, scores["confidence"])
+        picture = evaluation.confidence_picture.read_bytes()
     title = f"{workdir.name}: {evaluation.name}"
-    write_contact_sheet(evaluation.contact_sheet, entries, title, scores)
+    write_contact_sheet(evaluation.contact_sheet, entries, title, scores, picture=picture)
     return scores
 
 
-def refuse_other_vocabulary(captioner: Captioner, data_dir: Path, manifest: Manifest) -> None:
-    """Raises DataError if the data was prepared with another vocabulary than the captioner's.
-
-    Args:
-        captioner: of a run.
-        data_dir: what `imgcap-prepare` wrote.
-        manifest: of `data_dir`.
-    """
-    expected = captioner.vocabulary.fingerprint
-    if manifest.vocabulary_fingerprint != expected:
-        raise DataError(
-            f"{data_dir / VOCABULARY_NAME} has fingerprint "
-            f"{manifest.vocabulary_fingerprint}, the run's vocabulary {expected}: give the "
-            "--data_dir the run was trained on"
-        )
+def _find_confidence(workdir: Path, options: DecodeConfig) -> FittedConfidence | None:
+    """The confidence of a run if it was fitted to its best checkpoint and to this search."""
+    fitted = load_confidence(workdir)
+    return fitted if fitted and fitted.fits(best_step(workdir), options) else None
 
 
 def _caption_and_score(
-    captioner: Captioner, image_size: int, paths: Sequence[Path], options: DecodeConfig
+    captioner: Captioner,
+    image_size: int,
+    paths: Sequence[Path],
+    options: DecodeConfig,
+    fitted: FittedConfidence | None,
 ) -> tuple[list[Entry], dict[str, Any]]:
     """Captions the images of shards: the entries of a contact sheet, and scores with insight."""
     people = references(paths)
     dataset = evaluation_images(paths, images=IMAGES_AT_ONCE, image_size=image_size)
     strategy = tf.distribute.get_strategy()
-    step = make_caption_step(captioner, strategy, options, encoded=False)
+    confidence = Confidence(fitted.calibration) if fitted else None
+    step = make_caption_step(captioner, strategy, options, encoded=False, confidence=confidence)
     generated = generate(step, dataset, len(people), options)
     pairs = pair_captions(people, best_captions(captioner, generated))
     each = score_each(*pairs)
     scores = {**score_captions(*pairs), "insight": describe(*pairs, each)}
     groups: dict[str, list[str]] = {}
+    confidences: dict[str, float] = {}
+    if fitted:
+        best = generated.confidences[:, 0].tolist()
+        confidences = dict(zip((person.image_id for person in people), best, strict=True))
+        ciders = [each[person.image_id] for person in people]
+        scores["confidence"] = describe_confidence(best, ciders, fitted.facts["human_cider"])
     if options.search != "beam" and options.num_captions > 1:
         images = [person.image_id for person in people]
         groups = dict(zip(images, all_captions(captioner, generated), strict=True))
@@ -119,6 +130,7 @@ def _caption_and_score(
             pairs.references[image],
             each[image],
             groups.get(image, ())[1:],
+            confidences.get(image),
         )
         for image, image_bytes in _image_bytes(paths)
     ]
@@ -160,5 +172,6 @@ def _caption_line(entry: Entry) -> str:
         **others,
         "references": entry.references,
         "cider": round(entry.score, 3),
+        **({} if entry.confidence is None else {"confidence": round(entry.confidence, 4)}),
     }
     return json.dumps(tree, ensure_ascii=False)

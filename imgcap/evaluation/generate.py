@@ -11,12 +11,13 @@ from imgcap.data.batches import EvaluationBatch
 from imgcap.data.shards import Reference
 from imgcap.host.progress import Progress
 from imgcap.model.captioner import Captioner
+from imgcap.model.confidence import Confidence
 
 IMAGES_AT_ONCE = 32
 """Images in a batch of evaluation."""
 
-CaptionStep = Callable[[EvaluationBatch], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
-"""A batch -> number int64 [B], tokens int32 [B, K, T] and scores float32 [B, K]."""
+CaptionStep = Callable[[EvaluationBatch], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
+"""A batch -> number int64 [B], tokens int32 [B, K, T], scores and confidences float32 [B, K]."""
 
 
 class Generated(NamedTuple):
@@ -25,10 +26,12 @@ class Generated(NamedTuple):
     Attributes:
         tokens: int32 [N, K, T].
         scores: float32 [N, K].
+        confidences: float32 [N, K], in [0, 1]; zeros if the captioner is not calibrated.
     """
 
     tokens: np.ndarray
     scores: np.ndarray
+    confidences: np.ndarray
 
 
 class CaptionPairs(NamedTuple):
@@ -44,7 +47,12 @@ class CaptionPairs(NamedTuple):
 
 
 def make_caption_step(
-    captioner: Captioner, strategy: tf.distribute.Strategy, options: DecodeConfig, *, encoded: bool
+    captioner: Captioner,
+    strategy: tf.distribute.Strategy,
+    options: DecodeConfig,
+    *,
+    encoded: bool,
+    confidence: Confidence | None = None,
 ) -> CaptionStep:
     """Makes the graph that captions one global batch.
 
@@ -55,20 +63,23 @@ def make_caption_step(
         strategy: that `captioner` was built under.
         options: the search.
         encoded: whether the inputs are features already.
+        confidence: fitted to the captioner, if it is calibrated.
 
     Returns:
-        A function of a batch that gives number, tokens and scores of the rows of all replicas.
+        A function of a batch that gives number, tokens, scores and confidences of the rows of all
+        replicas.
     """
 
-    def caption_replica(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def caption_replica(batch: EvaluationBatch) -> tuple[tf.Tensor, ...]:
         features = batch.inputs if encoded else captioner.encoder(batch.inputs)
-        captions = captioner.caption_features(features, options)
-        return batch.number, captions.tokens, captions.scores
+        found = captioner.caption_features(features, options)
+        sure = confidence(features, found) if confidence else tf.zeros_like(found.scores)
+        return batch.number, found.tokens, found.scores, sure
 
     # autograph=False, here and everywhere: no control flow needs converting, and reading the
     # sources for it takes longer than tracing.
     @tf.function(reduce_retracing=True, autograph=False)
-    def caption_batch(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def caption_batch(batch: EvaluationBatch) -> tuple[tf.Tensor, ...]:
         per_replica = strategy.run(caption_replica, args=(batch,))
         return tuple(strategy.gather(part, axis=0) for part in per_replica)
 
@@ -94,14 +105,16 @@ def generate(
     """
     shape = (images, options.num_captions)
     generated = Generated(
-        np.zeros([*shape, options.num_tokens], np.int32), np.zeros(shape, np.float32)
+        np.zeros([*shape, options.num_tokens], np.int32),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.float32),
     )
     with Progress("caption images", images, "images") as progress:
         for batch in dataset:
-            number, tokens, scores = (part.numpy() for part in step(batch))
+            number, *found = (part.numpy() for part in step(batch))
             real = number >= 0
-            generated.tokens[number[real]] = tokens[real]
-            generated.scores[number[real]] = scores[real]
+            for kept, rows in zip(generated, found, strict=True):
+                kept[number[real]] = rows[real]
             progress.advance(int(real.sum()))
     return generated
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from imgcap.data.batches import evaluation_images
 from imgcap.data.manifest import load_manifest, shard_paths
 from imgcap.data.shards import damage_refused, references
-from imgcap.evaluation.evaluate import refuse_other_vocabulary
 from imgcap.evaluation.generate import IMAGES_AT_ONCE, best_captions, generate, make_caption_step
+from imgcap.run.identity import refuse_other_vocabulary
 from imgcap.run.restore import load_captioner
 
 
@@ -29,7 +29,7 @@ def caption_split(workdir: Path, data_dir: Path, split: str) -> dict[str, str]:
     """
     captioner, config = load_captioner(workdir)
     manifest = load_manifest(data_dir)
-    refuse_other_vocabulary(captioner, data_dir, manifest)
+    refuse_other_vocabulary(captioner.vocabulary, data_dir, manifest)
     paths = [path for part in split.split("+") for path in shard_paths(data_dir, manifest, part)]
     with damage_refused(paths):
         images = [reference.image_id for reference in references(paths)]

@@ -14,7 +14,6 @@ from imgcap.config import DecodeConfig
 from imgcap.data.batches import evaluation_images
 from imgcap.data.manifest import load_manifest, shard_paths
 from imgcap.data.shards import Reference, damage_refused, references
-from imgcap.evaluation.evaluate import refuse_other_vocabulary
 from imgcap.evaluation.generate import IMAGES_AT_ONCE, pair_captions
 from imgcap.evaluation.scores import score_captions
 from imgcap.host import quiet
@@ -22,6 +21,7 @@ from imgcap.host.progress import Progress
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import best_step
 from imgcap.run.directory import save_decode
+from imgcap.run.identity import refuse_other_vocabulary
 from imgcap.run.restore import load_captioner
 
 SPLIT = "dev"
@@ -54,7 +54,7 @@ def sweep(workdir: Path, data_dir: Path) -> list[dict[str, Any]]:
     captioner, config = load_captioner(workdir)
     quiet.hide_onednn_note()
     manifest = load_manifest(data_dir)
-    refuse_other_vocabulary(captioner, data_dir, manifest)
+    refuse_other_vocabulary(captioner.vocabulary, data_dir, manifest)
     paths = shard_paths(data_dir, manifest, SPLIT)
     with damage_refused(paths):
         people = references(paths)

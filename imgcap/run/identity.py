@@ -10,7 +10,9 @@ from typing import Any
 
 from imgcap import files
 from imgcap.config import MOVABLE, Config
-from imgcap.errors import RunError
+from imgcap.data.manifest import VOCABULARY_NAME, Manifest
+from imgcap.data.vocabulary import Vocabulary
+from imgcap.errors import DataError, RunError
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 
 RUN, PACKED = "run.json", "packed"
@@ -90,3 +92,19 @@ def _flat(config: Config) -> dict[str, Any]:
         for name, value in section.items()
         if name not in MOVABLE
     }
+
+
+def refuse_other_vocabulary(vocabulary: Vocabulary, data_dir: Path, manifest: Manifest) -> None:
+    """Raises DataError if data was prepared with another vocabulary than a run's.
+
+    Args:
+        vocabulary: of the run.
+        data_dir: what `imgcap-prepare` wrote.
+        manifest: of `data_dir`.
+    """
+    if manifest.vocabulary_fingerprint != vocabulary.fingerprint:
+        raise DataError(
+            f"{data_dir / VOCABULARY_NAME} has fingerprint "
+            f"{manifest.vocabulary_fingerprint}, the run's vocabulary {vocabulary.fingerprint}: "
+            "give the --data_dir the run was trained on"
+        )

@@ -17,7 +17,6 @@ from imgcap.data.vocabulary import normalise
 from imgcap.errors import DataError
 from imgcap.evaluation.confidence.logistic import fit_regression, predict
 from imgcap.evaluation.confidence.reliability import calibration_error, reliability_curve
-from imgcap.evaluation.evaluate import refuse_other_vocabulary
 from imgcap.evaluation.generate import IMAGES_AT_ONCE
 from imgcap.evaluation.scores.cider import Cider
 from imgcap.host import quiet
@@ -26,6 +25,7 @@ from imgcap.model.captioner import Captioner
 from imgcap.model.confidence import Calibration, FeatureDistance, FeatureSpread, caption_inputs
 from imgcap.run.checkpoints import best_step
 from imgcap.run.confidence_file import FittedConfidence, save_confidence
+from imgcap.run.identity import refuse_other_vocabulary
 from imgcap.run.restore import load_captioner
 
 SPLIT = "dev"
@@ -95,7 +95,7 @@ def fit_confidence(
     """
     quiet.hide_onednn_note()
     manifest = load_manifest(data_dir)
-    refuse_other_vocabulary(captioner, data_dir, manifest)
+    refuse_other_vocabulary(captioner.vocabulary, data_dir, manifest)
     paths = shard_paths(data_dir, manifest, SPLIT)
     with damage_refused(paths):
         people = references(paths)

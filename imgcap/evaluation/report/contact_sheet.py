@@ -30,6 +30,7 @@ class Entry:
         references: by people.
         score: of the caption, CIDEr x 100 (see `imgcap.evaluation.scores.score_each`).
         others: further captions of the model, best first, if it was asked for several.
+        confidence: that the caption is as good as a person's, in [0, 1]; None if it is unknown.
     """
 
     image_id: str
@@ -38,6 +39,7 @@ class Entry:
     references: Sequence[str]
     score: float
     others: Sequence[str] = ()
+    confidence: float | None = None
 
 
 def write_contact_sheet(
@@ -46,9 +48,12 @@ def write_contact_sheet(
     title: str,
     scores: Mapping[str, Any],
     *,
+    picture: bytes | None = None,
     max_entries: int = 200,
 ) -> None:
     """Writes the page in one step; it needs no other file and no network.
+
+    If the entries have confidences, a reader may sort the images by them.
 
     Args:
         path: the HTML file; its folder must exist.
@@ -56,17 +61,22 @@ def write_contact_sheet(
         title: heading of the page.
         scores: of the whole set, as `imgcap.evaluation.scores.score_captions` gives them; what is
             absent is left out.
+        picture: PNG file of how right the confidences are, if there is one.
         max_entries: most images shown. Of more, a third are the best, a third the worst, and the
             rest evenly spread over the ranks between; the page says so.
     """
     ranked = sorted(entries, key=lambda entry: (-entry.score, entry.image_id))
     ranks = select_ranks(len(ranked), max_entries)
-    figures = "\n".join(_make_figure(ranked[rank], rank + 1) for rank in ranks)
+    by_confidence = sorted(ranks, key=lambda rank: -(ranked[rank].confidence or 0.0))
+    places = {rank: place for place, rank in enumerate(by_confidence)}
+    figures = "\n".join(_make_figure(ranked[rank], rank + 1, places[rank]) for rank in ranks)
+    confident = any(entry.confidence is not None for entry in entries)
     page = _PAGE.format(
         title=escape(title),
         style=_STYLE,
         selection=_describe_selection(len(ranks), len(ranked)),
         table=_make_table(scores),
+        confidence=_make_confidence(picture) + (_SORTING if confident else ""),
         figures=figures,
     )
     # A file name may hold bytes that are no UTF-8; the page then shows question marks.
@@ -132,16 +142,32 @@ def _format_score(scores: Mapping[str, Any], name: str) -> str:
     return f"{text} <small>{interval[0]:.1f}–{interval[1]:.1f}</small>" if interval else text
 
 
-def _make_figure(entry: Entry, rank: int) -> str:
-    """An image with its caption, references and score, HTML."""
+def _make_confidence(picture: bytes | None) -> str:
+    """The picture of how right the confidences are, HTML; empty if there is none."""
+    if picture is None:
+        return ""
+    content = base64.b64encode(picture).decode("ascii")
+    alt = "Reliability of the confidences, and CIDEr of the surest captions"
+    return f'<img class="plot" src="data:image/png;base64,{content}" alt="{alt}">'
+
+
+def _make_figure(entry: Entry, rank: int, place: int) -> str:
+    """An image with its caption, references and score, HTML.
+
+    Args:
+        entry: the image.
+        rank: by CIDEr, from 1.
+        place: by confidence, from 0.
+    """
     references = "".join(
         f'<li dir="auto">{escape(reference)}</li>' for reference in entry.references
     )
     others = "".join(f'<p class="other" dir="auto">{escape(text)}</p>' for text in entry.others)
     caption = escape(entry.caption) if entry.caption.strip() else "<em>no words</em>"
+    sure = "" if entry.confidence is None else f"<span>{entry.confidence:.0%} sure</span>"
     return (
-        f"<figure>{_make_picture(entry)}<figcaption>"
-        f'<p class="score"><span>#{rank}</span><b>CIDEr {entry.score:.1f}</b></p>'
+        f'<figure style="--place: {place}">{_make_picture(entry)}<figcaption>'
+        f'<p class="score"><span>#{rank}</span>{sure}<b>CIDEr {entry.score:.1f}</b></p>'
         f'<p class="caption" dir="auto">{caption}</p>{others}<ul>{references}</ul>'
         f'<p class="name" dir="auto">{escape(entry.image_id)}</p></figcaption></figure>'
     )
@@ -201,6 +227,9 @@ tbody th { white-space: normal; min-width: 10rem; }
 thead th, small { color: var(--soft); }
 main { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); }
+body:has(#by-confidence:checked) figure { order: var(--place); }
+fieldset { margin: 0 0 1rem; padding: 0; border: 0; }
+.plot { width: min(60rem, 100%); aspect-ratio: auto; margin-bottom: 1rem; background: #fff; }
 figure { margin: 0; overflow: hidden; border: 1px solid var(--line); border-radius: .5rem;
   background: var(--card); }
 img, .unreadable { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain;
@@ -215,6 +244,14 @@ figcaption p { margin: 0; }
 ul { margin: 0 0 .5rem; padding-left: 1.1rem; font-size: .9rem; }
 .name { font-size: .8rem; }
 """
+
+# Sorted by a style rule, since the page runs no script.
+_SORTING = (
+    "<fieldset><legend>Sort by</legend>"
+    '<label><input type="radio" name="sort" checked> CIDEr</label> '
+    '<label><input type="radio" name="sort" id="by-confidence"> confidence</label>'
+    "</fieldset>"
+)
 
 # The policy lets the page load nothing and run nothing, whatever a caption holds.
 _PAGE = """<!doctype html>
@@ -232,6 +269,7 @@ _PAGE = """<!doctype html>
 <h1 dir="auto">{title}</h1>
 <p>{selection}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Scores of the whole set">{table}</div>
+{confidence}
 </header>
 <main>
 {figures}

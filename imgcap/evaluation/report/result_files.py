@@ -20,6 +20,7 @@ SCORES_PATTERN = "scores_*.json"
 """Matches the scores of all evaluations."""
 
 _SCORES, _CAPTIONS, _CONTACT_SHEET = "scores_", "captions_", "contact_sheet_"
+_CONFIDENCE = "confidence_"
 _LONGEST_OPTIONS = 100
 """Most characters that options have in a name; some file systems allow no more than 143 in all."""
 
@@ -58,6 +59,11 @@ class Evaluation:
     def contact_sheet(self) -> Path:
         """The page that shows the images with their captions, HTML."""
         return self.workdir / f"{_CONTACT_SHEET}{self.name}.html"
+
+    @property
+    def confidence_picture(self) -> Path:
+        """The picture of how right the confidences are, PNG."""
+        return self.workdir / f"{_CONFIDENCE}{self.name}.png"
 
     @property
     def remedy(self) -> str:
