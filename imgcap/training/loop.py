@@ -30,7 +30,7 @@ from imgcap.training.watching import curves, profiling, tensorboard
 from imgcap.training.watching.profiling import StepProfiler
 from imgcap.training.watching.tensorboard import Board
 from imgcap.training.watching.training_log import TrainingLog
-from imgcap.training.watching.warning_signs import warn_of_constant
+from imgcap.training.watching.warning_signs import score_constant, warn_of_constant
 
 GO_ON_WITHOUT = (
     f"{shards.PREPARE_AGAIN}, or go on without the training records after the damage by "
@@ -231,9 +231,14 @@ def _warn_of_constant(run: Run, progression: Progression, scores: Mapping[str, A
     """Warns at the first evaluation after half of the run if one caption for all scores higher."""
     last, before = run.last_step(), progression.step - run.data.steps_per_epoch
     if before < last / 2 <= progression.step:
-        constant = scores["constant_caption"]["cider"]
-        best = max(scores["cider"], progression.best_cider)
-        warn_of_constant(best, constant, progression.step, last)
+        constant = scores["constant_caption"]["caption"]
+        captions, references = pair_captions(
+            run.data.references, [constant] * len(run.data.references)
+        )
+        floor = score_constant(captions, references)
+        warn_of_constant(
+            max(scores["cider"], progression.best_cider), floor, progression.step, last
+        )
 
 
 def _caption_dev(run: Run) -> list[str]:

@@ -1,8 +1,11 @@
 """Signs that a run is about to learn nothing, told on stderr while there is time to change it."""
 
 import sys
+from collections.abc import Mapping, Sequence
 
 from imgcap.data.manifest import Manifest
+from imgcap.data.vocabulary import normalise
+from imgcap.evaluation.scores import score_each
 
 FEWEST_STEPS = 100
 """Steps in all below which a run is warned of."""
@@ -43,12 +46,33 @@ def warn_of_size(steps: int, epochs: int, manifest: Manifest) -> None:
         )
 
 
+def score_constant(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
+    """Scores one caption for all images on those whose references do not have it.
+
+    It was chosen among the references. Of 20 images with one reference each, the one that it was
+    taken from alone would add 50 to the mean.
+
+    Args:
+        captions: image to the caption, the same for all.
+        references: image to its true captions.
+
+    Returns:
+        CIDEr x 100; 0 if all images have the caption among their references.
+    """
+    others = [
+        score
+        for image, score in score_each(captions, references).items()
+        if normalise(captions[image]) not in map(normalise, references[image])
+    ]
+    return sum(others) / len(others) if others else 0.0
+
+
 def warn_of_constant(cider: float, constant: float, step: int, last: int) -> None:
     """Warns of captions that score less than one caption for all images.
 
     Args:
         cider: dev CIDEr x 100 of the captions.
-        constant: dev CIDEr x 100 of the best caption that is the same for all images.
+        constant: from `score_constant`.
         step: steps taken.
         last: steps of the whole run.
     """

@@ -8,10 +8,12 @@ import pytest
 
 from imgcap.config import Config, TrainConfig
 from imgcap.data.manifest import Manifest, load_manifest
+from imgcap.data.shards import Reference
+from imgcap.evaluation.scores import score_each
 from imgcap.run.checkpoints import Progression
 from imgcap.training import loop
 from imgcap.training.length import choose_length
-from imgcap.training.watching.warning_signs import warn_of_size
+from imgcap.training.watching.warning_signs import score_constant, warn_of_size
 
 
 def manifest(data_dir: Path, images: int, captions: int, unknown: float = 0.02) -> Manifest:
@@ -76,10 +78,18 @@ def test_a_run_too_short_and_words_unknown(
     ],
 )
 def test_captions_below_one_for_all_images(
-    step: int, cider: float, before: float, warned: bool, capsys: pytest.CaptureFixture[str]
+    step: int,
+    cider: float,
+    before: float,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = SimpleNamespace(last_step=lambda: 100, data=SimpleNamespace(steps_per_epoch=10))
-    scores = {"cider": cider, "constant_caption": {"cider": 8.0}}
+    references = (Reference("1", ("a dog",)), Reference("2", ("a cat",)))
+    data = SimpleNamespace(steps_per_epoch=10, references=references)
+    run = SimpleNamespace(last_step=lambda: 100, data=data)
+    scores = {"cider": cider, "constant_caption": {"caption": "a dog"}}
+    monkeypatch.setattr(loop, "score_constant", lambda captions, references: 8.0)
     loop._warn_of_constant(run, Progression(step=step, best_cider=before), scores)
     error = capsys.readouterr().err
     assert bool(error) == warned
@@ -89,3 +99,12 @@ def test_captions_below_one_for_all_images(
             "caption for all images: "
         )
         assert error.count("\n") == 1
+
+
+def test_the_image_that_a_constant_caption_is_of_does_not_count() -> None:
+    references = {"1": ["A dog runs."], "2": ["a dog sits", "two cats"], "3": ["a red kite"]}
+    captions = dict.fromkeys(references, "a dog runs")
+    each = score_each(captions, references)
+    assert each["1"] > 100
+    assert score_constant(captions, references) == pytest.approx((each["2"] + each["3"]) / 2)
+    assert score_constant({"1": "a dog runs"}, {"1": ["a dog runs"]}) == 0.0
