@@ -34,6 +34,7 @@ Facts = dict[str, Any]
 """A tree that JSON can hold."""
 
 NOT_SCORED = "Not scored: run imgcap-evaluate, then export again."
+NOT_CALIBRATED = "Not calibrated: run imgcap-evaluate --calibrate, then export again."
 INTENDED_USE = """\
 Describing a photograph in one sentence, as a draft for a person who can see it too: alternative
 texts, search, sorting. It is not meant to identify people, nor for decisions about them, nor where
@@ -43,7 +44,8 @@ LIMITS = """\
   and their writers did: whatever is rare or absent there is named wrongly and with confidence, and
   what the writers assumed of people (sex, age, occupation) it assumes too.
 * It was scored on photographs like those it was trained on, if at all; on others expect less.
-* A score says how likely the words are to the model, not that they are true.
+* A score says how likely the words are to the model, and a confidence how often such a caption is
+  as good as a person's; neither says that this one is true.
 * It reads JPEG, PNG, GIF, BMP and WebP (the first frame); text in a picture it does not read."""
 
 
@@ -214,6 +216,7 @@ def format_card(facts: Facts) -> str:
         "Training": "Best CIDEr on dev: "
         f"{_known(facts['dev_cider'])}.\n\n{_table(facts['training'])}",
         "Scores": _format_scores(facts["scores"], decode),
+        "Confidence": _format_confidence(facts["confidence"], decode),
         "Decoding": _table(decode),
         "Limits": f"{LIMITS}\n{limits}",
     }
@@ -260,6 +263,36 @@ def _format_scores(scores: Facts, decode: Facts) -> str:
             f"{', '.join(differing) or 'as exported'} |"
         )
     return "\n".join(["× 100, with intervals of 95 % (bootstrap over images).", "", *lines])
+
+
+def _format_confidence(confidence: Facts | None, decode: Facts) -> str:
+    """What the output `confidence` means, and how right it was."""
+    if confidence is None:
+        return NOT_CALIBRATED
+    differing = [
+        f"{name}={value}"
+        for name, value in confidence["decode"].items()
+        if decode.get(name) != value
+    ]
+    fitted = f" It was fitted to the search {', '.join(differing)}." if differing else ""
+    rows = [
+        f"| {group['confidence']:.2f} | {group['good']:.2f} | {group['captions']} |"
+        for group in confidence["reliability"]
+    ]
+    return "\n".join(
+        [
+            "The output `confidence` is the probability that a caption is as good as a person's: "
+            f"that its CIDEr is at least {confidence['human_cider']:.1f}, the median of people's "
+            "own captions, each against the others of its image. Fitted on "
+            f"{confidence['images']} images of {confidence['split']}, where "
+            f"{confidence['share_as_good']:.0%} of the captions were.{fitted} Expected calibration "
+            f"error by cross-validation: {confidence['calibration_error']:.3f}.",
+            "",
+            "| confidence, mean of a group | share as good as a person's | captions |",
+            "|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def _table(rows: Mapping[str, Any]) -> str:

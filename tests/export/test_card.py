@@ -23,6 +23,7 @@ ADDED = {
     "cpu_features": ["avx512_bf16"],
     "encoder_numerics": "bfloat16",
     "decoder_numerics": "float32",
+    "confidence": None,
 }
 
 
@@ -137,7 +138,7 @@ def test_data_of_another_preparation_is_not_that_of_the_run(run: Path) -> None:
 def test_the_card_for_people(run: Path) -> None:
     text = card.format_card({**facts_of(run), "version": 12})
     titles = [line for line in text.splitlines() if line.startswith("#")]
-    sections = ("Intended use", "Data", "Training", "Scores", "Decoding", "Limits")
+    sections = ("Intended use", "Data", "Training", "Scores", "Confidence", "Decoding", "Limits")
     assert titles == ["# Model card: imgcap, version 12", *(f"## {name}" for name in sections)]
     for row in (
         "| encoder | encoder.keras, images of 32 × 32 |",
@@ -158,6 +159,25 @@ def test_a_file_that_holds_no_scores(content: str, run: Path) -> None:
         ExportError, match=r"scores_dev.json holds no scores \(.*\): run imgcap-evaluate again"
     ):
         facts_of(run)
+
+
+def test_the_confidence_of_a_card(run: Path) -> None:
+    facts = facts_of(run)
+    assert "Not calibrated: run imgcap-evaluate --calibrate" in card.format_card(facts)
+    fitted = {
+        "decode": {**facts["decode"], "beam_width": 5},
+        "split": "dev",
+        "images": 500,
+        "human_cider": 71.25,
+        "share_as_good": 0.31,
+        "calibration_error": 0.042,
+        "reliability": [{"confidence": 0.125, "good": 0.1, "captions": 50}],
+    }
+    text = card.format_card({**facts, "confidence": fitted})
+    assert "at least 71.2, the median of people's own captions" in text
+    assert "Fitted on 500 images of dev, where 31% of the captions were." in text
+    assert "fitted to the search beam_width=5" in text and "cross-validation: 0.042" in text
+    assert "| 0.12 | 0.10 | 50 |" in text
 
 
 def test_a_version_without_a_manifest(tmp_path: Path) -> None:
