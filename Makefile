@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test check bench reproduce clean
+.PHONY: caption demo test check bench reproduce clean
+
+# make caption PHOTO=photo.jpg: installs what captioning needs, no more.
+caption: .venv/.captioner
+	$(BIN)/imgcap-caption "$(or $(PHOTO),imgcap/data/samples/park.jpg)" --local
 
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
@@ -44,6 +48,11 @@ reproduce: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.bench $(if $(MODELS),--model_base_path=$(MODELS))
+
+.venv/.captioner: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[train]'
+	touch $@
 
 .venv/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
