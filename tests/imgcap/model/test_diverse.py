@@ -138,7 +138,7 @@ def count_distinct(captions: Captions) -> int:
         ({"search": "diverse", "beam_width": 4}, diverse, 4),
         ({"search": "sample", "num_samples": 2, "sampling_seed": 7}, sample, 2),
     ],
-    ids=str,
+    ids=["beam", "greedy", "diverse", "sample"],
 )
 def test_options_name_their_search(values: dict, search: Search, copies: int) -> None:
     toy = Toy(rows=2, positions=9, vocabulary_size=17, seed=25)
