@@ -103,11 +103,13 @@ def fit_confidence(
         spread = _measure_training_images(captioner, image_size, data_dir)
         several, single = _caption(captioner, image_size, paths, len(people), options, spread)
     good = [_as_good(captioner, found, cider, median) for found in (several, single)]
+    # On each image's best caption alone: it is the one that is shown, and is better than the others
+    # even at equal inputs, since it was chosen.
     fits = [
-        fit_regression(found.inputs.reshape(-1, found.inputs.shape[2]), labels.ravel())
+        fit_regression(found.inputs[:, 0], labels)
         for found, labels in zip((several, single), good, strict=True)
     ]
-    confidences = _cross_validate(several.inputs, good[0])
+    confidences = _cross_validate(several.inputs[:, 0], good[0])
     facts = {
         "decode": dataclasses.asdict(options),
         "split": SPLIT,
@@ -115,9 +117,9 @@ def fit_confidence(
         "data": manifest.fingerprint,
         "imgcap_version": imgcap.__version__,
         "human_cider": 100.0 * median,
-        "share_as_good": float(good[0][:, 0].mean()),
-        "calibration_error": calibration_error(confidences, good[0][:, 0]),
-        "reliability": reliability_curve(confidences, good[0][:, 0]),
+        "share_as_good": float(good[0].mean()),
+        "calibration_error": calibration_error(confidences, good[0]),
+        "reliability": reliability_curve(confidences, good[0]),
     }
     return FittedConfidence(Calibration(spread, *fits), facts)
 
@@ -229,33 +231,30 @@ def _caption(
 
 
 def _as_good(captioner: Captioner, found: _Found, cider: Cider, median: float) -> np.ndarray:
-    """Which captions are as good as a person's: bool [N, K]."""
-    return np.array(
-        [
-            [
-                cider.score(image, normalise(captioner.vocabulary.decode(tokens))) >= median
-                for tokens in rows
-            ]
-            for image, rows in enumerate(found.tokens.tolist())
-        ]
-    )
+    """Whether each image's best caption is as good as a person's: bool [N]."""
+    captions = map(captioner.vocabulary.decode, found.tokens[:, 0].tolist())
+    scores = [cider.score(image, normalise(caption)) for image, caption in enumerate(captions)]
+    return np.array(scores) >= median
 
 
 def _cross_validate(inputs: np.ndarray, good: np.ndarray) -> np.ndarray:
     """The confidence of each image's best caption, by a fit to the other folds' images.
 
     Args:
-        inputs: float [N, K, 5].
-        good: bool [N, K].
+        inputs: float [N, 5].
+        good: bool [N].
 
     Returns:
         float64 [N].
     """
-    images = len(inputs)
-    confidences = np.zeros(images)
-    for fold in range(min(FOLDS, images)):
-        inside = np.arange(images) % FOLDS == fold
-        rest = inputs[~inside].reshape(-1, inputs.shape[2])
-        regression = fit_regression(rest, good[~inside].ravel())
-        confidences[inside] = predict(regression, inputs[inside, 0])
+    # Of a single image nothing is known beforehand.
+    confidences = np.full(len(inputs), 0.5)
+    if len(inputs) == 1:
+        return confidences
+    folds = np.arange(len(inputs)) % FOLDS
+    for fold in np.unique(folds):
+        inside = folds == fold
+        confidences[inside] = predict(
+            fit_regression(inputs[~inside], good[~inside]), inputs[inside]
+        )
     return confidences

@@ -20,23 +20,22 @@ def reliability_curve(confidence: np.ndarray, good: np.ndarray) -> list[dict[str
         good: bool [N].
 
     Returns:
-        At most `BINS` groups of equal size (within one), rising in confidence: the mean
+        For each of `BINS` equal parts of [0, 1] that holds a caption, rising: the mean
         `confidence`, the share `good`, and how many `captions`.
     """
-    order = np.argsort(confidence, kind="stable")
+    parts = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return [
         {
-            "confidence": float(confidence[part].mean()),
-            "good": float(good[part].mean()),
-            "captions": len(part),
+            "confidence": float(confidence[parts == part].mean()),
+            "good": float(good[parts == part].mean()),
+            "captions": int((parts == part).sum()),
         }
-        for part in np.array_split(order, BINS)
-        if len(part)
+        for part in np.unique(parts)
     ]
 
 
 def calibration_error(confidence: np.ndarray, good: np.ndarray) -> float:
-    """The expected calibration error (Naeini et al. 2015) over groups of equal size.
+    """The expected calibration error (Guo et al. 2017), over parts of [0, 1] of equal width.
 
     Args:
         confidence: float [N] in [0, 1].

@@ -31,8 +31,17 @@ def draw_confidence(path: Path, confidence: Mapping[str, Any]) -> None:
         [group["good"] for group in groups],
         "o-",
         color=COLOUR,
-        label=f"{groups[0]['captions']} captions a dot",
+        label="captions of about equal confidence",
     )
+    for group in groups:
+        left.annotate(
+            str(group["captions"]),
+            (group["confidence"], group["good"]),
+            xytext=(6, -10),
+            textcoords="offset points",
+            color=INK,
+            fontsize=8,
+        )
     left.set(
         xlim=(0, 1),
         ylim=(0, 1),

@@ -12,7 +12,7 @@ from imgcap.data.shards import Reference
 from imgcap.data.vocabulary import normalise
 from imgcap.errors import DataError, RunError
 from imgcap.evaluation.confidence.fitting import human_median, measure_spread
-from imgcap.evaluation.confidence.logistic import fit_regression, predict
+from imgcap.evaluation.confidence.logistic import RIDGE, fit_regression, predict
 from imgcap.evaluation.scores import score_each
 from imgcap.evaluation.scores.cider import DocumentFrequencies
 from imgcap.run.confidence_file import load_confidence, save_confidence
@@ -42,7 +42,8 @@ def test_a_fit_maximises_its_likelihood() -> None:
         found = predict(best._replace(weights=weights, bias=bias), inputs)
         imagined = predict(best._replace(weights=weights, bias=bias), best.means)
         data = np.log(np.where(good, found, 1 - found)).sum()
-        return data + np.log(imagined) + np.log(1 - imagined) - 0.5 * np.square(weights).sum()
+        ridge = 0.5 * RIDGE * np.square(weights).sum()
+        return data + np.log(imagined) + np.log(1 - imagined) - ridge
 
     top = likelihood(best.weights, best.bias)
     for step in (-0.03, 0.03):

@@ -10,21 +10,20 @@ from imgcap.evaluation.confidence.reliability import (
     risk_coverage,
 )
 
-CONFIDENCE = np.array([0.9, 0.1] * 10)
-GOOD = np.array([True, False] * 9 + [False, True])
+CONFIDENCE = np.array([0.92, 0.96, 1.0, 0.98, 0.06, 0.02, 0.13, 0.17])
+GOOD = np.array([True, True, False, True, False, False, True, True])
 
 
 def test_a_curve_by_hand() -> None:
     curve = reliability_curve(CONFIDENCE, GOOD)
-    assert [group["captions"] for group in curve] == [2] * 10
-    assert [group["confidence"] for group in curve] == pytest.approx([0.1] * 5 + [0.9] * 5)
-    # Of the ten at 0.1 the last is good, of the ten at 0.9 the last is not.
-    assert [group["good"] for group in curve] == [0, 0, 0, 0, 0.5, 1, 1, 1, 1, 0.5]
+    assert [group["captions"] for group in curve] == [2, 2, 4]
+    assert [group["confidence"] for group in curve] == pytest.approx([0.04, 0.15, 0.965])
+    assert [group["good"] for group in curve] == [0, 1, 0.75]
 
 
 def test_a_calibration_error_by_hand() -> None:
-    # Eight groups miss by 0.1, two by 0.4.
-    assert calibration_error(CONFIDENCE, GOOD) == pytest.approx(0.16)
+    # (2 x 0.04 + 2 x 0.85 + 4 x 0.215) / 8
+    assert calibration_error(CONFIDENCE, GOOD) == pytest.approx(0.33)
     assert calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
     assert calibration_error(np.array([1.0, 0.0]), np.array([False, True])) == 1
 
