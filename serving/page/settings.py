@@ -86,10 +86,14 @@ def find_version(settings: Settings) -> int:
 
 
 def start_command(settings: Settings) -> str:
-    """Builds the command line that starts a server at the address that was asked."""
+    """Builds the command line that starts a server at the address that was asked.
+
+    A model of the default name is that of the captioner in the box, which needs no export.
+    """
     port, default = (target.rpartition(":")[2] for target in (settings.target, DEFAULT_TARGET))
     flag = f" --port={port}" if port.isdecimal() and port != default else ""
-    return f"imgcap-serve --model_base_path=MODELS/{settings.model}{flag}"
+    export = "" if settings.model == MODEL_NAME else f" --model_base_path=MODELS/{settings.model}"
+    return f"imgcap-serve{export}{flag}"
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

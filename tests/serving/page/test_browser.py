@@ -108,7 +108,7 @@ def test_a_visit(browser, page, base_path, photo, port, tmp_path):
     browser.open(url)
     browser.wait(lambda: f"No model server answers at localhost:{port}" in browser.text())
     browser.wait(
-        lambda: f"imgcap-serve --model_base_path=MODELS/imgcap --port={port}" in browser.text()
+        lambda: f"imgcap-serve --port={port}" in browser.text()
     )
     with serve(base_path, port=port):
         browser.click("Try again")

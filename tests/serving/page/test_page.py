@@ -313,15 +313,15 @@ def test_server_away(page, server):
     upload(page, photo())
     assert f"No model server answers at {server.target}" in shown(page)
     port = server.target.split(":")[1]
-    assert [code.value for code in page.code] == [
-        f"imgcap-serve --model_base_path=MODELS/imgcap --port={port}"
-    ]
+    assert [code.value for code in page.code] == [f"imgcap-serve --port={port}"]
     assert page.button(key="again") and "not ready" in shown(page)
 
 
 def test_default_address_needs_no_port(page):
     settings = Settings("localhost:8500", "imgcap", "", "decode")
-    assert start_command(settings) == "imgcap-serve --model_base_path=MODELS/imgcap"
+    assert start_command(settings) == "imgcap-serve"
+    settings = Settings("localhost:8500", "mine", "", "decode")
+    assert start_command(settings) == "imgcap-serve --model_base_path=MODELS/mine"
 
 
 def test_server_that_comes_back(page, monkeypatch):
