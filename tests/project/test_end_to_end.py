@@ -13,6 +13,7 @@ import pytest
 from imgcap.cli import demo
 from imgcap.cli.demo.report import report
 from imgcap.errors import ImgcapError
+from imgcap.host.programs import call_command
 
 
 def program(name: str) -> str:
@@ -101,4 +102,4 @@ def test_the_demo_judges_and_draws(tmp_path: Path, raw_dir: Path) -> None:
 
 def test_a_command_that_fails_ends_the_demo() -> None:
     with pytest.raises(ImgcapError, match="imgcap-prepare ended with status 2"):
-        demo.call_command("imgcap-prepare", "--no_such_flag")
+        call_command("imgcap-prepare", "--no_such_flag")

@@ -1,7 +1,8 @@
 """The wheel in an empty environment: it holds all that is needed, and runs outside the checkout.
 
 The environment sees the packages of this one and nothing of the checkout. With IMGCAP_FULL_INSTALL
-set, it gets all dependencies from the registry instead, and the whole demo runs.
+set, it gets all dependencies from the registry instead; with the value `demo` the whole demo runs
+in it, too.
 """
 
 import os
@@ -27,7 +28,7 @@ from tests.support.paths import ROOT
 
 pytest.importorskip("setuptools", "77", reason="of the extra `test`, is not installed")
 
-FULL = bool(os.environ.get("IMGCAP_FULL_INSTALL"))
+FULL = os.environ.get("IMGCAP_FULL_INSTALL", "")
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "configs", "imgcap", "export")
 
 
@@ -162,7 +163,27 @@ def test_the_page_starts(page: str) -> None:
         assert answer.read() == b"ok"
 
 
-@pytest.mark.skipif(not FULL, reason="minutes: IMGCAP_FULL_INSTALL is not set")
+def test_the_captioner_in_the_box(installed: Installed) -> None:
+    """From the wheel alone: it captions, and is unsure of what is unlike its training photos."""
+    samples = find_samples()
+    words = installed.run("imgcap-caption", *map(str, samples.values()), "--local")
+    rows = [line.split("\t") for line in words.splitlines() if "\t" in line]
+    found = {Path(path).stem: (caption, float(sure.rstrip("%"))) for path, caption, sure in rows}
+    assert found.keys() == samples.keys() and all(caption for caption, _ in found.values())
+    assert max(found[name][1] for name in ("cat", "coffee", "rocket")) < 50
+    assert found["park"][1] > found["coffee"][1], "a person outdoors, against a cup"
+
+
+def test_the_box_is_small_and_says_what_it_is() -> None:
+    box = ROOT / "imgcap" / "pretrained" / "flickr8k"
+    paths = [path for path in box.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in paths) <= 25_000_000
+    notice = (box / "NOTICE").read_text(encoding="utf-8")
+    assert "EfficientNet-Lite" in notice and "Apache" in notice and "Flickr8k" in notice
+    assert "float16 changes 11 of 1,000 captions" in (box / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.skipif(FULL != "demo", reason="minutes more: IMGCAP_FULL_INSTALL is not `demo`")
 def test_the_demo_walks_the_whole_road(installed: Installed) -> None:
     # One epoch on a few images teaches nothing: the demo's last word is that, and status 1.
     words = installed.run("imgcap-demo", "--images=60", "--epochs=1", status=1)

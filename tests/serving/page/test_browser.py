@@ -107,9 +107,7 @@ def test_a_visit(browser, page, base_path, photo, port, tmp_path):
 
     browser.open(url)
     browser.wait(lambda: f"No model server answers at localhost:{port}" in browser.text())
-    browser.wait(
-        lambda: f"imgcap-serve --port={port}" in browser.text()
-    )
+    browser.wait(lambda: f"imgcap-serve --port={port}" in browser.text())
     with serve(base_path, port=port):
         browser.click("Try again")
         browser.wait(lambda: "imgcap version 1 is ready" in browser.text())
