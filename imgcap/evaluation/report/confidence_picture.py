@@ -43,8 +43,8 @@ def draw_confidence(path: Path, confidence: Mapping[str, Any]) -> None:
             fontsize=8,
         )
     left.set(
-        xlim=(0, 1),
-        ylim=(0, 1),
+        xlim=(0, 1.05),
+        ylim=(0, 1.05),
         xlabel="confidence",
         ylabel="share as good as a person's",
         title=f"Reliability (calibration error {confidence['calibration_error']:.3f})",
