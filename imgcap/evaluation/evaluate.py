@@ -33,7 +33,7 @@ from imgcap.evaluation.scores import score_captions, score_each
 from imgcap.model.captioner import Captioner
 from imgcap.model.confidence import Confidence
 from imgcap.run.checkpoints import best_step
-from imgcap.run.confidence_file import FittedConfidence, load_confidence
+from imgcap.run.confidence_file import FittedConfidence, find_confidence
 from imgcap.run.identity import refuse_other_vocabulary
 from imgcap.run.restore import load_captioner
 
@@ -74,7 +74,7 @@ def evaluate(
     paths = [path for part in split.split("+") for path in shard_paths(data_dir, manifest, part)]
     with damage_refused(paths):
         entries, scores = _caption_and_score(
-            captioner, config.model.image_size, paths, options, _find_confidence(workdir, options)
+            captioner, config.model.image_size, paths, options, find_confidence(workdir, options)
         )
     scores = {**_provenance(workdir, manifest, split, options), **scores}
     files.write_json(evaluation.scores, scores)
@@ -86,12 +86,6 @@ def evaluate(
     title = f"{workdir.name}: {evaluation.name}"
     write_contact_sheet(evaluation.contact_sheet, entries, title, scores, picture=picture)
     return scores
-
-
-def _find_confidence(workdir: Path, options: DecodeConfig) -> FittedConfidence | None:
-    """The confidence of a run if it was fitted to its best checkpoint and to this search."""
-    fitted = load_confidence(workdir)
-    return fitted if fitted and fitted.fits(best_step(workdir), options) else None
 
 
 def _caption_and_score(

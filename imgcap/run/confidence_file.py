@@ -10,6 +10,7 @@ from imgcap import files
 from imgcap.config import DecodeConfig, decode_from_tree
 from imgcap.errors import RunError
 from imgcap.model.confidence import INPUTS, Calibration, FeatureSpread, Regression
+from imgcap.run.checkpoints import best_step
 
 CONFIDENCE, CONFIDENCE_NUMBERS = "confidence.json", "confidence.npz"
 CALIBRATE_AGAIN = "run imgcap-evaluate --calibrate again, or remove it"
@@ -78,6 +79,24 @@ def load_confidence(workdir: Path) -> FittedConfidence | None:
     if {"step", "decode"} - facts.keys() or calibration.several.weights.shape != (len(INPUTS),):
         raise RunError(f"{workdir / CONFIDENCE} holds no calibration: {CALIBRATE_AGAIN}")
     return FittedConfidence(calibration, facts)
+
+
+def find_confidence(workdir: Path, options: DecodeConfig) -> FittedConfidence | None:
+    """Reads the calibration of a run if it was fitted to its best checkpoint and to a search.
+
+    Args:
+        workdir: the run directory.
+        options: the search.
+
+    Returns:
+        The calibration with its origin; None if there is none, or one of another checkpoint or
+        search.
+
+    Raises:
+        RunError: it is damaged, or the run has no checkpoint.
+    """
+    fitted = load_confidence(workdir)
+    return fitted if fitted and fitted.fits(best_step(workdir), options) else None
 
 
 def _read_part(arrays: Any, part: str, make: Any) -> Any:

@@ -11,8 +11,7 @@ from imgcap.errors import ServingError
 from imgcap.host.progress import Progress
 from imgcap.model.caption_graph import CaptionGraph, Outputs
 from imgcap.model.confidence import Confidence
-from imgcap.run.checkpoints import best_step
-from imgcap.run.confidence_file import load_confidence
+from imgcap.run.confidence_file import find_confidence
 from imgcap.run.pretrained import DEFAULT, resolve_run
 from imgcap.run.restore import load_captioner
 from serving.client import Caption, Outcome
@@ -42,9 +41,7 @@ class LocalCaptioner:
         options = config.decode
         if greedy:
             options = dataclasses.replace(options, search="beam", beam_width=1)
-        fitted = load_confidence(workdir)
-        if fitted is not None and not fitted.fits(best_step(workdir), config.decode):
-            fitted = None
+        fitted = find_confidence(workdir, config.decode)
         confidence = Confidence(fitted.calibration) if fitted else None
         graph = CaptionGraph(captioner, config.model.image_size, MAX_PIXELS, confidence)
         self._max_side = max_side
