@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: caption demo test check bench reproduce clean
+.PHONY: caption demo test check bench campaign reproduce clean
 
 # make caption PHOTO=photo.jpg: installs what captioning needs, no more.
 caption: .venv/.captioner
@@ -48,6 +48,10 @@ reproduce: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.bench $(if $(MODELS),--model_base_path=$(MODELS))
+
+# Random attempts to break commands, server and page; all of them without a NAME.
+campaign: .venv/.installed
+	$(BIN)/python -m tests.campaign $(NAME) $(if $(SIZE),--size=$(SIZE)) $(if $(SEED),--seed=$(SEED))
 
 .venv/.captioner: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,1 @@
+"""Campaigns on the commands: killed, out of disk, with damaged files, started twice."""

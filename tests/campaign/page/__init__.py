@@ -1,0 +1,1 @@
+"""Campaigns on the page: many sessions, hostile names and captions."""

@@ -1,0 +1,1 @@
+"""Campaigns on the server: hostile requests, hot swaps, an hour under load."""
