@@ -5,6 +5,7 @@ gRPC and REST both come through here, so that they can't differ.
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
@@ -13,8 +14,10 @@ from serving.server.metrics import Metrics
 from serving.server.models.model_list import Models
 from serving.server.models.servable import Call, Servable
 from serving.server.queue.batching import Batcher
+from serving.server.queue.caller import Caller
 from serving.server.queue.gate import Gate
-from serving.server.queue.options import BatchingOptions
+from serving.server.queue.options import DEFAULT_MAX_BYTES, BatchingOptions
+from serving.server.queue.slices import SLICE_ROWS, count_rows, has_fixed_rows, run_in_slices
 from serving.server.request_error import invalid
 
 
@@ -22,7 +25,12 @@ class Predictor:
     """Runs requests on the models of a server."""
 
     def __init__(
-        self, models: Models, metrics: Metrics, max_waiting: int, batching: BatchingOptions | None
+        self,
+        models: Models,
+        metrics: Metrics,
+        max_waiting: int,
+        batching: BatchingOptions | None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
         """Starts the batch threads if there is batching; `stop` ends them.
 
@@ -31,14 +39,18 @@ class Predictor:
             metrics: the metrics to count in.
             max_waiting: number of requests inside at a time; more are refused at once.
             batching: how requests are merged; None runs each alone.
+            max_bytes: size of all requests inside at a time; more are refused at once.
         """
         self._models, self._metrics = models, metrics
         self._batcher = Batcher(batching, metrics) if batching else None
-        # With batching, all that are inside wait for a batch, and the batch threads bound the work.
-        self._gate = Gate(max_waiting, max_waiting if batching else os.cpu_count() or 1)
+        self._gate = Gate(max_waiting, os.cpu_count() or 1, max_bytes)
 
     def predict(
-        self, request: PredictRequest, seconds: float | None, entrypoint: str
+        self,
+        request: PredictRequest,
+        seconds: float | None,
+        entrypoint: str,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> PredictResponse:
         """Answers one request.
 
@@ -46,21 +58,23 @@ class Predictor:
             request: a message of the official API.
             seconds: time until the caller's deadline; None is for ever.
             entrypoint: GRPC or REST, for the metrics.
+            is_cancelled: says whether the caller went away; it is asked from time to time, by any
+                thread, and must not wait. None if that cannot be known.
 
         Raises:
             RequestError: the request is refused, too late, or failed.
         """
         started = time.monotonic()
+        caller = Caller(seconds, is_cancelled)
+        caller.check()
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         name = request.model_spec.name
         servable = self._models.find(request.model_spec)
-        # Before its turn, since a wrong request should not wait to hear that it is wrong.
-        call = servable.parse(request)
-        with self._gate.turn(seconds):
-            left = None if seconds is None else max(0.0, seconds - (time.monotonic() - started))
-            outputs = self._run(servable, call, left)
-        response = servable.answer(name, call, outputs)
+        with self._gate.place(request.ByteSize()):
+            # Before its turn, since a wrong request should not wait to hear that it is wrong.
+            call = servable.parse(request)
+            response = servable.answer(name, call, self._run(servable, call, caller))
         elapsed = 1e6 * (time.monotonic() - started)
         self._metrics.request_latency.observe(elapsed, name, "Predict", entrypoint)
         return response
@@ -70,7 +84,23 @@ class Predictor:
         if self._batcher is not None:
             self._batcher.stop()
 
-    def _run(self, servable: Servable, call: Call, seconds: float | None) -> dict[str, Any]:
+    def _run(self, servable: Servable, call: Call, caller: Caller) -> dict[str, Any]:
+        large = count_rows(call.inputs) > SLICE_ROWS
         if self._batcher is not None:
-            return self._batcher.run(servable, call.signature_name, call.inputs, seconds)
-        return servable.run(call.signature_name, call.inputs)
+            self._batcher.check(call.inputs)
+        if large and _has_independent_rows(servable, call.signature_name):
+            return run_in_slices(
+                servable,
+                call.signature_name,
+                call.inputs,
+                lambda: self._gate.turn(caller, large=True),
+            )
+        if self._batcher is not None:
+            return self._batcher.run(servable, call.signature_name, call.inputs, caller)
+        with self._gate.turn(caller, large):
+            return servable.run(call.signature_name, call.inputs)
+
+
+def _has_independent_rows(servable: Servable, signature_name: str) -> bool:
+    """Whether rows may run apart: those of a captioner's export may, of other models who knows."""
+    return servable.is_export and has_fixed_rows(servable.signature_defs[signature_name])

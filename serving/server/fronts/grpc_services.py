@@ -117,7 +117,9 @@ class PredictionService(_Service, prediction_service_pb2_grpc.PredictionServiceS
 
     @answers
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._predictor.predict(request, context.time_remaining(), "GRPC")
+        return self._predictor.predict(
+            request, context.time_remaining(), "GRPC", lambda: not context.is_active()
+        )
 
     @answers
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -65,6 +65,7 @@ class Servable:
 
     Attributes:
         version: number of the version.
+        is_export: whether imgcap-export wrote it, so that its rows do not depend on each other.
         signature_defs: the signatures by name.
         functions: what computes each signature, by name; equal signatures share one.
         warmup_seconds: how long the warm-up requests took; None if there are none.
@@ -80,6 +81,7 @@ class Servable:
             LoadError: broken or incomplete, or a warm-up request fails, as in the real server.
         """
         self.version = int(path.name)
+        self.is_export = (path / MANIFEST).exists()
         _check_cpu(path)
         try:
             self.signature_defs = _read_signature_defs(path)

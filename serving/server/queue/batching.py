@@ -10,26 +10,19 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Protocol
 
 import grpc
 import numpy as np
 
 from serving.server.metrics import Metrics
+from serving.server.queue.caller import Caller
 from serving.server.queue.options import BatchingOptions
+from serving.server.queue.slices import Runnable, Tensors
 from serving.server.request_error import RequestError, invalid
 
-Tensors = dict[str, np.ndarray]
-"""Arrays by their aliases; dimension 0 of each counts the rows."""
+_TOO_LATE = "Run() timeout exceeded while waiting in batching queue"
 
 log = logging.getLogger(__name__)
-
-
-class Runnable(Protocol):
-    """A version of a model, as far as a batch needs it."""
-
-    def run(self, signature_name: str, inputs: Tensors) -> Tensors:
-        """Runs a signature on its inputs."""
 
 
 class _Task:
@@ -38,14 +31,15 @@ class _Task:
     Attributes:
         inputs: its rows.
         rows: number of its rows.
+        caller: who waits for it.
         since: when it came, on the monotonic clock.
         outputs: the answer, if it did not fail.
         error: why it failed, or None.
         done: set when `outputs` or `error` is there.
     """
 
-    def __init__(self, inputs: Tensors, rows: int) -> None:
-        self.inputs, self.rows = inputs, rows
+    def __init__(self, inputs: Tensors, rows: int, caller: Caller) -> None:
+        self.inputs, self.rows, self.caller = inputs, rows, caller
         self.since = time.monotonic()
         self.outputs: Tensors = {}
         self.error: RequestError | None = None
@@ -125,40 +119,36 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def run(
-        self, model: Runnable, signature_name: str, inputs: Tensors, seconds: float | None
-    ) -> Tensors:
+    def run(self, model: Runnable, signature_name: str, inputs: Tensors, caller: Caller) -> Tensors:
         """Runs a request together with others, and returns its own rows.
 
         Args:
             model: the version that the request names.
             signature_name: name of the signature to run.
             inputs: the request's rows.
-            seconds: time until the caller's deadline; None is for ever.
+            caller: who waits for the answer.
 
         Raises:
             RequestError: not batchable, too large, too many wait already, the deadline passed in
-                the queue, or the graph failed on the batch.
+                the queue, the caller went away, or the graph failed on the batch.
         """
-        rows = self._count_rows(inputs)
+        rows = self.check(inputs)
         if not rows:
             return model.run(signature_name, inputs)  # without a row there is no padding
-        task, key = _Task(inputs, rows), (id(model), signature_name)
+        task, key = _Task(inputs, rows, caller), (id(model), signature_name)
         with self._changed:
             queue = self._queues.get(key) or _Queue(model, signature_name, self._options)
             queue.add(task)
             self._queues[key] = queue
             self._changed.notify()
-        if not task.done.wait(seconds):
+        try:
+            caller.wait(task.done, _TOO_LATE)
+        except RequestError:
             with self._changed:
                 queue.discard(task)
-            raise RequestError(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                "Run() timeout exceeded while waiting in batching queue",
-            )
+            raise
         if task.error is not None:
-            # A copy, since the whole batch shares the error and every raise writes into it.
-            raise RequestError(task.error.code, task.error.details)
+            raise task.error
         return task.outputs
 
     def stop(self) -> None:
@@ -173,7 +163,12 @@ class Batcher:
                 task.error = RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
                 task.done.set()
 
-    def _count_rows(self, inputs: Tensors) -> int:
+    def check(self, inputs: Tensors) -> int:
+        """Counts the rows of a request.
+
+        Raises:
+            RequestError: it cannot be batched, or has more rows than a batch.
+        """
         if not inputs:
             raise invalid("Batching Run() must have at least one input tensor")
         if any(array.ndim == 0 for array in inputs.values()):
@@ -216,6 +211,16 @@ class Batcher:
         return None
 
     def _process(self, queue: _Queue, batch: list[_Task]) -> None:
+        for task in batch:
+            task.error = task.caller.refusal(_TOO_LATE)
+        waiting = [task for task in batch if task.error is None]
+        if waiting:
+            self._answer(queue, waiting)
+        for task in batch:
+            task.done.set()
+
+    def _answer(self, queue: _Queue, batch: list[_Task]) -> None:
+        """Runs a batch; each task then has its outputs or an error."""
         try:
             outputs = self._run_batch(queue, batch)
             for task, part in zip(
@@ -224,7 +229,8 @@ class Batcher:
                 task.outputs = part
         except RequestError as error:
             for task in batch:
-                task.error = error
+                # A copy, since the traceback holds the batch and so all its arrays.
+                task.error = RequestError(error.code, error.details)
         except Exception as error:
             # Whatever it is, no request may wait for ever, and the thread must live on.
             log.exception("a batch failed")
@@ -232,8 +238,6 @@ class Batcher:
                 task.error = RequestError(
                     grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
                 )
-        for task in batch:
-            task.done.set()
 
     def _run_batch(self, queue: _Queue, batch: list[_Task]) -> Tensors:
         started, rows = time.monotonic(), _rows(batch)

@@ -10,6 +10,9 @@ DEFAULT_MAX_THREADS = 64
 for refusals.
 """
 
+DEFAULT_MAX_BYTES = 256 * 2**20
+"""Size of all requests inside at a time: room for 64 photographs of 4 MB."""
+
 
 @dataclass(frozen=True)
 class BatchingOptions:

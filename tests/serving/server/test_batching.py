@@ -12,6 +12,7 @@ import pytest
 from imgcap.errors import ConfigError
 from serving.server.metrics import Metrics
 from serving.server.queue.batching import Batcher
+from serving.server.queue.caller import Caller
 from serving.server.queue.options import BatchingOptions
 from serving.server.request_error import RequestError
 from serving.server.settings.text_protos import read_batching
@@ -57,7 +58,8 @@ def batching(**options):
 def ask(
     batcher: Batcher, model: Doubler, *values: float, name: str = "double", seconds: float = 10
 ):
-    return batcher.run(model, name, {"x": np.array(values, np.float32)}, seconds)["y"].tolist()
+    inputs = {"x": np.array(values, np.float32)}
+    return batcher.run(model, name, inputs, Caller(seconds))["y"].tolist()
 
 
 def ask_at_once(batcher: Batcher, model: Doubler, rows: list[tuple[float, ...]]) -> list:
@@ -191,7 +193,10 @@ def test_nobody_waits_past_a_deadline_and_dead_work_is_not_run():
 def test_what_can_not_be_batched_is_refused(inputs, details):
     with batching(max_batch_size=8) as (batcher, _), pytest.raises(RequestError) as caught:
         batcher.run(
-            Doubler(), "double", {name: np.asarray(array) for name, array in inputs.items()}, 5
+            Doubler(),
+            "double",
+            {name: np.asarray(array) for name, array in inputs.items()},
+            Caller(5),
         )
     assert (caught.value.code, caught.value.details) == (grpc.StatusCode.INVALID_ARGUMENT, details)
 
@@ -232,7 +237,7 @@ def test_rows_of_other_shapes_are_named():
             wait_for(lambda: model.batches)
             flat = pool.submit(ask, batcher, model, 1.0)
             wait_for(lambda: waiting(batcher) == 1)
-            square = pool.submit(batcher.run, model, "double", {"x": np.zeros([1, 2])}, 5)
+            square = pool.submit(batcher.run, model, "double", {"x": np.zeros([1, 2])}, Caller(5))
             wait_for(lambda: waiting(batcher) == 2)
             model.go.set()
             assert first.result() == [2.0]

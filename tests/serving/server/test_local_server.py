@@ -26,6 +26,7 @@ from serving.client import (
 )
 from serving.server.models.servable import LoadError, Servable
 from serving.server.models.versions import LOAD_RETRIES, Versions, require_versions
+from serving.server.queue.caller import Caller
 from serving.server.queue.gate import Gate
 from serving.server.request_error import RequestError
 from tests.support.toy_model import serve, write_toy_model
@@ -265,19 +266,24 @@ def test_gate_lets_few_run_and_a_bounded_number_wait():
     gate, inside, release = Gate(waiting=2, running=1), threading.Event(), threading.Event()
 
     def occupy():
-        with gate.turn(None):
+        with gate.place(1), gate.turn(Caller()):
             inside.set()
             release.wait(5)
 
     occupant = threading.Thread(target=occupy)
     occupant.start()
     inside.wait(5)
-    with pytest.raises(RequestError) as late, gate.turn(0.05):
+    with pytest.raises(RequestError) as late, gate.place(1), gate.turn(Caller(0.05)):
         pass
-    waiter = threading.Thread(target=lambda: gate.turn(5).__enter__())
+
+    def wait():
+        with gate.place(1), gate.turn(Caller(5)):
+            pass
+
+    waiter = threading.Thread(target=wait)
     waiter.start()
-    wait_for(lambda: gate._places._value == 0)
-    with pytest.raises(RequestError) as refused, gate.turn(5):
+    wait_for(lambda: gate.requests == 2)
+    with pytest.raises(RequestError) as refused, gate.place(1):
         pass
     release.set()
     occupant.join()
