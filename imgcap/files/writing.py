@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcap.errors import ImgcapError
+from imgcap.files.moving import move, unfinished_name
 
 
 def write_text(path: Path, text: str) -> None:
@@ -13,9 +14,9 @@ def write_text(path: Path, text: str) -> None:
 
     Args:
         path: the file; its folder must exist.
-        text: UTF-8 content.
+        text: what it will hold, in UTF-8; of a path that is no UTF-8, bytes become escapes.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -25,13 +26,16 @@ def write_bytes(path: Path, content: bytes) -> None:
         path: the file; its folder must exist.
         content: what it will hold.
     """
+    if path.is_symlink():
+        # The link stays, and the file that it names is replaced.
+        path = path.resolve()
     # The process's number keeps two writers of one file from renaming each other's unfinished work.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    unfinished = unfinished_name(path, str(os.getpid()))
     with unfinished.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
+    move(unfinished, path)
 
 
 def write_json(path: Path, tree: Any) -> None:
@@ -41,7 +45,18 @@ def write_json(path: Path, tree: Any) -> None:
         path: the file; its folder must exist.
         tree: what JSON can hold.
     """
-    write_text(path, json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
+    write_bytes(path, to_json(tree, indent=2) + b"\n")
+
+
+def to_json(tree: Any, indent: int | None = None) -> bytes:
+    """Makes JSON for people and programs: text as it reads, in UTF-8.
+
+    Args:
+        tree: what JSON can hold. Of a path that is no UTF-8, the other bytes become escapes such as
+            \\udce9, which Python's reader turns into that path again.
+        indent: columns of a level; None puts all into one line.
+    """
+    return json.dumps(tree, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def read_json(path: Path, error: type[ImgcapError], remedy: str) -> Any:

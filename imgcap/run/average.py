@@ -17,9 +17,9 @@ from imgcap import files
 from imgcap.config import Config, to_json
 from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import RunError
+from imgcap.files.moving import move, unfinished_name
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import (
-    UNFINISHED,
     Progression,
     best_step,
     save,
@@ -113,7 +113,7 @@ def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) ->
         captioner: with the averaged weights.
         config: of `source`.
     """
-    unfinished = workdir.with_name(f".{workdir.name}{UNFINISHED}")
+    unfinished = unfinished_name(workdir)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     for name in (VOCABULARY_NAME, ENCODER_FILE, DECODE):
@@ -132,4 +132,4 @@ def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) ->
     else:
         save_encoder(unfinished, encoder)
     save(unfinished, saved, Progression(step=best_step(source)), keep=1)
-    unfinished.rename(workdir)
+    move(unfinished, workdir)

@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from imgcap import files
 from imgcap.errors import RunError
+from imgcap.files.literal import literal_folder
+from imgcap.files.moving import UNFINISHED, discard, move
 
 CHECKPOINTS, STATE, WEIGHTS = "checkpoints", "state.json", "weights"
 ENCODER_WEIGHTS = "encoder"
-UNFINISHED = ".unfinished"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 """What TensorFlow adds to the place of a variable in a checkpoint to name its value."""
 
@@ -69,8 +70,8 @@ def save(workdir: Path, variables: Variables, progression: Progression, keep: in
         unfinished.mkdir(parents=True)
         write_variables(unfinished / WEIGHTS, variables)
         files.write_json(unfinished / STATE, dataclasses.asdict(progression))
-        shutil.rmtree(final, ignore_errors=True)
-        unfinished.replace(final)
+        discard(final)
+        move(unfinished, final)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise RunError(
@@ -85,9 +86,9 @@ def _prune(workdir: Path, best_step: int, keep: int) -> None:
     folder = workdir / CHECKPOINTS
     for step in steps(workdir)[:-keep]:
         if step != best_step:
-            shutil.rmtree(folder / str(step))
+            discard(folder / str(step))
     for leftover in folder.glob(f"*{UNFINISHED}"):
-        shutil.rmtree(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def steps(workdir: Path) -> list[int]:
@@ -150,9 +151,9 @@ def write_variables(prefix: Path, variables: Variables) -> None:
         prefix: path of the files, without their endings.
         variables: what to write; each is stored under its part and its place in it.
     """
-    tf.train.Checkpoint(**{name: list(values) for name, values in variables.items()}).write(
-        str(prefix)
-    )
+    checkpoint = tf.train.Checkpoint(**{name: list(values) for name, values in variables.items()})
+    with literal_folder(prefix.parent) as folder:
+        checkpoint.write(str(folder / prefix.name))
 
 
 def read_variables(prefix: Path, variables: Variables) -> None:
@@ -167,26 +168,32 @@ def read_variables(prefix: Path, variables: Variables) -> None:
         RunError: a file is missing or damaged, or a variable has another shape or was not saved.
     """
     try:
-        stored = tf.train.load_checkpoint(str(prefix)).get_variable_to_dtype_map()
-        halves: list[tuple[tf.Variable, tf.Variable]] = []
-        read = {
-            name: [
-                _as_stored(variable, stored.get(f"{name}/{place}{_VALUE}"), halves)
-                for place, variable in enumerate(values)
-            ]
-            for name, values in variables.items()
-        }
-        checkpoint = tf.train.Checkpoint(**read)
-        # assert_existing_objects_matched: a variable that silently kept its random start would be
-        # found too late.
-        checkpoint.read(str(prefix)).assert_existing_objects_matched().expect_partial()
-        for half, variable in halves:
-            variable.assign(tf.cast(half, variable.dtype))
+        with literal_folder(prefix.parent) as folder:
+            _read_literal(str(folder / prefix.name), variables)
     except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         raise RunError(
             f"{prefix} can't be read into this model ({str(error).splitlines()[0][:160]}): remove "
             "this checkpoint to go on from an earlier one, or train into a new --workdir"
         ) from None
+
+
+def _read_literal(prefix: str, variables: Variables) -> None:
+    """Reads variables from files whose path TensorFlow takes as it stands."""
+    stored = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map()
+    halves: list[tuple[tf.Variable, tf.Variable]] = []
+    read = {
+        name: [
+            _as_stored(variable, stored.get(f"{name}/{place}{_VALUE}"), halves)
+            for place, variable in enumerate(values)
+        ]
+        for name, values in variables.items()
+    }
+    checkpoint = tf.train.Checkpoint(**read)
+    # assert_existing_objects_matched: a variable that silently kept its random start would be found
+    # too late.
+    checkpoint.read(prefix).assert_existing_objects_matched().expect_partial()
+    for half, variable in halves:
+        variable.assign(tf.cast(half, variable.dtype))
 
 
 def _as_stored(
@@ -247,7 +254,7 @@ def save_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     write_variables(unfinished / WEIGHTS, {"encoder": variables})
-    unfinished.replace(final)
+    move(unfinished, final)
 
 
 def restore_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:

@@ -11,9 +11,8 @@ RUN/metrics.jsonl        one object a logged step
 """
 
 import dataclasses
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import imgcap
@@ -22,6 +21,7 @@ from imgcap.config import Config, DecodeConfig, decode_from_tree, to_json
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, RunError
+from imgcap.files import locking
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 from imgcap.run.identity import FORMAT, RUN, refuse_other_format, refuse_other_run
 
@@ -40,11 +40,10 @@ def locked(workdir: Path) -> Iterator[None]:
         RunError: another process holds it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / ".lock").open("w") as file:
+    with ExitStack() as held:
         try:
-            # The kernel lets go when the process ends, however it ends: no stale lock is ever left.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            held.enter_context(locking.locked(workdir / ".lock"))
+        except locking.Held:
             raise RunError(
                 f"{workdir} is in use by another process: wait for it, or give a new --workdir"
             ) from None

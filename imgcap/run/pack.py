@@ -20,9 +20,9 @@ from imgcap import files
 from imgcap.config import Config, PackConfig, to_json
 from imgcap.data.manifest import VOCABULARY_NAME, load_manifest
 from imgcap.errors import DataError, RunError
+from imgcap.files.moving import move, unfinished_name
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import (
-    UNFINISHED,
     Progression,
     Variables,
     best_step,
@@ -84,7 +84,7 @@ def pack(run: Path, config: PackConfig) -> int:
         raise RunError(f"{output} exists: give a new --output_dir")
     notice = _read_notice(config.notice)
     captioner, settings = load_captioner(run)[0], load_config(run)
-    unfinished = output.with_name(f".{output.name}{UNFINISHED}")
+    unfinished = unfinished_name(output)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
@@ -97,7 +97,7 @@ def pack(run: Path, config: PackConfig) -> int:
         if notice:
             files.write_bytes(unfinished / NOTICE_FILE, notice)
         write_card(unfinished, config.license, name=output.name)
-        unfinished.rename(output)
+        move(unfinished, output)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
