@@ -1,1 +1,1 @@
-"""The commands imgcap-serve, imgcap-caption, imgcap-benchmark and imgcap-page."""
+"""The commands imgcap-serve, imgcap-rollout, imgcap-caption, imgcap-benchmark and imgcap-page."""

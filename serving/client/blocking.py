@@ -94,6 +94,10 @@ class CaptionClient(Connection):
         """Asks for every version that the server knows of this model, oldest first."""
         return parse_status(self._call(self._stub.status, self._status_request()))
 
+    def version_now(self) -> int:
+        """Asks which version answers now: the one that this client's label names, or the newest."""
+        return self._call(self._stub.metadata, self._metadata_request()).model_spec.version.value
+
     def wait_until_ready(self, timeout: float = 60.0) -> int:
         """Waits for the server to come up and have the model.
 

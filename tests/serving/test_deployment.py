@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import grpc
@@ -14,7 +15,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from imgcap.signature import BATCH_SIZES
 from serving.client import CaptionClient
-from serving.server.fronts.http import METRICS_PATH
+from serving.server.fronts.http.application import METRICS_PATH
 from serving.server.metrics import Metrics
 from serving.server.settings import settings_pb2
 from serving.server.settings.text_protos import read_batching, read_text_proto
@@ -374,13 +375,20 @@ def test_rollout_and_rollback_as_the_instructions_say(kind, tmp_path):
                 .decode()
             )
 
+    def available() -> list[int]:
+        with CaptionClient(server.target) as client:
+            return [entry.version for entry in client.status() if entry.state == "AVAILABLE"]
+
     with running(kind, **settings) as server:
         write_toy_model(base_path / "2", "two")
         both = text.replace("versions: 1", "versions: 1 versions: 2")
         canary = re.sub(r'(key: "canary"\s+value:) 1', r"\1 2", both)
-        path.write_text(
-            canary
-        )  # load and label in one edit: the label waits until its version serves
+        path.write_text(canary)  # load and label in one edit: refused whole, again and again
+        time.sleep(2.5)
+        assert word("canary") == "one" and available() == [1]
+        path.write_text(both)
+        wait_for(lambda: available() == [1, 2], seconds=30.0)
+        path.write_text(canary)
         wait_for(lambda: word("canary") == "two", seconds=30.0)
         assert word("stable") == "one"
         path.write_text(re.sub(r'(key: "stable"\s+value:) 1', r"\1 2", canary))

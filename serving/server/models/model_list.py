@@ -95,8 +95,8 @@ class Models:
         """Loads nothing yet.
 
         Args:
-            allow_labels_for_unavailable: whether a new label may point at a version that is not
-                loaded yet.
+            allow_labels_for_unavailable: whether there may be labels at the start, when no version
+                is loaded yet; it changes nothing later.
             on_loaded: called with the folder of each version that is available.
         """
         self._allow_labels, self._on_loaded = allow_labels_for_unavailable, on_loaded
@@ -244,13 +244,14 @@ class Models:
     def _replace(self, models: ModelConfigList) -> None:
         """Loads first, and changes what is served only when all is loaded.
 
-        As in the real server, a label that can't be given leaves the old labels, but the models are
-        taken: the same list succeeds once the label's version is served.
+        As in the real server, a list with a label that can't be given is refused whole: a version
+        that it adds is not loaded, and the same list fails again. A new version and its label
+        need two lists, one after the other.
         """
         old = self._serving
         for config in models.config:
+            self._check_labels(config)
             _must_have_versions(config)
-        refused = [error for config in models.config if (error := self._label_error(config))]
         new = {config.name: self._keep_or_make(config) for config in models.config}
         policies = {name: versions.policy for name, versions in new.items()}
         for config in models.config:
@@ -266,27 +267,20 @@ class Models:
             for name, versions in old.versions.items()
             if new.get(name) is not versions
         }
-        labels = old.labels if refused else _labels(models)
-        self._serving = _Serving(new, labels, {**old.ended, **ended})
+        self._serving = _Serving(new, _labels(models), {**old.ended, **ended})
         for versions in ended.values():
             versions.unload_all()
-        if refused:
-            raise refused[0]
 
-    def _label_error(self, config: ModelConfig) -> RequestError | None:
-        """The error of a label that names a version which is not served before this change."""
+    def _check_labels(self, config: ModelConfig) -> None:
+        """Refuses a label of a version that is not served before the change."""
         served = self._serving.versions.get(config.name)
-        old = self._serving.labels.get(config.name, {})
-        for label, number in config.version_labels.items():
-            # Even if new labels may, a label in use must not move to a version that is not there.
-            unused = self._allow_labels and old.get(label, number) == number
-            if not unused and (served is None or number not in served.available):
-                return RequestError(
+        for number in config.version_labels.values():
+            if served is None or number not in served.available:
+                raise RequestError(
                     grpc.StatusCode.FAILED_PRECONDITION,
                     f"Request to assign label to version {number} of model {config.name}, which is "
                     "not currently available for inference",
                 )
-        return None
 
     def _keep_or_make(self, config: ModelConfig) -> Versions:
         known = self._serving.versions.get(config.name)

@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&serving/server/settings/settings.proto\x12\x0fimgcap.settings\x1a\x1egoogle/protobuf/wrappers.proto\"\xf0\x02\n\x12\x42\x61tchingParameters\x12\x33\n\x0emax_batch_size\x18\x01 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14\x62\x61tch_timeout_micros\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14max_enqueued_batches\x18\x03 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x11num_batch_threads\x18\x04 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x10thread_pool_name\x18\x05 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x06 \x03(\x03\x12\"\n\x1apad_variable_length_inputs\x18\x07 \x01(\x08\"^\n\tSSLConfig\x12\x12\n\nserver_key\x18\x01 \x01(\t\x12\x13\n\x0bserver_cert\x18\x02 \x01(\t\x12\x11\n\tcustom_ca\x18\x03 \x01(\t\x12\x15\n\rclient_verify\x18\x04 \x01(\x08\"0\n\x10PrometheusConfig\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04path\x18\x02 \x01(\t\"P\n\x10MonitoringConfig\x12<\n\x11prometheus_config\x18\x01 \x01(\x0b\x32!.imgcap.settings.PrometheusConfigb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&serving/server/settings/settings.proto\x12\x0fimgcap.settings\x1a\x1egoogle/protobuf/wrappers.proto\"\xf0\x02\n\x12\x42\x61tchingParameters\x12\x33\n\x0emax_batch_size\x18\x01 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14\x62\x61tch_timeout_micros\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14max_enqueued_batches\x18\x03 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x11num_batch_threads\x18\x04 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x10thread_pool_name\x18\x05 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x06 \x03(\x03\x12\"\n\x1apad_variable_length_inputs\x18\x07 \x01(\x08\"^\n\tSSLConfig\x12\x12\n\nserver_key\x18\x01 \x01(\t\x12\x13\n\x0bserver_cert\x18\x02 \x01(\t\x12\x11\n\tcustom_ca\x18\x03 \x01(\t\x12\x15\n\rclient_verify\x18\x04 \x01(\x08\"0\n\x10PrometheusConfig\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04path\x18\x02 \x01(\t\"P\n\x10MonitoringConfig\x12<\n\x11prometheus_config\x18\x01 \x01(\x0b\x32!.imgcap.settings.PrometheusConfig\"\xae\x02\n\x15ServableVersionPolicy\x12?\n\x06latest\x18\x64 \x01(\x0b\x32-.imgcap.settings.ServableVersionPolicy.LatestH\x00\x12\x39\n\x03\x61ll\x18\x65 \x01(\x0b\x32*.imgcap.settings.ServableVersionPolicy.AllH\x00\x12\x43\n\x08specific\x18\x66 \x01(\x0b\x32/.imgcap.settings.ServableVersionPolicy.SpecificH\x00\x1a\x1e\n\x06Latest\x12\x14\n\x0cnum_versions\x18\x01 \x01(\r\x1a\x05\n\x03\x41ll\x1a\x1c\n\x08Specific\x12\x10\n\x08versions\x18\x01 \x03(\x03\x42\x0f\n\rpolicy_choice\"\xf3\x01\n\x0bModelConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbase_path\x18\x02 \x01(\t\x12\x44\n\x14model_version_policy\x18\x07 \x01(\x0b\x32&.imgcap.settings.ServableVersionPolicy\x12G\n\x0eversion_labels\x18\x08 \x03(\x0b\x32/.imgcap.settings.ModelConfig.VersionLabelsEntry\x1a\x34\n\x12VersionLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"?\n\x0fModelConfigList\x12,\n\x06\x63onfig\x18\x01 \x03(\x0b\x32\x1c.imgcap.settings.ModelConfig\"P\n\x11ModelServerConfig\x12;\n\x11model_config_list\x18\x01 \x01(\x0b\x32 .imgcap.settings.ModelConfigListb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'serving.server.settings.settings_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._loaded_options = None
+  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_options = b'8\001'
   _globals['_BATCHINGPARAMETERS']._serialized_start=92
   _globals['_BATCHINGPARAMETERS']._serialized_end=460
   _globals['_SSLCONFIG']._serialized_start=462
@@ -40,4 +42,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMETHEUSCONFIG']._serialized_end=606
   _globals['_MONITORINGCONFIG']._serialized_start=608
   _globals['_MONITORINGCONFIG']._serialized_end=688
+  _globals['_SERVABLEVERSIONPOLICY']._serialized_start=691
+  _globals['_SERVABLEVERSIONPOLICY']._serialized_end=993
+  _globals['_SERVABLEVERSIONPOLICY_LATEST']._serialized_start=909
+  _globals['_SERVABLEVERSIONPOLICY_LATEST']._serialized_end=939
+  _globals['_SERVABLEVERSIONPOLICY_ALL']._serialized_start=941
+  _globals['_SERVABLEVERSIONPOLICY_ALL']._serialized_end=946
+  _globals['_SERVABLEVERSIONPOLICY_SPECIFIC']._serialized_start=948
+  _globals['_SERVABLEVERSIONPOLICY_SPECIFIC']._serialized_end=976
+  _globals['_MODELCONFIG']._serialized_start=996
+  _globals['_MODELCONFIG']._serialized_end=1239
+  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_start=1187
+  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_end=1239
+  _globals['_MODELCONFIGLIST']._serialized_start=1241
+  _globals['_MODELCONFIGLIST']._serialized_end=1304
+  _globals['_MODELSERVERCONFIG']._serialized_start=1306
+  _globals['_MODELSERVERCONFIG']._serialized_end=1386
 # @@protoc_insertion_point(module_scope)
