@@ -4,7 +4,7 @@ No other module reads flags.
 """
 
 import dataclasses
-import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +17,8 @@ from imgcap.cli.flags.flagfile import find_flagfiles
 from imgcap.cli.flags.help_text import make_help
 from imgcap.config import flag_fields
 from imgcap.errors import ConfigError, ImgcapError
+from imgcap.files import failures
+from imgcap.files.names import ESCAPED, find_path
 from imgcap.host import quiet
 
 PIPE_STATUS = 141
@@ -29,9 +31,6 @@ _DEFINE: dict[type, Callable[..., Any]] = {
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
 }
-
-# What a full disk, a quota, `ulimit -f` and a failing disk give any write.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Command(NamedTuple):
@@ -75,6 +74,7 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
     """
     # Warnings and notes of TensorFlow's C++ side are for its developers; errors still come through.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _let_any_name_be_printed()
     try:
         status = _run(command, list(sys.argv if argv is None else argv))
         sys.stdout.flush()
@@ -87,19 +87,22 @@ def main(command: Command, argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return PIPE_STATUS
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno in failures.NO_ROOM:
+            _drop_output()
+        elif error.filename is None:
             raise
-        _drop_output()
-        where = f"{error.filename}: " if error.filename else ""
-        print(
-            f"{command.name}: error: {where}can't write ({error.strerror}); free space, then run "
-            "again",
-            file=sys.stderr,
-        )
+        print(f"{command.name}: error: {failures.describe(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{command.name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _let_any_name_be_printed() -> None:
+    """Lets the output hold names that are no text, or that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
 
 
 def _drop_output() -> None:
@@ -124,7 +127,7 @@ def _run(command: Command, argv: list[str]) -> int:
     sections = _read_sections(command, values)
     if command.tensorflow:
         quiet.import_tensorflow()
-    return command.run(*sections, arguments) or 0
+    return command.run(*sections, list(map(find_path, arguments))) or 0
 
 
 def _parse(command: Command, argv: list[str]) -> tuple[flags.FlagValues, list[str]]:
@@ -153,6 +156,8 @@ def _parse(command: Command, argv: list[str]) -> tuple[flags.FlagValues, list[st
         return values, values(find_flagfiles(argv) if command.recipes else argv)[1:]
     except flags.Error as error:
         raise ConfigError(f"{error} (see {command.name} --help)") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"a --flagfile is no UTF-8 text ({error.reason}): convert it") from None
 
 
 def _define(field: dataclasses.Field[Any], default: Any, values: flags.FlagValues) -> None:
@@ -178,7 +183,7 @@ def _read_sections(command: Command, values: flags.FlagValues) -> list[Any]:
     """
     sections = []
     for section in command.sections:
-        given = {field.name: values[field.name].value for field in flag_fields(section)}
+        given = {field.name: _read_value(field, values) for field in flag_fields(section)}
         sections.append(section(**given))
         sections[-1].validate()
     if command.overrides:
@@ -188,6 +193,21 @@ def _read_sections(command: Command, values: flags.FlagValues) -> list[Any]:
         )
         command.overrides(**sections[-1])  # Refuses values out of range before any work.
     return sections
+
+
+def _read_value(field: dataclasses.Field[Any], values: flags.FlagValues) -> Any:
+    """The value of a flag; the path that it means, if it may be one.
+
+    Raises:
+        ConfigError: a path that no file system takes.
+    """
+    value: Any = values[field.name].value
+    if not field.metadata["path"]:
+        return value
+    if "\0" in value:
+        raise ConfigError(f"--{field.name}={value!r} holds a zero byte, which no path may have")
+    # A shell leaves `~` alone after `=`, and in a flag file.
+    return find_path(os.path.expanduser(value))
 
 
 def _one_line(error: Exception) -> str:

@@ -11,8 +11,10 @@ class PrepareConfig(Section):
     """Preparation of a raw data set as TFRecord shards."""
 
     dataset: str = setting("flickr8k", "Layout of the raw data.", choices=("flickr8k",))
-    raw_dir: str = setting("", "Folder with the raw images and captions.", required=True)
-    output_dir: str = setting("", "Folder for the shards; made if absent.", required=True)
+    raw_dir: str = setting("", "Folder with the raw images and captions.", required=True, path=True)
+    output_dir: str = setting(
+        "", "Folder for the shards; made if absent.", required=True, path=True
+    )
     num_shards: int = setting(
         16, "Files for the training split; the other splits get a quarter.", minimum=1
     )
@@ -25,6 +27,7 @@ class PrepareConfig(Section):
     vocabulary: str = setting(
         "",
         "Run whose words number the captions: imgcap-train --finetune_from takes the data then.",
+        path=True,
     )
     extend_vocabulary: bool = setting(
         False, "Add the new words that occur min_count times to those of the run in vocabulary."
@@ -156,8 +159,9 @@ class EvaluateConfig(Section):
         "",
         "Run directory that imgcap-train wrote, or pretrained:flickr8k, the captioner in the box.",
         required=True,
+        path=True,
     )
-    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
+    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True, path=True)
     split: str = setting(
         "test",
         "Split to caption and score; 'dev+test' takes both as one.",
@@ -189,6 +193,7 @@ class CompareConfig(Section):
         "",
         "Markdown file whose table of scores gets a row a recipe (seeds together, as mean and "
         "standard deviation).",
+        path=True,
     )
 
 
@@ -196,7 +201,9 @@ class CompareConfig(Section):
 class AverageConfig(Section):
     """Averaging the weights of several checkpoints."""
 
-    workdir: str = setting("", "Run directory to write; it must not exist.", required=True)
+    workdir: str = setting(
+        "", "Run directory to write; it must not exist.", required=True, path=True
+    )
     checkpoints: str = setting(
         "best",
         "Of each run its best checkpoint, or all that it has kept (see keep_checkpoints).",
@@ -208,18 +215,21 @@ class AverageConfig(Section):
 class PackConfig(Section):
     """Packing of a run to hand it on."""
 
-    output_dir: str = setting("", "Run directory to write; it must not exist.", required=True)
+    output_dir: str = setting(
+        "", "Run directory to write; it must not exist.", required=True, path=True
+    )
     weights: str = setting(
         "float16",
         "How matrices and kernels are stored; vectors, such as biases, stay in float32.",
         choices=("float16", "float32"),
     )
-    notice: str = setting("", "File with the notices of what the weights were made of.")
+    notice: str = setting("", "File with the notices of what the weights were made of.", path=True)
     license: str = setting("", "License of the weights, as the card says it, such as Apache-2.0.")
     check_data_dir: str = setting(
         "",
         "Folder that imgcap-prepare wrote: count the captions that packing changes, on a split of "
         "it.",
+        path=True,
     )
     split: str = setting(
         "dev+test",

@@ -18,11 +18,13 @@ class ModelConfig(Section):
         required=True,
         common=True,
         heading="Model",
+        path=True,
     )
     encoder_weights: str = setting(
         "imagenet",
         "'imagenet', 'none' (random) or a weights file that Keras saved; a .keras file brings its "
         "own.",
+        path=True,
     )
     image_size: int = setting(
         224, "Height and width, in pixels, that the encoder sees.", minimum=32

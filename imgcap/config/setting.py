@@ -15,6 +15,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     required: bool = False,
+    path: bool = False,
     flag: bool = True,
     common: bool = False,
     heading: str = "",
@@ -28,6 +29,7 @@ def setting(
         minimum: the least legal number.
         maximum: the greatest legal number.
         required: whether an empty string is refused.
+        path: whether a string may name a file or a folder; the command line finds it then.
         flag: whether a flag is made from it; the others are set by programs alone.
         common: whether `--help` lists it first, among the settings that most calls give.
         heading: title under which `--help` lists it and the fields after it; empty goes on under
@@ -38,7 +40,7 @@ def setting(
     """
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum, "required": required}
     shown = {"help": help, "flag": flag, "common": common, "heading": heading}
-    return dataclasses.field(default=default, metadata={**shown, **limits})
+    return dataclasses.field(default=default, metadata={**shown, **limits, "path": path})
 
 
 def flag_fields(section: type) -> list[dataclasses.Field]:

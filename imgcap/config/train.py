@@ -16,12 +16,14 @@ class TrainConfig(Section):
         "Folder that imgcap-prepare wrote.",
         required=True,
         common=True,
+        path=True,
     )
     workdir: str = setting(
         "",
         "Run directory; a run found there is resumed.",
         required=True,
         common=True,
+        path=True,
     )
     batch_size: int = setting(
         128,
@@ -122,6 +124,7 @@ class TrainConfig(Section):
         "settings are taken too.",
         common=True,
         heading="Training: fine-tuning and the encoder",
+        path=True,
     )
     finetune_blocks: int = setting(
         0,
@@ -160,7 +163,9 @@ class TrainConfig(Section):
         minimum=1,
         maximum=16,
     )
-    cache_dir: str = setting("", "Folder of the stored features; empty takes data_dir/features.")
+    cache_dir: str = setting(
+        "", "Folder of the stored features; empty takes data_dir/features.", path=True
+    )
     skip_bad_records: bool = setting(
         False,
         "Go on without training records that cannot be read, and count them; else training stops.",

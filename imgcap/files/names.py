@@ -5,9 +5,13 @@ surrogates, and no UTF-8 file or terminal can hold. Written down, each such byte
 command that is given `caf\xe9.jpg` opens the file whose name has that byte.
 """
 
+import codecs
 import os
 import re
 import unicodedata
+
+ESCAPED = "imgcap-escaped"
+"""Name of the way to encode names, for `errors=` of Python's text files and codecs."""
 
 _WRITTEN = re.compile(rb"\\x([0-9a-f]{2})")
 _LOOKS_WRITTEN = re.compile(r"\\(?=x[0-9a-f]{2})")
@@ -28,8 +32,7 @@ def write_name(name: str) -> str:
         The name with those bytes as `\xe9`; nearly always it is the name as it came. A backslash
         that would look like such a byte becomes `\x5c`.
     """
-    guarded = _LOOKS_WRITTEN.sub(r"\\x5c", name)
-    return "".join(map(_write_surrogate, guarded)) if not is_text(guarded) else guarded
+    return _LOOKS_WRITTEN.sub(r"\\x5c", name).encode("utf-8", ESCAPED).decode("utf-8")
 
 
 def write_line(name: str) -> str:
@@ -56,7 +59,29 @@ def read_name(written: str) -> str:
     )
 
 
-def _write_surrogate(character: str) -> str:
-    r"""A character, or the byte that a surrogate stands for as `\xe9`."""
-    code = ord(character)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character
+def find_path(given: str) -> str:
+    r"""Finds the path that a text names.
+
+    Args:
+        given: a path; bytes may be written as `\xe9`, if no path of that very text is there.
+    """
+    if "\\x" not in given or os.path.lexists(given):
+        return given
+    read = read_name(given)
+    return read if os.path.lexists(read) else given
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    r"""Writes bytes that are no text as `\xe9`; other characters as Python's source has them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(
+        f"\\x{ord(character) - 0xDC00:02x}"
+        if "\udc80" <= character <= "\udcff"
+        else character.encode("ascii", "backslashreplace").decode()
+        for character in lost
+    ), error.end
+
+
+codecs.register_error(ESCAPED, _escape)

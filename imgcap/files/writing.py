@@ -7,16 +7,17 @@ from typing import Any
 
 from imgcap.errors import ImgcapError
 from imgcap.files.moving import move, unfinished_name
+from imgcap.files.names import ESCAPED
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a text file in one step.
+    r"""Replaces a text file in one step.
 
     Args:
         path: the file; its folder must exist.
-        text: what it will hold, in UTF-8; of a path that is no UTF-8, bytes become escapes.
+        text: what it will hold, in UTF-8; of a path that is no UTF-8, bytes become `\xe9`.
     """
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text.encode("utf-8", ESCAPED))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -52,8 +52,10 @@ class BenchmarkConfig(Section):
     retries: int = setting(
         0, "Times a refused request is repeated; 0 measures the server alone.", minimum=0, maximum=4
     )
-    json_output: str = setting("", "File for all numbers, as one JSON object.")
-    plot: str = setting("", "File for a picture of latency against load, such as latency.png.")
+    json_output: str = setting("", "File for all numbers, as one JSON object.", path=True)
+    plot: str = setting(
+        "", "File for a picture of latency against load, such as latency.png.", path=True
+    )
     seed: int = setting(0, "Seed of the pictures and of the arrivals.")
 
 

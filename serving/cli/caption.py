@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
+from imgcap.files.names import write_line
 from imgcap.host import quiet
 from imgcap.host.progress import Progress
 from imgcap.signature import GREEDY
@@ -37,6 +38,7 @@ class CaptionConfig(Section):
         "",
         "PNG file to draw, for each word of one image's caption, where the model looked; needs a "
         "model that attends.",
+        path=True,
     )
 
 
@@ -152,7 +154,7 @@ def _raise_or_report(name: str, outcome: Outcome) -> None:
         raise ServerUnavailable(f"{outcome.error}, or ask none by --local")
     if not isinstance(outcome.error, BadImage):
         raise outcome.error
-    print(f"{COMMAND.name}: {name}: {outcome.error}", file=sys.stderr)
+    print(f"{COMMAND.name}: {write_line(name)}: {outcome.error}", file=sys.stderr)
 
 
 COMMAND = command.Command(

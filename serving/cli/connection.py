@@ -31,11 +31,13 @@ class ConnectionConfig(Section):
         minimum=0,
     )
     tls: bool = setting(False, "Speak TLS, trusting the authorities of this machine or --tls_ca.")
-    tls_ca: str = setting("", "PEM file of the authority that signed the server's certificate.")
-    tls_certificate: str = setting(
-        "", "PEM file of the client's own certificate, for servers that verify clients."
+    tls_ca: str = setting(
+        "", "PEM file of the authority that signed the server's certificate.", path=True
     )
-    tls_key: str = setting("", "PEM file of the key to --tls_certificate.")
+    tls_certificate: str = setting(
+        "", "PEM file of the client's own certificate, for servers that verify clients.", path=True
+    )
+    tls_key: str = setting("", "PEM file of the key to --tls_certificate.", path=True)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class LocalConfig(Section):
         "",
         "With --local: run directory that imgcap-train wrote; empty is pretrained:flickr8k, the "
         "captioner in the box.",
+        path=True,
     )
 
     def validate_combinations(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Any, NamedTuple, TextIO
 
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
+from imgcap.files.names import ESCAPED, write_line, write_name
 from serving.client import Outcome
-from serving.client.texts import CsvRows, make_alt_text
+from serving.client.texts import FORMULA_STARTS, CsvRows, make_alt_text
 
 CSV_COLUMNS = ("image", "caption", "score", "confidence", "unsure", "error")
 
@@ -21,7 +23,9 @@ class FormatConfig(Section):
 
     json: bool = setting(False, "Print one JSON array of objects instead of lines.")
     jsonl_output: str = setting(
-        "", "Write one JSON object a line to this file, as the answers come, instead of printing."
+        "",
+        "Write one JSON object a line to this file, as the answers come, instead of printing.",
+        path=True,
     )
     csv: bool = setting(
         False, "Print CSV with a header, one row an image, which no spreadsheet runs as a formula."
@@ -56,7 +60,7 @@ class Answer(NamedTuple):
     """What came of an image.
 
     Attributes:
-        name: path of the image, as it was found.
+        name: path of the image, as it was found; what is no text in it is written as escapes.
         outcome: its caption or error.
         unsure: whether it has a caption that is below the least confidence.
     """
@@ -114,7 +118,7 @@ def open_output(config: FormatConfig) -> Iterator[Callable[[Answer], None]]:
         rows = CsvRows(sys.stdout, CSV_COLUMNS)
         yield lambda answer: rows.write(to_row(answer))
     elif config.alt_text:
-        yield lambda answer: print(f"{answer.name}\t{_alt_text(answer)}", flush=True)
+        yield lambda answer: print(f"{write_line(answer.name)}\t{_alt_text(answer)}", flush=True)
     else:
         yield _print_line
 
@@ -126,12 +130,12 @@ def to_object(answer: Answer) -> dict[str, Any]:
         Path, caption, score and error, and if there is a caption also its confidence (None if the
         model gives none), whether it is unsure, and the alternatives.
     """
-    caption = answer.outcome.caption
+    name, caption = write_name(answer.name), answer.outcome.caption
     if caption is None:
         error = str(answer.outcome.error)
-        return {"image": answer.name, "caption": None, "score": None, "error": error}
+        return {"image": name, "caption": None, "score": None, "error": error}
     return {
-        "image": answer.name,
+        "image": name,
         "caption": caption.text,
         "score": caption.score,
         "error": None,
@@ -147,11 +151,11 @@ def to_object(answer: Answer) -> dict[str, Any]:
 
 def to_row(answer: Answer) -> dict[str, Any]:
     """Makes the row of `CSV_COLUMNS` of an image; what it does not have is None."""
-    caption = answer.outcome.caption
+    name, caption = _cell(answer.name), answer.outcome.caption
     if caption is None:
-        return {"image": answer.name, "error": str(answer.outcome.error)}
+        return {"image": name, "error": str(answer.outcome.error)}
     return {
-        "image": answer.name,
+        "image": name,
         "caption": caption.text,
         "score": round(caption.score, 4),
         "confidence": None if caption.confidence is None else round(caption.confidence, 4),
@@ -161,9 +165,15 @@ def to_row(answer: Answer) -> dict[str, Any]:
 
 def _opened(path: str) -> TextIO:
     try:
-        return open(path, "w", encoding="utf-8")
+        return open(path, "w", encoding="utf-8", errors=ESCAPED)
     except OSError as error:
         raise ConfigError(f"--jsonl_output={path} can't be written ({error.strerror})") from None
+
+
+def _cell(name: str) -> str:
+    """A path that no spreadsheet takes for a formula, and that still leads to its file."""
+    written = write_name(name)
+    return os.path.join(os.curdir, written) if written.startswith(FORMULA_STARTS) else written
 
 
 def _alt_text(answer: Answer) -> str:
@@ -179,7 +189,7 @@ def _print_line(answer: Answer) -> None:
     caption = answer.outcome.caption
     if caption is None:
         return
-    columns = [answer.name, caption.text]
+    columns = [write_line(answer.name), caption.text]
     if caption.confidence is not None:
         columns.append(f"{caption.confidence:.0%}{' unsure' if answer.unsure else ''}")
     print(*columns, sep="\t", flush=True)

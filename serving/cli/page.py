@@ -28,6 +28,7 @@ class PageConfig(Section):
         "",
         "PEM file of the authority that signed the server's certificate: the page then speaks TLS; "
         f"empty is {AUTHORITY_VARIABLE} of the environment, else plain text.",
+        path=True,
     )
     port: int = setting(8501, "Port of the page.", minimum=1, maximum=65535)
     host: str = setting(

@@ -31,6 +31,7 @@ class RolloutConfig(Section):
         "The list that the server reads (its --model_config_file, with "
         "--model_config_file_poll_wait_seconds above 0).",
         required=True,
+        path=True,
     )
     until: str = setting(
         "stable",
@@ -44,7 +45,7 @@ class RolloutConfig(Section):
     canary_label: str = setting("canary", "Label that moves first; empty for none.")
     stable_label: str = setting("stable", "Label that moves last.", required=True)
     photo: str = setting(
-        "", "Photograph that the new version must caption before each label moves."
+        "", "Photograph that the new version must caption before each label moves.", path=True
     )
     watch_seconds: float = setting(
         0.0,

@@ -46,12 +46,14 @@ class ServeConfig(Section):
         "",
         "Folder that imgcap-export wrote, with versions 1, 2, … in it. Without it and without "
         "--model_config_file, the captioner in the box is served, which the first start exports.",
+        path=True,
     )
     model_name: str = setting(MODEL_NAME, "What requests call the model.", required=True)
     model_config_file: str = setting(
         "",
         "Text proto with several models, version policies or labels; in place of "
         "--model_base_path.",
+        path=True,
     )
     model_config_file_poll_wait_seconds: int = setting(
         0, "Seconds between two looks at that file for changes; 0 never looks.", minimum=0
@@ -74,12 +76,14 @@ class ServeConfig(Section):
         "127.0.0.1", "Address to listen on; 0.0.0.0 is every one of this machine (embedded server)."
     )
     ssl_config_file: str = setting(
-        "", "Text proto with key and certificate: clients must then use TLS."
+        "", "Text proto with key and certificate: clients must then use TLS.", path=True
     )
     embedded: bool = setting(False, f"Use the embedded server even if {BINARY} is on PATH.")
     enable_batching: bool = setting(False, "Run requests that come at the same time as one batch.")
     batching_parameters_file: str = setting(
-        "", "Text proto with the batches' limits, such as serving/deployment/batching.config."
+        "",
+        "Text proto with the batches' limits, such as serving/deployment/batching.config.",
+        path=True,
     )
     grpc_max_threads: int = setting(
         DEFAULT_MAX_THREADS, "Requests that may be under way; more are refused.", minimum=1

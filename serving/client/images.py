@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from imgcap.config import MAX_PIXELS
+from imgcap.files.names import find_path
 
 ImageSource = bytes | str | os.PathLike | Image.Image
 """An encoded image file's bytes, its path, or an opened Pillow image."""
@@ -92,30 +93,67 @@ def open_image(image_bytes: bytes) -> Image.Image:
 def find_images(arguments: Iterable[str]) -> Iterator[str]:
     """Finds the files that paths, folders and globs stand for.
 
-    A folder gives the images under it, at any depth. A name that matches nothing is yielded as it
-    is, so that opening it can say that it does not exist.
+    A folder gives the images under it, at any depth, those behind symbolic links included. A name
+    that matches nothing is yielded as it is, so that opening it can say that it does not exist;
+    what is there is never taken for a pattern.
 
     Args:
-        arguments: paths, folders and globs, as typed.
+        arguments: paths, folders and globs, as typed, or paths as `write_name` writes them.
 
     Yields:
         Paths, one at a time; those of each argument in sorted order.
     """
-    for argument in arguments:
+    for argument in map(find_path, arguments):
         if os.path.isdir(argument):
-            yield from _images_under(argument)
-        elif os.path.exists(argument) or not glob.has_magic(argument):
+            yield from _images_under(argument, ())
+        elif os.path.lexists(argument) or not glob.has_magic(argument):
             yield argument
         else:
-            yield from sorted(glob.glob(argument, recursive=True)) or [argument]
+            yield from sorted(glob.glob(_literal_start(argument), recursive=True)) or [argument]
 
 
-def _images_under(folder: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (
-            os.path.join(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES)
-        )
+def _literal_start(pattern: str) -> str:
+    """A glob whose leading folders that are there stand for themselves: `run[1]/*.jpg`."""
+    parts = pattern.split(os.sep)
+    there = 0
+    while there < len(parts) - 1 and os.path.isdir(os.sep.join([*parts[: there + 1], ""])):
+        there += 1
+    return os.sep.join([*map(glob.escape, parts[:there]), *parts[there:]])
+
+
+def _images_under(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """The images in a folder and below it.
+
+    Args:
+        folder: one that cannot be read is yielded itself, so that opening it can say so.
+        above: identities of the folders that led here, by which a circle of links is left.
+    """
+    try:
+        status = os.stat(folder)
+        if (here := (status.st_dev, status.st_ino)) in above:
+            return
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        yield folder
+        return
+    # `DirEntry.is_dir` fails on a link that leads to itself.
+    folders = {
+        entry.path: None
+        for entry in entries
+        if entry.is_dir(follow_symlinks=False) or _leads_in(entry)
+    }
+    yield from (
+        entry.path
+        for entry in entries
+        if entry.name.lower().endswith(SUFFIXES) and entry.path not in folders
+    )
+    for path in folders:
+        yield from _images_under(path, (*above, here))
+
+
+def _leads_in(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a symbolic link to a folder."""
+    return entry.is_symlink() and os.path.isdir(entry.path)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

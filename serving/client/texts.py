@@ -5,8 +5,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-# A spreadsheet runs a cell that begins so.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet runs."""
 
 
 def escape_attribute(text: str) -> str:
@@ -54,5 +54,5 @@ class CsvRows:
 
 
 def _defused(value: Any) -> Any:
-    dangerous = isinstance(value, str) and value.startswith(_FORMULA_STARTS)
+    dangerous = isinstance(value, str) and value.startswith(FORMULA_STARTS)
     return f"'{value}" if dangerous else value

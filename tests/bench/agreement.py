@@ -24,17 +24,19 @@ CIDER_TARGET = "≤ 0.5"
 class AgreementConfig(Section):
     """Which versions are compared, and on which images."""
 
-    model_base_path: str = setting("", "Folder that imgcap-export wrote.", required=True)
+    model_base_path: str = setting("", "Folder that imgcap-export wrote.", required=True, path=True)
     versions: str = setting(
         "",
         "Versions in it, such as 1,2,3; the others should equal the first.",
         required=True,
     )
-    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True)
+    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True, path=True)
     split: str = setting("dev", "Split to caption.", choices=("train", "dev", "test"))
     images: int = setting(500, "Images of it, from its start.", minimum=1)
     output: str = setting(
-        "", "JSON file for the rows, beside those of other benchmarks; empty writes none."
+        "",
+        "JSON file for the rows, beside those of other benchmarks; empty writes none.",
+        path=True,
     )
 
 

@@ -39,7 +39,7 @@ class TrainingBenchConfig(Section):
     """The data on which preparing, the input pipeline and training are measured."""
 
     data_dir: str = setting(
-        "", "Folder that imgcap-prepare wrote, whose images to take; empty draws scenes."
+        "", "Folder that imgcap-prepare wrote, whose images to take; empty draws scenes.", path=True
     )
     images: int = setting(400, "Images to measure on.", minimum=20)
     captions: int = setting(
@@ -57,7 +57,7 @@ class ServingBenchConfig(Section):
     """The served model, and how long it is loaded."""
 
     model_base_path: str = setting(
-        "", "Folder that imgcap-export wrote; its newest version is served and measured."
+        "", "Folder that imgcap-export wrote; its newest version is served and measured.", path=True
     )
     seconds: float = setting(
         20.0, "Length of each load with many callers; three times that for overload.", minimum=0.5

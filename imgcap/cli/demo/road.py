@@ -28,7 +28,10 @@ class DemoConfig(Section):
     """Options of the demo."""
 
     demo_dir: str = setting(
-        "demo", "Folder for all that the demo writes; an earlier demo's is replaced.", required=True
+        "demo",
+        "Folder for all that the demo writes; an earlier demo's is replaced.",
+        required=True,
+        path=True,
     )
     images: int = setting(900, "Scenes to draw.", minimum=20)
     seed: int = setting(0, "Seed of the scenes.")
