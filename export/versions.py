@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imgcap.errors import ExportError
 from imgcap.files.model_folder import find_versions
+from imgcap.files.moving import move
 
 UNFINISHED = ".unfinished"
 REMOVED = ".removed"
@@ -48,7 +49,8 @@ def publish(unfinished: Path, base: Path, number_it: Callable[[int], object]) ->
         try:
             # Renaming onto a folder that another export has just published fails, since it is not
             # empty.
-            return unfinished.rename(base / str(number))
+            move(unfinished, base / str(number))
+            return base / str(number)
         except OSError:
             if not (base / str(number)).exists():
                 raise
@@ -78,7 +80,8 @@ def prune(published: Path, keep: int) -> list[int]:
     for number in removed:
         try:
             # Renamed first: a server that looks meanwhile must not find half a version.
-            hidden = older[number].rename(published.parent / f"{REMOVED}.{number}.{os.getpid()}")
+            hidden = published.parent / f"{REMOVED}.{number}.{os.getpid()}"
+            move(older[number], hidden)
             hidden.unlink() if hidden.is_symlink() else shutil.rmtree(hidden)
         except OSError as error:
             raise ExportError(

@@ -5,6 +5,7 @@ TensorFlow and nothing of this package.
 import base64
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from imgcap import signature
 from imgcap.data import manifest, records
 from imgcap.data.raw import drawn
 from imgcap.errors import DataError, ExportError
+from imgcap.files.literal import literal_folder
 
 RELOADER = Path(__file__).with_name("reload.py")
 IMAGES = 16
@@ -58,7 +60,7 @@ def sample_images(data_dir: Path) -> list[bytes]:
     except DataError:
         paths = []
     rows = (
-        tf.data.TFRecordDataset([str(path) for path in paths])
+        tf.data.TFRecordDataset([os.fsencode(path) for path in paths])
         .map(records.parse_example)
         .take(IMAGES)
     )
@@ -177,10 +179,10 @@ def reload_answers(written: Path, rows: Sequence[bytes]) -> dict[str, np.ndarray
         ExportError: the model cannot be loaded or called, or needs more than TensorFlow.
     """
     request = json.dumps([base64.b64encode(row).decode() for row in rows])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, literal_folder(written) as literal:
         answers = Path(folder, "answers.npz")
         # -I: the fresh process finds neither this package's folder nor the user's environment.
-        command = [sys.executable, "-I", str(RELOADER), str(written), str(answers)]
+        command = [sys.executable, "-I", str(RELOADER), str(literal), str(answers)]
         done = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]

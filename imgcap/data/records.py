@@ -5,12 +5,15 @@ are normalised and numbered once, when the record is made, so no second tokenize
 from the first. Feature shards have the same schema with the encoder's output in place of the bytes.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from imgcap.files.moving import move, unfinished_name
 
 
 class Record(NamedTuple):
@@ -159,11 +162,11 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
     Returns:
         The number of records written.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = unfinished_name(path)
     count = 0
-    with tf.io.TFRecordWriter(str(unfinished)) as writer:
+    with tf.io.TFRecordWriter(os.fsencode(unfinished)) as writer:
         for example in examples:
             writer.write(example)
             count += 1
-    unfinished.replace(path)
+    move(unfinished, path)
     return count

@@ -1,5 +1,6 @@
 """Reading shards beside their pixels: records, captions, numbered tokens, and what is damaged."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def read_records(
     Returns:
         A data set of string [].
     """
-    files = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
+    files = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in paths])
     if epoch_seed is None:
         return tf.data.TFRecordDataset(files)
     shuffled = files.shuffle(len(paths), seed=epoch_seed)
@@ -135,7 +136,7 @@ def survey(paths: Sequence[Path]) -> list[ShardSurvey]:
 
 
 def _survey(path: Path) -> ShardSurvey:
-    lengths = tf.data.TFRecordDataset(str(path)).map(
+    lengths = tf.data.TFRecordDataset(os.fsencode(path)).map(
         lambda record: tf.math.count_nonzero(parse_example(record).tokens, axis=1)
     )
     records, problem = 0, ""

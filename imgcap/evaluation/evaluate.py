@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def _caption_and_score(
 
 def _image_bytes(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
     """Reads the name and the encoded file of each image of shards."""
-    records = tf.data.TFRecordDataset([str(path) for path in paths]).map(parse_example)
+    records = tf.data.TFRecordDataset([os.fsencode(path) for path in paths]).map(parse_example)
     return ((record.image_id.numpy().decode(), record.image_bytes.numpy()) for record in records)
 
 

@@ -49,7 +49,10 @@ def move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        if source.is_dir():
+        if source.is_symlink():
+            target.symlink_to(source.readlink())
+            source.unlink()
+        elif source.is_dir():
             _copy_folder(source, target)
         else:
             shutil.copy2(source, target)

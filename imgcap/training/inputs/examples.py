@@ -1,5 +1,6 @@
 """The examples of a run: stored features or image shards, and one input pipeline a worker."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -249,7 +250,7 @@ def dev_dataset(data: TrainingData, rows: batches.Rows) -> tf.data.Dataset:
 
 def samples(data: TrainingData) -> list[Sample]:
     """Reads the first dev images, to be shown with their captions in the course of training."""
-    records = tf.data.TFRecordDataset([str(path) for path in data.image_shards(DEV)])
+    records = tf.data.TFRecordDataset([os.fsencode(path) for path in data.image_shards(DEV)])
     rows = records.take(SAMPLES).map(parse_example).as_numpy_iterator()
     return [
         Sample(reference.image_id, row.image_bytes, reference.captions[0])

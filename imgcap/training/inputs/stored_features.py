@@ -1,6 +1,7 @@
 """Features that the frozen encoder makes once, kept in TFRecord shards by encoder and data."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,7 +166,7 @@ def _encoded(shard: _Shard, encode: Encode, image_size: int, progress: Progress)
         pixels = image.decode(record.image_bytes, image_size)
         return serialized, _all_views(pixels, record.image_id, views)
 
-    whole = tf.data.TFRecordDataset(str(shard.source))
+    whole = tf.data.TFRecordDataset(os.fsencode(shard.source))
     decoded = (whole.ignore_errors() if shard.skip_bad else whole).map(
         decode_row, num_parallel_calls=tf.data.AUTOTUNE
     )

@@ -1,10 +1,12 @@
 """TensorFlow's profiler around some steps of a run."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import tensorflow as tf
+
+from imgcap.files.literal import literal_folder
 
 FOLDER = "profile"
 
@@ -20,7 +22,7 @@ class StepProfiler:
             span: numbers of the first and the last step; None profiles nothing.
         """
         self._folder, self._span = folder, span
-        self._running = False
+        self._running: ExitStack | None = None
 
     def __enter__(self) -> "StepProfiler":
         return self
@@ -40,15 +42,23 @@ class StepProfiler:
             yield
             return
         if not self._running:
-            tf.profiler.experimental.start(str(self._folder))
-            self._running = True
+            self._running = self._start()
         with tf.profiler.experimental.Trace("train", step_num=number, _r=1):
             yield
         if number == self._span[1]:
             self._stop()
 
+    def _start(self) -> ExitStack:
+        """Starts profiling; closing what it returns stops it."""
+        running = ExitStack()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        folder = running.enter_context(literal_folder(self._folder))
+        tf.profiler.experimental.start(str(folder))
+        running.callback(tf.profiler.experimental.stop)
+        return running
+
     def _stop(self) -> None:
         if self._running:
-            tf.profiler.experimental.stop()
-            self._running = False
+            self._running.close()
+            self._running = None
             print(f"profile: {self._folder}")

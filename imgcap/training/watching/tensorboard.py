@@ -7,6 +7,7 @@ no longer installs. So a machine that trains needs no TensorBoard; one that show
 
 import importlib.util
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +47,7 @@ class Board:
             folder: TensorBoard's `--logdir`.
             samples: images that `captions` shows.
         """
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._writer = tf.summary.create_file_writer(os.fsencode(folder))
         self._samples = samples
 
     def scalars(self, **values: float) -> None:
