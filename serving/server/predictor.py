@@ -11,14 +11,15 @@ from typing import Any
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server.metrics import Metrics
+from serving.server.models.calls import Api, Call
 from serving.server.models.model_list import Models
-from serving.server.models.servable import Call, Servable
+from serving.server.models.predict import PREDICT
+from serving.server.models.servable import Servable
 from serving.server.queue.batching import Batcher
 from serving.server.queue.caller import Caller
 from serving.server.queue.gate import Gate
 from serving.server.queue.options import DEFAULT_MAX_BYTES, BatchingOptions
 from serving.server.queue.slices import SLICE_ROWS, count_rows, has_fixed_rows, run_in_slices
-from serving.server.request_error import invalid
 
 
 class Predictor:
@@ -45,17 +46,19 @@ class Predictor:
         self._batcher = Batcher(batching, metrics) if batching else None
         self._gate = Gate(max_waiting, os.cpu_count() or 1, max_bytes)
 
-    def predict(
+    def answer(
         self,
-        request: PredictRequest,
+        api: Api,
+        request: Any,
         seconds: float | None,
         entrypoint: str,
         is_cancelled: Callable[[], bool] | None = None,
-    ) -> PredictResponse:
+    ) -> Any:
         """Answers one request.
 
         Args:
-            request: a message of the official API.
+            api: the method that was called.
+            request: its message of the official API.
             seconds: time until the caller's deadline; None is for ever.
             entrypoint: GRPC or REST, for the metrics.
             is_cancelled: says whether the caller went away; it is asked from time to time, by any
@@ -67,17 +70,26 @@ class Predictor:
         started = time.monotonic()
         caller = Caller(seconds, is_cancelled)
         caller.check()
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
-        name = request.model_spec.name
-        servable = self._models.find(request.model_spec)
+        spec = api.model_spec(request)
+        servable = self._models.find(spec)
         with self._gate.place(request.ByteSize()):
             # Before its turn, since a wrong request should not wait to hear that it is wrong.
-            call = servable.parse(request)
-            response = servable.answer(name, call, self._run(servable, call, caller))
+            calls = api.parse(servable, request)
+            outputs = [self._run(servable, call, caller) for call in calls]
+            response = api.answer(servable, request, calls, outputs)
         elapsed = 1e6 * (time.monotonic() - started)
-        self._metrics.request_latency.observe(elapsed, name, "Predict", entrypoint)
+        self._metrics.request_latency.observe(elapsed, spec.name, api.name, entrypoint)
         return response
+
+    def predict(
+        self,
+        request: PredictRequest,
+        seconds: float | None,
+        entrypoint: str,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> PredictResponse:
+        """Answers a Predict request; arguments and errors are those of `answer`."""
+        return self.answer(PREDICT, request, seconds, entrypoint, is_cancelled)
 
     def stop(self) -> None:
         """Ends the batch threads; call it when no request is under way."""
@@ -85,9 +97,12 @@ class Predictor:
             self._batcher.stop()
 
     def _run(self, servable: Servable, call: Call, caller: Caller) -> dict[str, Any]:
-        large = count_rows(call.inputs) > SLICE_ROWS
         if self._batcher is not None:
             self._batcher.check(call.inputs)
+        if call.runs_alone:
+            with self._gate.turn(caller):
+                return servable.run(call.signature_name, call.inputs)
+        large = count_rows(call.inputs) > SLICE_ROWS
         if large and _has_independent_rows(servable, call.signature_name):
             return run_in_slices(
                 servable,

@@ -3,28 +3,32 @@
 import logging
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import grpc
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_management_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
+    model_service_pb2,
+    prediction_service_pb2,
 )
 
-from imgcap.signature import SERVING_DEFAULT
 from serving.server.metrics import Metrics
+from serving.server.models.calls import Api
+from serving.server.models.examples import CLASSIFY, MULTI_INFERENCE, REGRESS
 from serving.server.models.model_list import Models
-from serving.server.models.servable import Servable
+from serving.server.models.predict import PREDICT
 from serving.server.predictor import Predictor
 from serving.server.request_error import RequestError, invalid
 from serving.wire.tensors import METADATA_FIELD
 
 _MAX_DETAILS = 1024  # characters
+_NO_MESSAGE = object()
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ def answers(method: Callable) -> Callable:
 
     @wraps(method)
     def call(self: "_Service", request: Any, context: grpc.ServicerContext) -> Any:
+        if request is _NO_MESSAGE:
+            context.abort(grpc.StatusCode.INTERNAL, "")
         started = time.monotonic()
         try:
             response = method(self, request, context)
@@ -61,14 +67,31 @@ class _Service:
     """The parts that both services share.
 
     Attributes:
+        descriptor: names the service and its methods, and the types of their messages.
         counted: names of the methods that are counted as requests.
         models: the models that requests name.
     """
 
+    descriptor: ServiceDescriptor
     counted: tuple[str, ...] = ()
 
     def __init__(self, models: Models, metrics: Metrics, log_requests: bool) -> None:
         self.models, self._metrics, self._log_requests = models, metrics, log_requests
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Makes the service for `grpc.Server.add_generic_rpc_handlers`.
+
+        The generated code would answer bytes that are no message with words of its own.
+        """
+        methods = {
+            method.name: grpc.unary_unary_rpc_method_handler(
+                getattr(self, method.name),
+                request_deserializer=partial(_read, GetMessageClass(method.input_type)),
+                response_serializer=GetMessageClass(method.output_type).SerializeToString,
+            )
+            for method in self.descriptor.methods
+        }
+        return grpc.method_handlers_generic_handler(self.descriptor.full_name, methods)
 
     def count(
         self, api: str, request: Any, code: grpc.StatusCode, details: str, started: float
@@ -104,9 +127,10 @@ class _Service:
             )
 
 
-class PredictionService(_Service, prediction_service_pb2_grpc.PredictionServiceServicer):
-    """The service that runs models: Predict and GetModelMetadata; the others refuse captioners."""
+class PredictionService(_Service):
+    """The service that runs models and tells their signatures."""
 
+    descriptor = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
     counted = ("Predict", "Classify", "Regress", "MultiInference")
 
     def __init__(
@@ -117,9 +141,7 @@ class PredictionService(_Service, prediction_service_pb2_grpc.PredictionServiceS
 
     @answers
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._predictor.predict(
-            request, context.time_remaining(), "GRPC", lambda: not context.is_active()
-        )
+        return self._run(PREDICT, request, context)
 
     @answers
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -140,39 +162,26 @@ class PredictionService(_Service, prediction_service_pb2_grpc.PredictionServiceS
 
     @answers
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        raise _no_classifier(
-            _task_signature(self._find(request), request.model_spec.signature_name)
-        )
+        return self._run(CLASSIFY, request, context)
 
     @answers
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        raise _no_regressor(_task_signature(self._find(request), request.model_spec.signature_name))
+        return self._run(REGRESS, request, context)
 
     @answers
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
-        if not request.tasks:
-            raise invalid("ModelSpec has no name specified.")
-        task = request.tasks[0]
-        servable = self.models.find(task.model_spec)
-        name = task.model_spec.signature_name or SERVING_DEFAULT
-        if name not in servable.signature_defs:
-            raise invalid(f"Requested signature not found in model graph: {name}")
-        if task.method_name == "tensorflow/serving/classify":
-            raise _no_classifier(servable.signature_defs[name])
-        if task.method_name == "tensorflow/serving/regress":
-            raise _no_regressor(servable.signature_defs[name])
-        raise RequestError(
-            grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
+        return self._run(MULTI_INFERENCE, request, context)
+
+    def _run(self, api: Api, request: Any, context: grpc.ServicerContext) -> Any:
+        return self._predictor.answer(
+            api, request, context.time_remaining(), "GRPC", lambda: not context.is_active()
         )
 
-    def _find(self, request: Any) -> Servable:
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
-        return self.models.find(request.model_spec)
 
-
-class ModelService(_Service, model_service_pb2_grpc.ModelServiceServicer):
+class ModelService(_Service):
     """The service for the state of the server's models, and for a new list of them."""
+
+    descriptor = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 
     @answers
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -193,34 +202,9 @@ class ModelService(_Service, model_service_pb2_grpc.ModelServiceServicer):
         return model_management_pb2.ReloadConfigResponse()
 
 
-def _task_signature(servable: Servable, name: str) -> SignatureDef:
-    name = name or SERVING_DEFAULT
-    if name not in servable.signature_defs:
-        raise invalid(f"No signature was found with the name: {name}")
-    return servable.signature_defs[name]
-
-
-def _no_classifier(signature: SignatureDef) -> RequestError:
-    """The error of a signature that is no classifier.
-
-    A classifier would take `tf.Example` rows under the alias `inputs`.
-    """
-    if len(signature.inputs) != 1:
-        return invalid("Expected one input Tensor.")
-    if len(signature.outputs) not in (1, 2):
-        return invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    return _no_inputs("classification", signature)
-
-
-def _no_regressor(signature: SignatureDef) -> RequestError:
-    if len(signature.inputs) != 1:
-        return invalid("Expected one input Tensor.")
-    if len(signature.outputs) != 1:
-        return invalid("Expected one output Tensor.")
-    return _no_inputs("regression", signature)
-
-
-def _no_inputs(task: str, signature: SignatureDef) -> RequestError:
-    return RequestError(
-        grpc.StatusCode.FAILED_PRECONDITION, f"No {task} inputs found in SignatureDef: {signature}"
-    )
+def _read(message: type[Message], data: bytes) -> Message | object:
+    """Reads a request; `_NO_MESSAGE` stands for bytes that are none."""
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        return _NO_MESSAGE

@@ -24,6 +24,7 @@ from serving.client import (
     ServerUnavailable,
     SignatureNotFound,
 )
+from serving.server.models.predict import parse_predict
 from serving.server.models.servable import LoadError, Servable
 from serving.server.models.versions import LOAD_RETRIES, Versions, require_versions
 from serving.server.queue.caller import Caller
@@ -239,7 +240,7 @@ def test_missing_input_takes_the_default_of_its_signature(base_path):
     servable.signature_defs["decode"].defaults["image_bytes"].CopyFrom(default)
     request = PredictRequest()
     request.model_spec.signature_name = "decode"
-    call = servable.parse(request)
+    call = parse_predict(servable, request)
     assert servable.run(call.signature_name, call.inputs)["caption"].tolist() == [
         b"one image of 5 bytes"
     ]
