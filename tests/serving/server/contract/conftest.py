@@ -22,7 +22,7 @@ def models_config(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session", params=KINDS)
-def parcels(request, models_config) -> Iterator[Running]:
+def parcels_server(request, models_config) -> Iterator[Running]:
     """The addresses of a server that holds both versions of the small model."""
     with running(request.param, model_config_file=str(models_config)) as addresses:
         yield addresses
