@@ -6,6 +6,7 @@ from typing import Any
 from export.config import ExportConfig
 from imgcap.cli import command
 from imgcap.config import DecodeConfig
+from imgcap.files.names import shell_flag
 
 
 def run(config: ExportConfig, decode: dict[str, Any], arguments: list[str]) -> None:
@@ -16,7 +17,8 @@ def run(config: ExportConfig, decode: dict[str, Any], arguments: list[str]) -> N
 
     version = export_run(config, decode)
     print(f"encoder: {read_manifest(version)['encoder_description']}")
-    print(f"wrote {version}; next: imgcap-serve --model_base_path={config.output_dir}")
+    served = shell_flag("model_base_path", config.output_dir)
+    print(f"wrote {version}; next: imgcap-serve {served}")
 
 
 COMMAND = command.Command(

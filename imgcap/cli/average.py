@@ -6,6 +6,7 @@ from pathlib import Path
 from imgcap.cli import command
 from imgcap.config import AverageConfig
 from imgcap.errors import ConfigError
+from imgcap.files.names import shell_flag
 from imgcap.run.pretrained import refuse_pretrained, resolve_run
 
 
@@ -21,7 +22,7 @@ def run(config: AverageConfig, arguments: list[str]) -> None:
     )
     print(
         f"wrote {config.workdir}, the mean of {count} checkpoints; next: imgcap-evaluate "
-        f"--workdir={config.workdir}"
+        f"{shell_flag('workdir', config.workdir)}"
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from imgcap.cli import command
 from imgcap.config import PackConfig
 from imgcap.errors import ConfigError
+from imgcap.files.names import shell_flag
 from imgcap.run.pretrained import refuse_pretrained, resolve_run
 
 MEGABYTE = 10**6
@@ -31,7 +32,7 @@ def run(config: PackConfig, arguments: list[str]) -> None:
         print(describe_change(change, config.weights))
     print(
         f"wrote {output}, {size / MEGABYTE:.1f} MB; next: imgcap-caption IMAGE --local "
-        f"--workdir={output}"
+        f"{shell_flag('workdir', output)}"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from imgcap.cli import command
 from imgcap.config import PrepareConfig
 from imgcap.data.vocabulary import Vocabulary
+from imgcap.files.names import shell_flag
 from imgcap.run.directory import load_run
 from imgcap.run.pretrained import resolve_run
 
@@ -26,8 +27,8 @@ def run(config: PrepareConfig, arguments: list[str]) -> None:
             f"{prepared.captions['train']} training captions"
         )
     print(
-        f"wrote {config.output_dir}; next: imgcap-train --data_dir={config.output_dir} "
-        "--workdir=RUN"
+        f"wrote {config.output_dir}; next: imgcap-train "
+        f"{shell_flag('data_dir', config.output_dir)} --workdir=RUN"
     )
 
 

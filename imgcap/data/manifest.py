@@ -7,6 +7,7 @@ from pathlib import Path
 from imgcap import files
 from imgcap.data.vocabulary import SPECIALS, UNK
 from imgcap.errors import DataError
+from imgcap.files.names import shell_flag
 
 NAME = "manifest.json"
 VOCABULARY_NAME = "vocab.txt"
@@ -92,7 +93,7 @@ def load_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: the manifest is missing, broken or of another version, or a shard is missing.
     """
-    tree = files.read_json(folder / NAME, DataError, f"{REMEDY} --output_dir={folder}")
+    tree = files.read_json(folder / NAME, DataError, f"{REMEDY} {shell_flag('output_dir', folder)}")
     try:
         manifest = Manifest(**tree)
     except TypeError as error:

@@ -8,6 +8,7 @@ command that is given `caf\xe9.jpg` opens the file whose name has that byte.
 import codecs
 import os
 import re
+import shlex
 import unicodedata
 
 ESCAPED = "imgcap-escaped"
@@ -57,6 +58,16 @@ def read_name(written: str) -> str:
     return os.fsdecode(
         _WRITTEN.sub(lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(written))
     )
+
+
+def shell_flag(name: str, path: str | os.PathLike[str]) -> str:
+    """Makes a flag that can be pasted into a shell.
+
+    Args:
+        name: of the flag, without dashes.
+        path: its value; quoted if a shell would read it otherwise.
+    """
+    return f"--{name}={shlex.quote(os.fspath(path))}"
 
 
 def find_path(given: str) -> str:

@@ -13,6 +13,7 @@ from imgcap.config import Config, ShowConfig
 from imgcap.data import data_service, shards
 from imgcap.data.manifest import shard_paths
 from imgcap.errors import DataError
+from imgcap.files.names import shell_flag
 from imgcap.evaluation.generate import best_captions, generate, pair_captions
 from imgcap.evaluation.scores import score_captions
 from imgcap.host.progress import Progress
@@ -70,8 +71,8 @@ def train(config: Config, show: ShowConfig | None = None) -> Progression:
             run, progression = trainer.start(prepared, strategy, workers, stop)
         progression = _train_on_data(run, progression, show or ShowConfig())
         print(
-            f"wrote {workdir}; next: imgcap-evaluate --workdir={workdir} "
-            f"--data_dir={config.train.data_dir}"
+            f"wrote {workdir}; next: imgcap-evaluate {shell_flag('workdir', workdir)} "
+            f"{shell_flag('data_dir', config.train.data_dir)}"
         )
         return progression
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from imgcap.config import DecodeConfig
 from imgcap.errors import DataError
+from imgcap.files.names import shell_flag
 from imgcap.run.config_file import CONFIG_NAME, load_config
 from imgcap.run.directory import load_decode
 
@@ -68,7 +69,8 @@ class Evaluation:
     @property
     def remedy(self) -> str:
         """The command that makes the evaluation, and those that the run has, for error lines."""
-        command = f"run imgcap-evaluate --workdir={self.workdir} --split={self.split}{self.flags}"
+        run = shell_flag("workdir", self.workdir)
+        command = f"run imgcap-evaluate {run} --split={self.split}{self.flags}"
         found = sorted(path.name for path in self.workdir.glob(f"{_CAPTIONS}*.jsonl"))
         return f"{command} (there: {', '.join(found)})" if found else command
 

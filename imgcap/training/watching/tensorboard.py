@@ -16,6 +16,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
 from imgcap.evaluation.report.contact_sheet import make_thumbnail
+from imgcap.files.names import shell_flag
 
 FOLDER = "tensorboard"
 # Values that are axes of the curves, not curves.
@@ -85,7 +86,7 @@ def remark(folder: Path) -> str:
         if installed
         else "   (TensorBoard is not installed: pip install 'imgcap-tf[tensorboard]')"
     )
-    return f"curves and captions: tensorboard --logdir={folder}{remedy}"
+    return f"curves and captions: tensorboard {shell_flag('logdir', folder)}{remedy}"
 
 
 def _write(tag: str, plugin: str, values: tf.Tensor, step: int) -> None:

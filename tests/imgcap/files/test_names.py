@@ -1,10 +1,11 @@
 """Names that are no text: written down so that they read, and found again by what was written."""
 
 import os
+import subprocess
 
 import pytest
 
-from imgcap.files.names import is_text, read_name, write_line, write_name
+from imgcap.files.names import is_text, read_name, shell_flag, write_line, write_name
 from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
 
 LATIN_1 = os.fsdecode(b"caf\xe9.jpg")
@@ -47,3 +48,11 @@ def test_no_two_names_are_written_alike(write: object) -> None:
     written = [write(name) for name in names]
     assert all(map(is_text, written))
     assert [read_name(text) for text in written] == names
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_NAMES, ALL_AT_ONCE, "run"])
+def test_a_printed_flag_can_be_pasted_into_a_shell(name: str) -> None:
+    printed = shell_flag("workdir", f"/x/{name}")
+    done = subprocess.run(["sh", "-c", f"printf %s {printed}"], capture_output=True, check=True)
+    assert done.stdout == os.fsencode(f"--workdir=/x/{name}")
+    assert shell_flag("workdir", "run") == "--workdir=run"
