@@ -13,9 +13,9 @@ from imgcap.config import Config, ShowConfig
 from imgcap.data import data_service, shards
 from imgcap.data.manifest import shard_paths
 from imgcap.errors import DataError
-from imgcap.files.names import shell_flag
 from imgcap.evaluation.generate import best_captions, generate, pair_captions
 from imgcap.evaluation.scores import score_captions
+from imgcap.files.names import shell_flag
 from imgcap.host.progress import Progress
 from imgcap.run import directory
 from imgcap.run.checkpoints import Progression
