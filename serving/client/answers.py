@@ -1,26 +1,31 @@
 """A server's answers as Python values: captions with their runners-up, and versions' states."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from imgcap.errors import ServingError
 from imgcap.signature import (
     ATTENTION,
     CAPTION,
     CAPTIONS,
+    CARD,
     CONFIDENCE,
     ERROR,
     SCORE,
     SCORES,
+    TENSORS,
     TOKEN_LOG_PROBS,
     TOKENS,
 )
 from serving.client.errors import BadImage, RequestRefused
 from serving.client.images import ImageSource
 from serving.wire import wire_pb2
-from serving.wire.tensors import to_array
+from serving.wire.tensors import signature_names, to_array
 
 # The vocabulary splits "dog's" and "don't" before their endings, as `imgcap.data.vocabulary` says.
 _PIECES = re.compile(r"n't\b|'[^']*|[^']+?(?=n't\b|'|$)")
@@ -129,11 +134,7 @@ def parse_caption(response: wire_pb2.PredictResponse, seconds: float) -> Caption
         BadImage: the row carries an error.
         RequestRefused: the answer is not a captioner's.
     """
-    rows = {
-        alias: to_array(response.outputs[alias])[0]
-        for alias in _OUTPUTS
-        if alias in response.outputs
-    }
+    rows = {alias: _first_row(response, alias) for alias in _OUTPUTS if alias in response.outputs}
     if CAPTION not in rows or SCORE not in rows:
         raise RequestRefused(
             f"the model answers {', '.join(sorted(response.outputs))} and no caption: is it a "
@@ -172,13 +173,63 @@ def parse_row(rows: Mapping[str, Any], version: int, seconds: float) -> Caption:
 
 def parse_status(response: wire_pb2.GetModelStatusResponse) -> tuple[VersionStatus, ...]:
     """Reads the versions of an answer, oldest first."""
-    name = wire_pb2.ModelVersionStatus.State.Name
     return tuple(
         sorted(
-            VersionStatus(entry.version, name(entry.state), entry.status.error_message)
+            VersionStatus(entry.version, _state_name(entry.state), entry.status.error_message)
             for entry in response.model_version_status
         )
     )
+
+
+def parse_card(response: wire_pb2.PredictResponse) -> dict[str, Any]:
+    """Reads a model's card.
+
+    Raises:
+        RequestRefused: the answer holds none.
+    """
+    try:
+        card = json.loads(_first_row(response, CARD))
+    except (ValueError, RecursionError):
+        card = None
+    if not isinstance(card, dict):
+        raise RequestRefused(f"the server's output {CARD} is not a model's card")
+    return card
+
+
+def parse_signatures(response: wire_pb2.GetModelMetadataResponse) -> tuple[str, ...]:
+    """Reads the names of a model's signatures, sorted.
+
+    Raises:
+        RequestRefused: the answer holds none.
+    """
+    try:
+        return signature_names(response)
+    except ValueError as error:
+        raise RequestRefused(f"the server's answer cannot be read ({error})") from None
+
+
+def _first_row(response: wire_pb2.PredictResponse, alias: str) -> Any:
+    """The first row of an output; refuses one that is not of the type and axes of its name."""
+    try:
+        array = to_array(response.outputs[alias])
+    except ValueError as error:
+        raise RequestRefused(f"the server's output {alias} cannot be read ({error})") from None
+    dtype, axes = TENSORS[alias]
+    expected = np.dtype(object if dtype == "string" else dtype)
+    if array.dtype != expected or array.ndim != len(axes.split()) or not array.size:
+        raise RequestRefused(
+            f"the server's output {alias} is {array.dtype} of the shape {list(array.shape)}, not "
+            f"{dtype} [{axes.replace(' ', ', ')}]: is the model a captioner?"
+        )
+    if alias == ATTENTION and not np.isfinite(array).all():
+        raise RequestRefused(f"the server's output {alias} holds values that are no numbers")
+    return array[0]
+
+
+def _state_name(state: int) -> str:
+    """What a version's state is called; a state of a later server goes by its number."""
+    names = wire_pb2.ModelVersionStatus.State
+    return names.Name(state) if state in names.values() else str(state)
 
 
 def _hypotheses(rows: Mapping[str, Any]) -> tuple[Hypothesis, ...]:

@@ -14,12 +14,13 @@ is newer than itself, so this is the newest that works wherever TensorFlow 2.21 
 grpcio's version for nothing but these paths.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from serving.wire import wire_pb2
 
@@ -28,6 +29,15 @@ METADATA_FIELD = "signature_def"
 
 INIT_SIGNATURE = "__saved_model_init_op"
 """An entry that every SavedModel has beside its signatures; not for callers."""
+
+MAX_RANK = 32
+"""Dimensions of a tensor that is read; a captioner's have 4 at most."""
+
+MAX_ELEMENTS = 2**31 - 1
+"""Values of a tensor that is read: a message has fewer bytes."""
+
+MAX_FILLED = 2**16
+"""Values of a tensor that may be missing, which the last one stands for."""
 
 # Path, request and response of each call.
 _CALLS: dict[str, tuple[str, type[Message], type[Message]]] = {
@@ -107,7 +117,8 @@ def to_array(tensor: wire_pb2.TensorProto) -> np.ndarray:
 
     A server may answer in `tensor_content` (raw little-endian bytes) or in the typed field, and the
     last value of a typed field stands for all that are missing after it
-    (tensorflow/core/framework/tensor.proto).
+    (tensorflow/core/framework/tensor.proto). What a message says of itself is checked before any
+    array is made, since a few bytes can declare any size.
 
     Returns:
         An array of the tensor's shape: float32, int32, int64, or `bytes` objects for strings.
@@ -116,21 +127,43 @@ def to_array(tensor: wire_pb2.TensorProto) -> np.ndarray:
         ValueError: the type is none of these, or the values don't fill the shape.
     """
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    elements = _count(shape)
     if tensor.dtype == wire_pb2.DT_STRING:
-        return _fill(np.array(list(tensor.string_val) + [None], dtype=object)[:-1], shape)
-    if tensor.dtype not in _NUMERIC:
+        values = np.array([*tensor.string_val, None], dtype=object)[:-1]
+    elif tensor.dtype not in _NUMERIC:
         raise ValueError(f"tensor of type number {tensor.dtype}, which no captioner answers")
-    field, dtype = _NUMERIC[tensor.dtype]
-    if tensor.tensor_content:
-        return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
-    return _fill(np.array(getattr(tensor, field), dtype=dtype), shape)
+    else:
+        field, dtype = _NUMERIC[tensor.dtype]
+        if tensor.tensor_content:
+            if len(tensor.tensor_content) != elements * dtype.itemsize:
+                raise ValueError(
+                    f"tensor of {elements} values in {len(tensor.tensor_content)} bytes"
+                )
+            return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
+        values = np.array(getattr(tensor, field), dtype=dtype)
+    return _fill(values, elements).reshape(shape)
 
 
-def _fill(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    missing = int(np.prod(shape)) - len(values)
-    if missing > 0 and len(values):
+def _count(shape: tuple[int, ...]) -> int:
+    """How many values a shape has; raises ValueError if no answer can be of that shape."""
+    if len(shape) > MAX_RANK:
+        raise ValueError(f"tensor of {len(shape)} dimensions, more than {MAX_RANK}")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"tensor of the shape {list(shape)}")
+    # NumPy cannot hold an empty array of dimensions that overflow without the 0.
+    if math.prod(size for size in shape if size) > MAX_ELEMENTS:
+        raise ValueError(f"tensor of the shape {list(shape)}, more than {MAX_ELEMENTS} values")
+    return math.prod(shape)
+
+
+def _fill(values: np.ndarray, elements: int) -> np.ndarray:
+    """Repeats the last value up to so many elements; raises ValueError if they don't fit."""
+    missing = elements - len(values)
+    if missing < 0 or (missing > 0 and not len(values)) or missing > MAX_FILLED:
+        raise ValueError(f"tensor of {elements} values that holds {len(values)}")
+    if missing:
         values = np.concatenate([values, np.repeat(values[-1:], missing)])
-    return values.reshape(shape)
+    return values
 
 
 def model_spec(
@@ -157,6 +190,12 @@ def signature_names(response: wire_pb2.GetModelMetadataResponse) -> tuple[str, .
 
     The answer wraps a message of the official package, so `Any.Unpack` would refuse the type's
     name; its bytes are read directly.
+
+    Raises:
+        ValueError: they are no list of signatures.
     """
-    signatures = wire_pb2.SignatureDefMap.FromString(response.metadata[METADATA_FIELD].value)
+    try:
+        signatures = wire_pb2.SignatureDefMap.FromString(response.metadata[METADATA_FIELD].value)
+    except DecodeError:
+        raise ValueError("metadata that is no list of signatures") from None
     return tuple(sorted(set(signatures.signature_def) - {INIT_SIGNATURE}))

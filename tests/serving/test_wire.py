@@ -1,6 +1,7 @@
 """The wire against the official API: numbers, names, types, paths and values."""
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,50 @@ def test_tensor_with_too_many_values_is_refused():
     official.tensor_shape.dim[0].size = 1
     with pytest.raises(ValueError):
         read(official)
+
+
+def hostile(dtype: int, *shape: int, **fields) -> wire_pb2.TensorProto:
+    dims = [wire_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+    return wire_pb2.TensorProto(
+        dtype=dtype, tensor_shape=wire_pb2.TensorShapeProto(dim=dims), **fields
+    )
+
+
+HOSTILE = {
+    "33 dimensions": hostile(1, *[1] * 33, float_val=[1.0]),
+    "10,000 dimensions": hostile(7, *[1] * 10_000, string_val=[b"a"]),
+    "a dimension of -1": hostile(1, -1, float_val=[1.0]),
+    "two dimensions of -2": hostile(1, -2, -2, float_val=[1.0, 2.0, 3.0, 4.0]),
+    "2^64 values": hostile(1, 2**32, 2**32, float_val=[1.0]),
+    "2^62 by nothing": hostile(1, 0, 2**62),
+    "a billion floats": hostile(1, 10**9, float_val=[1.0]),
+    "a billion strings": hostile(7, 10**9, string_val=[b"a"]),
+    "a billion numbers in content": hostile(3, 10**9, tensor_content=b"abcd"),
+    "no value for two": hostile(3, 2),
+    "three values for two": hostile(9, 2, int64_val=[1, 2, 3]),
+    "content of half a number": hostile(1, 1, tensor_content=b"ab"),
+    "content for nothing": hostile(1, 0, tensor_content=b"abcd"),
+    "strings in content": hostile(7, 1, tensor_content=b"\1a"),
+    "type 77": hostile(77, 1),
+    "no type": hostile(0, 1, float_val=[1.0]),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_tensor_that_is_none_is_refused_in_one_line(name):
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="^tensor of ") as caught:
+        tensors.to_array(HOSTILE[name])
+    allocated = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value) and allocated < 2_000_000
+
+
+def test_metadata_that_is_none_is_refused():
+    answer = wire_pb2.GetModelMetadataResponse()
+    answer.metadata["signature_def"].value = b"\xff\xff"
+    with pytest.raises(ValueError, match="no list of signatures"):
+        tensors.signature_names(answer)
 
 
 def test_signature_names_of_an_official_answer():
