@@ -41,8 +41,11 @@ The last value stands for all that are missing, so that is what a few bytes can 
 MAX_FILLED_FACTOR = 16
 """The same for large messages: so many times the bytes that were sent."""
 
+MAX_EMPTY_ROWS = 256
+"""Rows of nothing that a tensor may have: product of its dimensions before the first 0."""
+
 MAX_EMPTY_SIZE = 2**20
-"""Product that the other dimensions may have if one is 0.
+"""Product that all other dimensions may have if one is 0.
 
 Such a tensor holds nothing, but an operation may well make a tensor of the others out of it.
 """
@@ -78,22 +81,37 @@ _COMPLEX = (types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128)
 _HANDLES = (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)
 
 
-def check_tensor(alias: str, proto: TensorProto) -> None:
-    """Refuses a message that TensorFlow could not read, or that costs far more than its bytes.
+def check_readable(alias: str, proto: TensorProto) -> None:
+    """Refuses a message that TensorFlow cannot read, as the real server does.
 
     Args:
         alias: name of the input.
         proto: the message; nothing is made of it.
 
     Raises:
-        RequestError: with the real server's text if that refuses it too.
+        RequestError: no such type or shape, or content of another size.
     """
     elements = _count_elements(proto.tensor_shape)
     if elements is None or not _is_readable(proto, elements):
         raise parsing_error(alias)
+
+
+def check_size(alias: str, proto: TensorProto) -> None:
+    """Refuses a readable message that would cost far more than its bytes, or the process.
+
+    Args:
+        alias: name of the input.
+        proto: the message; nothing is made of it.
+
+    Raises:
+        RequestError: one that the real server would take.
+    """
+    if proto.dtype not in _VALUE_FIELDS:
+        raise parsing_error(alias)  # a handle, even if the signature asks for one
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     if len(sizes) > MAX_RANK:
         raise invalid(f"{alias} has {len(sizes)} dimensions; this server takes at most {MAX_RANK}")
+    elements = math.prod(sizes)
     if elements == 0:
         _check_empty(alias, sizes)
     elif not proto.tensor_content:
@@ -101,14 +119,14 @@ def check_tensor(alias: str, proto: TensorProto) -> None:
 
 
 def to_tensor(alias: str, proto: TensorProto) -> Tensor:
-    """Reads a tensor that has passed `check_tensor`, as TensorFlow does.
+    """Reads a tensor that has passed both checks, as TensorFlow does.
 
     Values beyond the shape are left away, the last one stands for those that are missing, and an
     integer that is too large for its type keeps its lowest bits.
 
     Args:
         alias: name of the input.
-        proto: the message, of a type that an input may have.
+        proto: the message; no resource and no variant.
 
     Raises:
         RequestError: strings in `tensor_content` that are no strings.
@@ -166,8 +184,8 @@ def check_copies(what: str, copied: int, message: Message, free: int = MAX_FILLE
     """Refuses a message out of which far more bytes are made than were sent.
 
     Args:
-        what: beginning of the error's text.
-        copied: the bytes that are copies of others in the message.
+        what: what is copied, the beginning of the error's text.
+        copied: size of all copies in bytes.
         message: all that was sent.
         free: what is allowed whatever was sent.
 
@@ -176,7 +194,7 @@ def check_copies(what: str, copied: int, message: Message, free: int = MAX_FILLE
     """
     allowed = max(free, MAX_FILLED_FACTOR * message.ByteSize())
     if copied > allowed:
-        raise invalid(f"{what}: {copied} bytes of copies, at most {allowed} are made; send them")
+        raise invalid(f"{what}: that is {copied} bytes of copies, at most {allowed} are made")
 
 
 def parsing_error(alias: str) -> RequestError:
@@ -217,20 +235,21 @@ def _check_empty(alias: str, sizes: list[int]) -> None:
     for axis, size in enumerate(sizes):
         if size > _MAX_INT32:  # the words of the first operation that asks for the shape
             raise invalid(f"Shape output type is 32-bit  but dim {axis} is {size}")
-    if math.prod(size for size in sizes if size) > MAX_EMPTY_SIZE:
-        raise invalid(f"{alias} is empty, of shape {sizes}; this server takes no such sizes")
+    rows, size = math.prod(sizes[: sizes.index(0)]), math.prod(size for size in sizes if size)
+    if rows > MAX_EMPTY_ROWS or size > MAX_EMPTY_SIZE:
+        raise invalid(
+            f"{alias} declares the shape {sizes}, which holds no value: send rows that hold some"
+        )
 
 
 def _check_filled(alias: str, proto: TensorProto, elements: int) -> None:
-    if proto.dtype in _HANDLES:
-        return
     values = getattr(proto, _VALUE_FIELDS[proto.dtype])
     sent = len(values) // 2 if proto.dtype in _COMPLEX else len(values)
     if proto.dtype == types_pb2.DT_STRING:
         size = _STRING_BYTES + (len(values[-1]) if values else 0)
     else:
         size = tf.as_dtype(proto.dtype).size
-    what = f"{alias} declares {elements} values and holds {sent}"
+    what = f"{alias} declares {elements} values and holds {sent}, the last one stands for the rest"
     check_copies(what, max(0, elements - sent) * size, proto)
 
 

@@ -23,7 +23,13 @@ from serving.server.models.calls import (
     refuse_resource,
     write_model_spec,
 )
-from serving.server.models.messages import Tensor, check_tensor, to_tensor, to_tensor_proto
+from serving.server.models.messages import (
+    Tensor,
+    check_readable,
+    check_size,
+    to_tensor,
+    to_tensor_proto,
+)
 from serving.server.request_error import RequestError, invalid
 
 
@@ -50,6 +56,8 @@ def parse_predict(model: Model, request: PredictRequest) -> Call:
     check_types(signature, {alias: proto.dtype for alias, proto in protos.items()})
     shapes = {alias: proto.tensor_shape.dim for alias, proto in protos.items()}
     check_rows(model, {alias: dims[0].size for alias, dims in shapes.items() if dims})
+    for alias, proto in protos.items():
+        check_size(alias, proto)
     return Call(name, {alias: to_tensor(alias, proto) for alias, proto in protos.items()}, aliases)
 
 
@@ -103,7 +111,7 @@ def _find_inputs(signature: SignatureDef, request: PredictRequest) -> dict[str, 
                 f"{','.join(sorted(defaults))}"
             )
         protos[alias] = source[alias]
-        check_tensor(alias, protos[alias])
+        check_readable(alias, protos[alias])
     return protos
 
 
