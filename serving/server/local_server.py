@@ -13,19 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfigList
 
 from imgcap.errors import ServingError
 from serving.server.fronts.grpc_services import ModelService, PredictionService
 from serving.server.fronts.health import Health
-from serving.server.fronts.http import HttpFront, Response, metrics_response
-from serving.server.fronts.rest import Rest
+from serving.server.fronts.http.application import no_other_path
+from serving.server.fronts.http.front import HttpFront
+from serving.server.fronts.http.messages import Request, Response
+from serving.server.fronts.rest.api import Rest
+from serving.server.memory import MemoryTrimmer
 from serving.server.metrics import Metrics
 from serving.server.models.model_list import Models
 from serving.server.models.servable import Servable
 from serving.server.predictor import Predictor
-from serving.server.queue.options import DEFAULT_MAX_THREADS, BatchingOptions
+from serving.server.queue.options import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_MAX_THREADS,
+    BatchingOptions,
+)
 
 # Threads to refuse, and to answer health and status, while all others wait for the model.
 _SPARE_THREADS = 8
@@ -43,6 +49,7 @@ class ServerOptions:
         metrics_port: port of metrics alone; 0 takes a free one, None opens none.
         credentials: key and certificate for TLS; None is plain text.
         max_threads: number of requests inside at a time; more are refused at once.
+        max_request_bytes: size of all requests inside at a time; more are refused at once.
         batching: how requests are merged; None runs each alone.
         poll_seconds: time between two looks for new versions; 0 never looks.
         config_file: a list of models to be taken again when it changes.
@@ -57,6 +64,7 @@ class ServerOptions:
     metrics_port: int | None = None
     credentials: grpc.ServerCredentials | None = None
     max_threads: int = DEFAULT_MAX_THREADS
+    max_request_bytes: int = DEFAULT_MAX_BYTES
     batching: BatchingOptions | None = None
     poll_seconds: float = 1.0
     config_file: Path | None = None
@@ -89,6 +97,7 @@ class LocalServer:
         self._predictor: Predictor | None = None
         self._fronts: dict[str, HttpFront] = {}
         self._health = Health()
+        self._trimmer = MemoryTrimmer()
 
     def start(self) -> None:
         """Loads the models, then opens the ports, so that every client finds the models.
@@ -101,12 +110,17 @@ class LocalServer:
             _check_port(options.host, port or 0)  # before the seconds that loading takes
         self.models.load_first(self._config)
         self._predictor = Predictor(
-            self.models, self.metrics, options.max_threads, options.batching
+            self.models,
+            self.metrics,
+            options.max_threads,
+            options.batching,
+            options.max_request_bytes,
         )
         self._open_fronts(self._predictor)
         self._server = self._make_server(self._predictor)
         self._server.start()
         self._health.serving = True
+        self._trimmer.start()
         self.models.start_polling(
             options.poll_seconds, options.config_file, options.config_poll_seconds
         )
@@ -118,11 +132,14 @@ class LocalServer:
             grace_seconds: longest time that requests under way get.
         """
         self._health.serving = False
+        for front in self._fronts.values():
+            front.begin_stop(grace_seconds)
         if self._server is not None:
             self._server.stop(grace_seconds).wait()
         for front in self._fronts.values():
             front.stop()
         self.models.stop()
+        self._trimmer.stop()
         if self._predictor is not None:
             self._predictor.stop()
 
@@ -159,19 +176,21 @@ class LocalServer:
             )
 
     def _open_fronts(self, predictor: Predictor) -> None:
-        rest = Rest(self.models, predictor, self.metrics)
+        rest = Rest(self.models, predictor)
         self._open_front("rest", self._options.rest_api_port, rest.answer)
-        self._open_front(
-            "metrics",
-            self._options.metrics_port,
-            lambda method, path, body: metrics_response(path, self.metrics.text),
-        )
+        self._open_front("metrics", self._options.metrics_port, no_other_path)
 
     def _open_front(
-        self, name: str, port: int | None, answer: Callable[[str, str, bytes], Response]
+        self, name: str, port: int | None, answer: Callable[[Request], Response]
     ) -> None:
         if port is not None:
-            self._fronts[name] = HttpFront(self._options.host, port, answer)
+            self._fronts[name] = HttpFront(
+                self._options.host,
+                port,
+                self.metrics.text,
+                answer,
+                self._options.max_threads + _SPARE_THREADS,
+            )
             self._fronts[name].start()
 
     def _make_server(self, predictor: Predictor) -> grpc.Server:
@@ -179,7 +198,8 @@ class LocalServer:
         settings = [
             # By default a second server could share the port, and clients would meet either.
             ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", _MAX_MESSAGE),
+            # A message that is larger finds no room later: refused before it is in memory.
+            ("grpc.max_receive_message_length", options.max_request_bytes),
             ("grpc.max_send_message_length", _MAX_MESSAGE),
         ]
         threads = options.max_threads + _SPARE_THREADS
@@ -187,13 +207,12 @@ class LocalServer:
         # The pool's own queue has no bound; a request that finds no thread even for a refusal is
         # refused by gRPC itself.
         server = grpc.server(pool, options=settings, maximum_concurrent_rpcs=2 * threads)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(self.models, predictor, self.metrics, options.log_requests), server
+        services = (
+            PredictionService(self.models, predictor, self.metrics, options.log_requests),
+            ModelService(self.models, self.metrics, options.log_requests),
+            self._health,
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(self.models, self.metrics, options.log_requests), server
-        )
-        server.add_generic_rpc_handlers((self._health.handler(),))
+        server.add_generic_rpc_handlers([service.handler() for service in services])
         address = f"{options.host}:{self.port}"
         try:
             if options.credentials is None:

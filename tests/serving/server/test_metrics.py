@@ -7,7 +7,9 @@ import re
 
 import pytest
 
-from serving.server.fronts.http import METRICS_PATH, HttpFront, Response, metrics_response
+from serving.server.fronts.http.application import METRICS_PATH, no_other_path
+from serving.server.fronts.http.front import HttpFront
+from serving.server.fronts.http.messages import Request, Response
 from serving.server.logs import JsonFormatter
 from serving.server.metrics import Counter, Histogram, Metrics, exponential
 
@@ -57,14 +59,12 @@ def test_http_front():
     import urllib.error
     import urllib.request
 
-    def answer(method: str, path: str, body: bytes) -> Response:
-        return (
-            metrics_response(path, lambda: "text")
-            if method == "GET"
-            else Response(200, "x/y", body)
-        )
+    def answer(request: Request) -> Response:
+        if request.method == "GET":
+            return no_other_path(request)
+        return Response(200, "x/y", request.body)
 
-    front = HttpFront("127.0.0.1", 0, answer)
+    front = HttpFront("127.0.0.1", 0, lambda: "text", answer)
     front.start()
     url = f"http://127.0.0.1:{front.port}"
     try:

@@ -1,0 +1,1 @@
+"""TensorFlow Serving's REST API: JSON texts, tensors from them, and answers."""
