@@ -23,6 +23,7 @@ from imgcap.host.cpu import missing_cpu_features
 from imgcap.signature import MODEL_NAME
 from serving.cli.box import export_once
 from serving.server.logs import start_logging
+from serving.server.memory import use_one_arena
 from serving.server.queue.options import DEFAULT_MAX_THREADS
 
 if TYPE_CHECKING:  # these import TensorFlow
@@ -262,6 +263,7 @@ def _word(value: object) -> str:
 
 
 def _serve_embedded(config: ServeConfig) -> int:
+    use_one_arena()
     quiet.import_tensorflow()  # takes seconds, so it comes after the checks of the flags
     from serving.server.local_server import LocalServer
 

@@ -1,12 +1,15 @@
 """Servers for tests by the same flags: the embedded one and, if it is installed, the real one."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,6 +24,7 @@ from serving.cli.serve import (
     with_threads,
 )
 from serving.server.local_server import LocalServer
+from tests.support.paths import ROOT
 
 KINDS = ("embedded", "real")
 
@@ -67,6 +71,72 @@ def running(kind: str, **flags: Any) -> Iterator[Running]:
     finally:
         process.terminate()
         process.wait()
+
+
+class ServerProcess(NamedTuple):
+    """A server in a process of its own.
+
+    Attributes:
+        target: host:port of gRPC.
+        http: host:port of REST and metrics.
+        process: its process.
+    """
+
+    target: str
+    http: str
+    process: subprocess.Popen
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs still."""
+        return self.process.poll() is None
+
+    def megabytes(self) -> float:
+        """Resident memory now; 0 if the process has ended."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return 0.0
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        return int(found[1]) / 1024 if found else 0.0
+
+
+@contextmanager
+def server_process(kind: str, **flags: Any) -> Iterator[ServerProcess]:
+    """Runs a server as `running` does, in a process that may die without the test.
+
+    Args:
+        kind: one of `KINDS`.
+        flags: fields of `ServeConfig`.
+    """
+    config = with_threads(ServeConfig(**flags, port=free_port(), rest_api_port=free_port()))
+    check(config)
+    if kind == "real":
+        if not shutil.which(BINARY):
+            pytest.skip(f"no {BINARY} on PATH")
+        command = binary_command(shutil.which(BINARY), config)
+    else:
+        script = "import sys; from serving.cli.serve import main; sys.exit(main())"
+        given = {**flags, "port": config.port, "rest_api_port": config.rest_api_port}
+        command = [sys.executable, "-c", script, "--embedded"]
+        command += [
+            f"--{name}={str(value).lower() if value in (True, False) else value}"
+            for name, value in given.items()
+        ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    server = ServerProcess(f"localhost:{config.port}", f"localhost:{config.rest_api_port}", process)
+    try:
+        _wait(server.target, process)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait(target: str, process: subprocess.Popen) -> None:
