@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from imgcap.config.setting import Section, setting
+from imgcap.errors import ConfigError
 
 ATTENDING = ("attention", "adaptive")
 """The decoders that attend to the encoder's grid."""
@@ -25,6 +26,9 @@ class ModelConfig(Section):
         "'imagenet', 'none' (random) or a weights file that Keras saved; a .keras file brings its "
         "own.",
         path=True,
+    )
+    encoder_output: str = setting(
+        "", "Output to take of a .keras file with several; empty takes the one that is a grid."
     )
     image_size: int = setting(
         224, "Height and width, in pixels, that the encoder sees.", minimum=32
@@ -63,3 +67,11 @@ class ModelConfig(Section):
     tie_weights: bool = setting(
         False, "Use the word embedding for the logits too (Press & Wolf 2017)."
     )
+
+    def validate_combinations(self) -> None:
+        """Checks that an output is chosen of a file."""
+        if self.encoder_output and not self.encoder.endswith(".keras"):
+            raise ConfigError(
+                f"--encoder_output={self.encoder_output} is about a .keras file: --encoder="
+                f"{self.encoder} is none"
+            )

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from imgcap.config import ModelConfig
 from imgcap.errors import ConfigError
+from imgcap.model.encoder_file import KERAS_SUFFIX, load_encoder_file
 from imgcap.model.recompute import recomputing
 
-KERAS_SUFFIX = ".keras"
 # With Keras' default of 0.99 the initial statistics last some 500 steps; a run from scratch may
 # have fewer.
 FROM_SCRATCH_MOMENTUM = 0.9
@@ -131,11 +131,26 @@ def make_encoder(config: ModelConfig, *, pooled: bool, weights: str | None = Non
             network cannot take.
     """
     if config.encoder.endswith(KERAS_SUFFIX):
-        return Encoder(_load_network(Path(config.encoder), config.image_size), _as_is, pooled)
+        return Encoder(load_network(config), _as_is, pooled)
     module, build = find_application(config.encoder)
     network = _build_network(build, config)
     _load_weights(network, config, build, weights or config.encoder_weights)
     return Encoder(network, module.preprocess_input, pooled)
+
+
+def load_network(config: ModelConfig) -> keras.Model:
+    """Reads the .keras file that a config names as its encoder.
+
+    Args:
+        config: its encoder is a .keras file.
+
+    Returns:
+        A network from images float [B, H, W, 3] to a grid float [B, h, w, C].
+
+    Raises:
+        ConfigError: the file cannot be loaded, or is no such network.
+    """
+    return load_encoder_file(Path(config.encoder), config.image_size, config.encoder_output)
 
 
 def _as_is(images: tf.Tensor) -> tf.Tensor:
@@ -162,6 +177,12 @@ def find_application(name: str) -> tuple[types.ModuleType, Callable[..., keras.M
                 key.lower(): value for key, value in vars(module).items() if key[0].isupper()
             }
             found |= {key: (module, builder) for key, builder in builders.items()}
+    if name not in found and Path(name).exists():
+        raise ConfigError(
+            f"--encoder={name} must end in {KERAS_SUFFIX}: save the whole model by "
+            f"model.save('NAME{KERAS_SUFFIX}'), or give weights alone as --encoder_weights, and "
+            "the name of their network as --encoder"
+        )
     if name not in found:
         raise ConfigError(
             f"--encoder={name} is no .keras file and none of {', '.join(sorted(found))}"
@@ -199,7 +220,7 @@ def _load_weights(
             # If the file lacks layers, Keras only warns, and leaves them random.
             warnings.simplefilter("error", UserWarning)
             network.load_weights(weights)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
+    except Exception as error:  # Keras raises nearly anything on a file of something else.
         raise ConfigError(
             f"--encoder_weights={weights} doesn't fit --encoder={config.encoder} without its top: "
             f"{str(error).splitlines()[0][:200]}"
@@ -217,27 +238,6 @@ def _imagenet_weights(config: ModelConfig, build: Callable[..., keras.Model]) ->
             f"({str(error).splitlines()[0][:120]}): fetch the 'notop' weights file on a connected "
             "machine, put it into ~/.keras/models or give it as --encoder_weights=FILE"
         ) from None
-
-
-def _load_network(path: Path, image_size: int) -> keras.Model:
-    """Reads a .keras file that maps images of that size to a grid."""
-    if not path.is_file():
-        raise ConfigError(
-            f"--encoder={path} is no file: give a .keras file or a keras.applications name"
-        )
-    try:
-        network = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"--encoder={path} is no Keras model that can be loaded: {str(error).splitlines()[0]}"
-        ) from None
-    wanted = (None, image_size, image_size, 3)
-    if network.input_shape != wanted or len(network.output_shape) != 4:
-        raise ConfigError(
-            f"--encoder={path} maps {network.input_shape} to {network.output_shape}; needed is "
-            f"{wanted} to a grid [B, h, w, C]: save it without its head, or set --image_size"
-        )
-    return network
 
 
 def _output_size(layer: keras.layers.Layer) -> tuple[int | None, ...] | None:
