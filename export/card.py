@@ -207,6 +207,7 @@ def format_card(facts: Facts) -> str:
     }
     limits = (
         f"* A picture that declares more than {facts['max_pixels']:,} pixels is refused.\n"
+        f"* A request has at most {facts['max_batch']:,} images; one with more is refused.\n"
         f"* A caption has at most {decode['max_length']} words."
     )
     sections = {

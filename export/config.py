@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 from imgcap.config import MAX_MAX_PIXELS, MAX_PIXELS, Section, setting
 
+MAX_BATCH = 256
+"""Rows that a request may have by default."""
+
+MAX_MAX_BATCH = 65_536
+"""Greatest limit that may be set: nobody waits for more captions than that."""
+
 
 @dataclass(frozen=True)
 class ExportConfig(Section):
@@ -13,9 +19,10 @@ class ExportConfig(Section):
         "",
         "Run directory that imgcap-train wrote, or pretrained:flickr8k, the captioner in the box.",
         required=True,
+        path=True,
     )
     output_dir: str = setting(
-        "", "The model's folder; versions are numbered inside it.", required=True
+        "", "The model's folder; versions are numbered inside it.", required=True, path=True
     )
     optimize: str = setting(
         "none",
@@ -28,6 +35,13 @@ class ExportConfig(Section):
         "Pictures that declare more pixels are refused before they are decoded.",
         minimum=1,
         maximum=MAX_MAX_PIXELS,
+    )
+    max_batch: int = setting(
+        MAX_BATCH,
+        "Images that one request may have; one with more is refused. They are computed 16 at a "
+        "time, so a request of many needs no more memory.",
+        minimum=1,
+        maximum=MAX_MAX_BATCH,
     )
     keep: int = setting(
         0,

@@ -1,15 +1,18 @@
 """The signatures of a SavedModel: image bytes in, captions out, with the whole search inside."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from export.config import MAX_BATCH
 from export.searches import Searches
 from imgcap import signature
 from imgcap.config import DecodeConfig
 from imgcap.model.caption_graph import CaptionGraph, Outputs
+from imgcap.model.slices import Slices, in_slices
 
 
 class Assets(NamedTuple):
@@ -22,6 +25,10 @@ class Assets(NamedTuple):
 
     vocabulary: Path
     card: Path
+
+
+ROWS_AT_ONCE = 16
+"""Images that a signature computes at a time: memory for more rows is that of so many."""
 
 
 class CaptionModule(tf.Module):
@@ -38,6 +45,7 @@ class CaptionModule(tf.Module):
         searches: Searches,
         variables: Sequence[tf.Variable],
         assets: Assets,
+        max_batch: int = MAX_BATCH,
     ) -> None:
         """Makes the signatures; nothing is traced yet.
 
@@ -46,13 +54,14 @@ class CaptionModule(tf.Module):
             searches: what each signature searches with.
             variables: all that the graph reads.
             assets: copied into the model's folder.
+            max_batch: requests of more rows are refused.
         """
         super().__init__()
-        self._graph = graph
+        self._graph, self._max_batch = graph, max_batch
         self.contract = graph.signatures
         self.weights = list(variables)
-        self.vocabulary_file = tf.saved_model.Asset(str(assets.vocabulary))
-        self.card_file = tf.saved_model.Asset(str(assets.card))
+        self.vocabulary_file = tf.saved_model.Asset(os.fsencode(assets.vocabulary))
+        self.card_file = tf.saved_model.Asset(os.fsencode(assets.card))
         self._card = _read_when_loaded(self.card_file)
         encode = tf.function(graph.encode, autograph=False)
         self._make_captioning(encode, searches)
@@ -78,9 +87,15 @@ class CaptionModule(tf.Module):
         decode, greedy, sample = map(
             self._make_search, (searches.decode, searches.greedy, searches.sample)
         )
+
+        def decode_details(rows: tf.Tensor) -> Outputs:
+            features, error = encode(rows)
+            return self._graph.add_attention(features, decode(features, error))
+
         self.decode = self._serve(
             signature.DECODE, lambda rows: decode(*encode(rows)), searches.decode
         )
+        self.decode_details = self._serve(signature.DECODE_DETAILS, decode_details, searches.decode)
         self.decode_features = self._serve(
             signature.DECODE_FEATURES,
             lambda rows: decode(rows, tf.zeros_like(rows[:, 0, 0], tf.string)),
@@ -126,24 +141,52 @@ class CaptionModule(tf.Module):
         sizes = {"L": positions, "C": channels}
         if options:
             sizes |= {"K": options.num_captions, "T": options.num_tokens}
+        inputs = [_spec(alias, sizes) for alias in given]
+        outputs = {alias: _spec(alias, sizes) for alias in returned}
 
         def serve(*rows: tf.Tensor) -> Outputs:
-            count = tf.shape(rows[0])[0]
-            outputs = answer(*(_with_a_row(each) for each in rows))
-            return {
-                alias: tf.ensure_shape(outputs[alias][:count], _spec(alias, sizes).shape)
-                for alias in returned
-            }
+            checked = _checked(rows, inputs, self._max_batch)
+            return in_slices(answer, checked, outputs, Slices(ROWS_AT_ONCE, ROWS_AT_ONCE))
 
-        return tf.function(
-            serve, input_signature=[_spec(alias, sizes) for alias in given], autograph=False
-        )
+        return tf.function(serve, input_signature=inputs, autograph=False)
 
 
-def _with_a_row(rows: tf.Tensor) -> tf.Tensor:
-    """Gives an empty batch, on which fused operations fail, a blank row that is cut off again."""
-    blank = tf.zeros([tf.cast(tf.shape(rows)[0] == 0, tf.int32), *rows.shape[1:]], rows.dtype)
-    return tf.concat([rows, blank], axis=0)
+def _checked(
+    rows: Sequence[tf.Tensor], specs: Sequence[tf.TensorSpec], max_batch: int
+) -> list[tf.Tensor]:
+    """Refuses inputs of another shape than their signature's, or of too many rows.
+
+    A server does not compare shapes, and some operations end its process if a tensor has very many
+    dimensions. So nothing but this check touches an input.
+
+    Args:
+        rows: the inputs as they came.
+        specs: what they should be.
+        max_batch: rows that one request may have.
+
+    Returns:
+        The inputs; whatever is computed of them waits for the check.
+    """
+    checked = [
+        tf.ensure_shape(each, spec.shape, name=spec.name)
+        for each, spec in zip(rows, specs, strict=True)
+    ]
+    count, *others = (tf.shape(each)[0] for each in checked)
+    first, *names = (spec.name for spec in specs)
+    limit = f"this model takes at most {max_batch} at a time: send fewer"
+    checks = [_assert(count <= max_batch, f"{first} has {{}} rows, {limit}", count)]
+    for name, other in zip(names, others, strict=True):
+        message = f"{first} has {{}} rows and {name} has {{}}: give one for each"
+        checks.append(_assert(count == other, message, count, other))
+    with tf.control_dependencies(checks):
+        return [tf.identity(each) for each in checked]
+
+
+def _assert(right: tf.Tensor, message: str, *numbers: tf.Tensor) -> tf.Operation:
+    """An operation that ends the run with a message, in which {} stands for numbers, unless all is
+    right.
+    """
+    return tf.debugging.Assert(right, [tf.strings.format(message, numbers)])
 
 
 def _spec(alias: str, sizes: dict[str, int]) -> tf.TensorSpec:

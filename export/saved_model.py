@@ -26,6 +26,7 @@ from imgcap import files, signature
 from imgcap.data import image
 from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import ExportError
+from imgcap.files.literal import literal_folder
 from imgcap.model.caption_graph import CaptionGraph
 from imgcap.model.captioner import Captioner
 from imgcap.model.confidence import Confidence
@@ -74,11 +75,12 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
             assets = Assets(workdir / VOCABULARY_NAME, Path(folder, card.CARD))
             card.write_line(assets.card, facts)
-            module = CaptionModule(graph, searches, variables, assets)
+            module = CaptionModule(graph, searches, variables, assets, config.max_batch)
             versions.make_empty(unfinished)
-            tf.saved_model.save(module, str(unfinished), signatures=module.signatures())
+            with literal_folder(unfinished) as literal:
+                tf.saved_model.save(module, str(literal), signatures=module.signatures())
             _join_default(unfinished)
-            write_warmup(unfinished, graph)
+            write_warmup(unfinished, config.max_batch)
             card.write_card(unfinished, facts)
         if config.check:
             check_parity(unfinished, module, facts, images)
@@ -125,6 +127,7 @@ def _make_encoder(
     encoder = make_fast_encoder(captioner.encoder, config.optimize)
     facts = {
         "max_pixels": config.max_pixels,
+        "max_batch": config.max_batch,
         "optimize": config.optimize,
         "encoder_description": encoder.description,
         "encoder_numerics": encoder.numerics,

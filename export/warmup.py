@@ -3,7 +3,7 @@ waits for the first request's graph optimisation.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+import os
 from pathlib import Path
 
 import tensorflow as tf
@@ -12,44 +12,47 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from imgcap import signature
 from imgcap.files.model_folder import WARMUP_FILE
-from imgcap.model.caption_graph import CaptionGraph
+
+WARMED = {
+    signature.SERVING_DEFAULT: signature.BATCH_SIZES,
+    signature.DECODE_DETAILS: (1,),
+    signature.DESCRIBE: (1,),
+}
+"""Signatures that are warmed up, with their numbers of rows.
+
+A server makes a graph of its own for each signature that is asked, in seconds and with all weights
+of the encoder, twice if they are constants. So those alone are warmed that the clients of this
+project ask by default; any other is made when it is asked first.
+"""
 
 
-def write_warmup(written: Path, graph: CaptionGraph) -> None:
-    """Writes a request for each signature and each size that a server pads a batch to.
+def write_warmup(written: Path, max_batch: int) -> None:
+    """Writes the requests of `WARMED`.
 
     Args:
         written: the folder of a SavedModel.
-        graph: that was written.
+        max_batch: rows that a request may have.
     """
-    rows = {
-        signature.IMAGE_BYTES: tf.constant([_grey_image()]),
-        signature.SEED: tf.constant([0]),
-        signature.FEATURES: tf.zeros([1, *graph.features_shape]),
-        signature.QUERY: tf.constant([""]),
-    }
+    rows = {signature.IMAGE_BYTES: _grey_image(), signature.QUERY: b""}
     (written / WARMUP_FILE.parent).mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(written / WARMUP_FILE)) as writer:
-        for request in _requests(graph.signatures, rows):
-            log = prediction_log_pb2.PredictionLog(
-                predict_log=prediction_log_pb2.PredictLog(request=request)
-            )
-            writer.write(log.SerializeToString())
+    with tf.io.TFRecordWriter(os.fsencode(written / WARMUP_FILE)) as writer:
+        for name, sizes in WARMED.items():
+            alias = signature.QUERY if name == signature.DESCRIBE else signature.IMAGE_BYTES
+            for size in sizes:
+                if size <= max_batch:
+                    request = _request(name, alias, [rows[alias]] * size)
+                    writer.write(request.SerializeToString())
 
 
-def _requests(
-    signatures: Mapping[str, signature.Signature], rows: Mapping[str, tf.Tensor]
-) -> Iterator[predict_pb2.PredictRequest]:
-    """Requests of every signature in every size, made of one row for each input."""
-    for name, served in signatures.items():
-        for batch_size in signature.BATCH_SIZES:
-            batch = {alias: tf.repeat(rows[alias], batch_size, axis=0) for alias in served.inputs}
-            yield predict_pb2.PredictRequest(
-                model_spec=model_pb2.ModelSpec(name=signature.MODEL_NAME, signature_name=name),
-                inputs={
-                    alias: tf.make_tensor_proto(value.numpy()) for alias, value in batch.items()
-                },
-            )
+def _request(name: str, alias: str, rows: list[bytes]) -> prediction_log_pb2.PredictionLog:
+    """A request of a signature, as warm-up files have it."""
+    request = predict_pb2.PredictRequest(
+        model_spec=model_pb2.ModelSpec(name=signature.MODEL_NAME, signature_name=name),
+        inputs={alias: tf.make_tensor_proto(rows, tf.string)},
+    )
+    return prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )
 
 
 def _grey_image() -> bytes:

@@ -18,6 +18,11 @@ SERVING_DEFAULT = "serving_default"
 DECODE = "decode"
 """IMAGE_BYTES to captions by beam search."""
 
+DECODE_DETAILS = "decode_details"
+"""IMAGE_BYTES to what DECODE gives, and beside it TOKENS, TOKEN_LOG_PROBS and, of a model that
+attends, ATTENTION: a hundred times as many bytes.
+"""
+
 GREEDY = "greedy"
 """IMAGE_BYTES to captions by greedy search, the fastest."""
 
@@ -99,7 +104,8 @@ TENSORS = {
 others.
 """
 
-_CAPTIONED = (CAPTION, SCORE, CAPTIONS, SCORES, TOKENS, TOKEN_LOG_PROBS, ERROR)
+_CAPTIONED = (CAPTION, SCORE, CAPTIONS, SCORES, ERROR)
+_DETAILS = (TOKENS, TOKEN_LOG_PROBS)
 
 
 class Signature(NamedTuple):
@@ -124,10 +130,12 @@ def make_signatures(*, attends: bool, confident: bool) -> dict[str, Signature]:
     Returns:
         Name to signature.
     """
-    captioned = (*_CAPTIONED, *[CONFIDENCE] * confident, *[ATTENTION] * attends)
+    captioned = (*_CAPTIONED, *[CONFIDENCE] * confident)
+    detailed = (*captioned, *_DETAILS, *[ATTENTION] * attends)
     return {
         SERVING_DEFAULT: Signature((IMAGE_BYTES,), captioned),
         DECODE: Signature((IMAGE_BYTES,), captioned),
+        DECODE_DETAILS: Signature((IMAGE_BYTES,), detailed),
         GREEDY: Signature((IMAGE_BYTES,), captioned),
         SAMPLE: Signature((IMAGE_BYTES, SEED), captioned),
         ENCODE: Signature((IMAGE_BYTES,), (FEATURES, ERROR)),

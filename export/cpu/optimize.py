@@ -16,19 +16,18 @@ from export.cpu import densenet
 from imgcap.errors import ExportError
 from imgcap.host import cpu
 from imgcap.model.encoder import Encoder
+from imgcap.model.slices import Slices, in_slices
+from imgcap.signature import FEATURES
 
 NONE, CPU, CPU_BF16 = "none", "cpu", "cpu_bf16"
 # TensorFlow runs bfloat16 on any AVX-512, but without this slower than float32; below AVX-512 it
 # aborts.
 BF16_FEATURES = ("avx512_bf16",)
 # Slices have 4 rows or 1 and never another number: TensorFlow keeps 1,024 oneDNN primitives a
-# thread, and each size needs some 300 for DenseNet201.
-WIDE = 4
-# Wide slices come in pairs, since two keep two cores busy where one would leave one idle.
-WIDE_ROWS = 2 * WIDE
-# More than a server has threads costs nothing (8 against 2 on two threads: 8.2 and 8.3 ms an
-# image).
-SLICES_AT_ONCE = 16
+# thread, and each size needs some 300 for DenseNet201. Wide slices come in pairs, since two keep
+# two cores busy where one would leave one idle. More at once than a server has threads costs
+# nothing (8 against 2 on two threads: 8.2 and 8.3 ms an image).
+SLICES = Slices(wide=4, narrow=1, group=2, at_once=16)
 RELATIVE_ERROR = 1e-5
 LEAST_COSINE = 0.999
 LEAST_CENTRED_COSINE = 0.99
@@ -168,35 +167,16 @@ def _pixels(encoder: Encoder) -> densenet.Affine:
 def _in_slices(
     encode: Callable[[tf.Tensor], tf.Tensor], features_shape: tuple[int, int]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Runs slices of the batch side by side, each on one core; an empty batch has no slices.
+    """Runs slices of the batch side by side, each on one core.
 
     A batch of 19 has 4 wide slices of 4 rows and then 3 of one row.
     """
+    features = {FEATURES: tf.TensorSpec([None, *features_shape], tf.float32)}
 
     def encode_batch(images: tf.Tensor) -> tf.Tensor:
-        rows = tf.shape(images)[0]
-        wide = rows // WIDE_ROWS * (WIDE_ROWS // WIDE)
-        count = rows - (WIDE - 1) * wide
-        features = tf.TensorArray(
-            tf.float32, count, element_shape=[None, *features_shape], infer_shape=False
-        )
-
-        # One loop for both sizes: every call of `encode` in a graph costs memory for the weights
-        # once more (measured once loaded and trimmed: 1,236 MB against 1,498 MB with a loop for
-        # each).
-        def body(number: tf.Tensor, features: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            is_wide = number < wide
-            start = tf.where(is_wide, WIDE * number, number + (WIDE - 1) * wide)
-            stop = start + tf.where(is_wide, WIDE, 1)
-            return number + 1, features.write(number, encode(images[start:stop]))
-
-        _, features = tf.while_loop(
-            lambda number, _: number < count,
-            body,
-            [0, features],
-            parallel_iterations=SLICES_AT_ONCE,
-        )
-        return features.concat()
+        return in_slices(lambda rows: {FEATURES: encode(rows)}, [images], features, SLICES)[
+            FEATURES
+        ]
 
     return encode_batch
 

@@ -88,7 +88,7 @@ class CaptionGraph:
             seeds: int32 [B], of the draws if the search samples; None takes the options' seed.
 
         Returns:
-            The outputs of a captioning signature.
+            The outputs of `decode_details` but for the attention, which `add_attention` adds.
         """
         captions = self._captioner.caption_features(features, options, seeds)
         good = error == ""  # -> [B]
@@ -96,10 +96,26 @@ class CaptionGraph:
         if self._confidence is not None:
             confidence = self._confidence(features, captions)
             outputs[signature.CONFIDENCE] = tf.where(good[:, tf.newaxis], confidence, 0.0)
-        if self._captioner.attends:
-            attention = self._captioner.attention_weights(features, captions.tokens)
-            outputs[signature.ATTENTION] = tf.where(good[:, None, None, None], attention, 0.0)
         return outputs
+
+    def add_attention(self, features: tf.Tensor, outputs: Outputs) -> Outputs:
+        """Adds where the captioner looked for each word, if it attends.
+
+        Args:
+            features: float32 [B, L, C].
+            outputs: what `caption` gave for these features.
+
+        Returns:
+            The outputs, with the attention.
+        """
+        if not self._captioner.attends:
+            return outputs
+        attention = self._captioner.attention_weights(features, outputs[signature.TOKENS])
+        good = outputs[signature.ERROR] == ""  # -> [B]
+        return {
+            **outputs,
+            signature.ATTENTION: tf.where(good[:, None, None, None], attention, 0.0),
+        }
 
     def _describe(self, captions: search.Captions, good: tf.Tensor) -> Outputs:
         """The words and scores of captions; empty or zero in rows that are not good, bool [B]."""

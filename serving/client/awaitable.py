@@ -5,7 +5,6 @@ async with AsyncCaptionClient("localhost:8500") as client:
 """
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -14,11 +13,19 @@ from typing import Any
 import grpc
 
 from imgcap.errors import ServingError
-from imgcap.signature import CARD, DESCRIBE
-from serving.client.answers import Caption, Outcome, VersionStatus, parse_caption, parse_status
+from imgcap.signature import DECODE, DECODE_DETAILS, DESCRIBE
+from serving.client.answers import (
+    Caption,
+    Outcome,
+    VersionStatus,
+    parse_caption,
+    parse_card,
+    parse_signatures,
+    parse_status,
+)
 from serving.client.connection import Connection, encode
+from serving.client.errors import SignatureNotFound
 from serving.client.images import ImageSource
-from serving.wire.tensors import signature_names, to_array
 
 
 class AsyncCaptionClient(Connection):
@@ -41,7 +48,14 @@ class AsyncCaptionClient(Connection):
         else:  # disk and pixels take time, and the event loop must not wait for them
             image_bytes = await asyncio.to_thread(encode, image, self.max_side)
         started = time.monotonic()
-        response = await self._call(self._stub.predict, self._predict_request(image_bytes))
+        try:
+            response = await self._call(self._stub.predict, self._predict_request(image_bytes))
+        except SignatureNotFound:
+            if self.signature != DECODE_DETAILS:
+                raise
+            # Exports of earlier versions answer the details under `decode`.
+            request = self._predict_request(image_bytes, DECODE)
+            response = await self._call(self._stub.predict, request)
         return parse_caption(response, seconds=time.monotonic() - started)
 
     async def caption_many(
@@ -77,11 +91,11 @@ class AsyncCaptionClient(Connection):
             SignatureNotFound: the model carries no card.
         """
         response = await self._call(self._stub.predict, self._predict_request(b"", DESCRIBE))
-        return json.loads(to_array(response.outputs[CARD])[0])
+        return parse_card(response)
 
     async def signatures(self) -> tuple[str, ...]:
         """Asks for the names of the model's signatures, sorted."""
-        return signature_names(await self._call(self._stub.metadata, self._metadata_request()))
+        return parse_signatures(await self._call(self._stub.metadata, self._metadata_request()))
 
     async def status(self) -> tuple[VersionStatus, ...]:
         """Asks for every version that the server knows of this model, oldest first."""

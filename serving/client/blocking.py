@@ -4,7 +4,6 @@ with CaptionClient("localhost:8500") as client:
     print(client.caption("dog.jpg").text)
 """
 
-import json
 import os
 import time
 from collections import deque
@@ -16,12 +15,24 @@ import grpc
 
 from imgcap.errors import ServingError
 from imgcap.host.progress import Progress
-from imgcap.signature import CARD, DESCRIBE
-from serving.client.answers import Caption, Outcome, VersionStatus, parse_caption, parse_status
+from imgcap.signature import DECODE, DECODE_DETAILS, DESCRIBE
+from serving.client.answers import (
+    Caption,
+    Outcome,
+    VersionStatus,
+    parse_caption,
+    parse_card,
+    parse_signatures,
+    parse_status,
+)
 from serving.client.connection import Connection, encode
-from serving.client.errors import DeadlineExceeded, ModelNotFound, ServerUnavailable
+from serving.client.errors import (
+    DeadlineExceeded,
+    ModelNotFound,
+    ServerUnavailable,
+    SignatureNotFound,
+)
 from serving.client.images import ImageSource, find_images
-from serving.wire.tensors import signature_names, to_array
 
 
 class CaptionClient(Connection):
@@ -39,9 +50,15 @@ class CaptionClient(Connection):
         Raises:
             ServingError: one of the tree in `serving.client.errors`.
         """
-        request = self._predict_request(encode(image, self.max_side))
+        image_bytes = encode(image, self.max_side)
         started = time.monotonic()
-        response = self._call(self._stub.predict, request)
+        try:
+            response = self._call(self._stub.predict, self._predict_request(image_bytes))
+        except SignatureNotFound:
+            if self.signature != DECODE_DETAILS:
+                raise
+            # Exports of earlier versions answer the details under `decode`.
+            response = self._call(self._stub.predict, self._predict_request(image_bytes, DECODE))
         return parse_caption(response, seconds=time.monotonic() - started)
 
     def caption_many(
@@ -84,11 +101,11 @@ class CaptionClient(Connection):
             SignatureNotFound: the model carries no card.
         """
         response = self._call(self._stub.predict, self._predict_request(b"", DESCRIBE))
-        return json.loads(to_array(response.outputs[CARD])[0])
+        return parse_card(response)
 
     def signatures(self) -> tuple[str, ...]:
         """Asks for the names of the model's signatures, sorted."""
-        return signature_names(self._call(self._stub.metadata, self._metadata_request()))
+        return parse_signatures(self._call(self._stub.metadata, self._metadata_request()))
 
     def status(self) -> tuple[VersionStatus, ...]:
         """Asks for every version that the server knows of this model, oldest first."""

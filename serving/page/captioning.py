@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import streamlit as st
 
+from imgcap.signature import DECODE_DETAILS
 from serving.client import BadImage, Outcome
 from serving.page.card import show_card, show_waiting
 from serving.page.history import Result, forget_oldest, results
-from serving.page.messages import explain
+from serving.page.messages import explain, show_note
 from serving.page.photos import Photo, make_thumbnail
 from serving.page.settings import Settings, connect
 
@@ -50,6 +51,8 @@ def show_results(photos: list[Photo], settings: Settings, version: int) -> None:
             progress.progress(done / len(new), f"{done} of {len(new)}")
     if progress is not None:
         progress.empty()
+    if settings.signature == DECODE_DETAILS and any(_lacks_details(known.get(key)) for key in keys):
+        show_note("This model does not say how sure it is of each word: export it again for that.")
     forget_oldest()
 
 
@@ -72,6 +75,12 @@ def caption_photos(photos: list[Photo], settings: Settings) -> Iterator[tuple[Re
             yield Result(photo.name, b"", None, error), True
         else:
             yield _to_result(photo.name, thumbnail, next(outcomes))
+
+
+def _lacks_details(result: Result | None) -> bool:
+    """Whether there is a caption whose words have no probabilities, as of a model without them."""
+    caption = result.caption if result else None
+    return caption is not None and not caption.token_log_probs
 
 
 def _to_result(name: str, thumbnail: bytes, outcome: Outcome) -> tuple[Result, bool]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from imgcap.errors import ServingError
-from imgcap.signature import DECODE, GREEDY, MODEL_NAME
+from imgcap.signature import DECODE_DETAILS, GREEDY, MODEL_NAME
 from serving.client import (
     DEFAULT_TARGET,
     CaptionClient,
@@ -29,7 +29,7 @@ class Settings(NamedTuple):
         target: host:port of the model server.
         model: name of the model on the server.
         version: a version number or a label; empty is the newest version.
-        signature: the model's function to call, "decode" or "greedy".
+        signature: the model's function to call, "decode_details" or "greedy".
     """
 
     target: str
@@ -52,10 +52,10 @@ def choose_settings() -> Settings:
             ["Beam", "Greedy"],
             key="search",
             horizontal=True,
-            help="Beam search weighs several captions; greedy takes the likeliest word and is "
-            "faster.",
+            help="Beam search weighs several captions, and shows how sure it is of each word; "
+            "greedy takes the likeliest word and is faster.",
         )
-    signature = DECODE if search == "Beam" else GREEDY
+    signature = DECODE_DETAILS if search == "Beam" else GREEDY
     return Settings(target.strip(), model.strip(), version.strip(), signature)
 
 
@@ -71,9 +71,13 @@ def find_version(settings: Settings) -> int:
         version = max((state.version for state in states if state.state == "AVAILABLE"), default=0)
         if not version:
             problem = f"The model “{settings.model}” is still loading. Try again in a moment."
-    except (ServerUnavailable, DeadlineExceeded):
+    except ConfigError as error:
+        problem = f"{error}."
+    except (ServerUnavailable, DeadlineExceeded) as error:
         problem = f"No model server answers at {settings.target}. This starts one:"
         command = start_command(settings)
+        if "proxy" in str(error):
+            problem, command = f"{error}.", ""
     except ServingError as error:
         problem = explain(error)
     _show_state(f"{settings.model} version {version} is ready" if version else "")
@@ -90,8 +94,9 @@ def start_command(settings: Settings) -> str:
 
     A model of the default name is that of the captioner in the box, which needs no export.
     """
-    port, default = (target.rpartition(":")[2] for target in (settings.target, DEFAULT_TARGET))
-    flag = f" --port={port}" if port.isdecimal() and port != default else ""
+    asked, default = map(parse_address, (settings.target, DEFAULT_TARGET))
+    flag = f" --port={asked.port}" if asked.port not in (0, default.port) else ""
+    flag += f" --host={asked.host}" if ":" in asked.host else ""
     export = "" if settings.model == MODEL_NAME else f" --model_base_path=MODELS/{settings.model}"
     return f"imgcap-serve{export}{flag}"
 

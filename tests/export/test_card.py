@@ -19,6 +19,7 @@ from imgcap.run.restore import load_captioner
 
 ADDED = {
     "max_pixels": 1000,
+    "max_batch": 64,
     "encoder_description": "as Keras runs it",
     "cpu_features": ["avx512_bf16"],
     "encoder_numerics": "bfloat16",
@@ -150,6 +151,7 @@ def test_the_card_for_people(run: Path) -> None:
     ):
         assert row in text
     assert "more than 1,000 pixels is refused" in text and "at most 20 words" in text
+    assert "a request has at most 64 images" in text.lower()
 
 
 @pytest.mark.parametrize("content", ["[]", '{"step": 1}'])

@@ -149,8 +149,10 @@ def test_other_searches_are_carried_by_decode(
     signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
     features = signatures[signature.ENCODE](image_bytes=images)[signature.FEATURES]
     wanted = captioner.caption_features(features, decode_from_tree(values))
-    answer = signatures[signature.DECODE](image_bytes=images)
+    answer = signatures[signature.DECODE_DETAILS](image_bytes=images)
     assert answer[signature.CAPTIONS].shape == (len(images), width)
+    short = signatures[signature.DECODE](image_bytes=images)
+    np.testing.assert_array_equal(short[signature.CAPTIONS], answer[signature.CAPTIONS])
     np.testing.assert_array_equal(answer[signature.TOKENS], wanted.tokens)
     np.testing.assert_allclose(answer[signature.SCORES], wanted.scores, rtol=1e-5)
     assert any(len(set(row)) > 1 for row in answer[signature.CAPTIONS].numpy().tolist())
@@ -260,21 +262,27 @@ def test_attention_is_served_beside_the_words(
     positions = captioner.encoder.features_shape[0]
     contract = signature.make_signatures(attends=True, confident=False)
     features = signatures[signature.ENCODE](image_bytes=images)[signature.FEATURES]
-    for name, width in ((signature.DECODE, 2), (signature.GREEDY, 1)):
-        answer = signatures[name](image_bytes=images)
-        assert answer[signature.ATTENTION].shape == (2, width, 7, positions)
-        assert set(answer) == set(contract[name].outputs)
-        wanted = captioner.attention_weights(features, answer[signature.TOKENS])
-        np.testing.assert_allclose(answer[signature.ATTENTION][1], wanted[1], atol=1e-5)
-        assert not answer[signature.ATTENTION][0].numpy().any()
-        # Each written token has looked somewhere, and padding nowhere.
-        looked = answer[signature.ATTENTION][1].numpy().sum(axis=-1) > 0.01
-        np.testing.assert_array_equal(looked, answer[signature.TOKENS][1].numpy() != 0)
+    answer = signatures[signature.DECODE_DETAILS](image_bytes=images)
+    assert answer[signature.ATTENTION].shape == (2, 2, 7, positions)
+    assert set(answer) == set(contract[signature.DECODE_DETAILS].outputs)
+    wanted = captioner.attention_weights(features, answer[signature.TOKENS])
+    np.testing.assert_allclose(answer[signature.ATTENTION][1], wanted[1], atol=1e-5)
+    assert not answer[signature.ATTENTION][0].numpy().any()
+    # Each written token has looked somewhere, and padding nowhere.
+    looked = answer[signature.ATTENTION][1].numpy().sum(axis=-1) > 0.01
+    np.testing.assert_array_equal(looked, answer[signature.TOKENS][1].numpy() != 0)
+    # What a caller reads comes without them, and is the same.
+    for alias, tensor in signatures[signature.DECODE](image_bytes=images).items():
+        np.testing.assert_array_equal(tensor, answer[alias], err_msg=alias)
+    for name in (signature.DECODE, signature.GREEDY, signature.SAMPLE, signature.DECODE_FEATURES):
+        outputs = set(contract[name].outputs)
+        assert set(signatures[name].structured_outputs) == outputs
+        assert not outputs & {signature.TOKENS, signature.TOKEN_LOG_PROBS, signature.ATTENTION}
 
 
-def test_a_limit_of_pixels(workdir: Path, tmp_path: Path, raw_dir: Path) -> None:
+def test_limits_of_pixels_and_rows(workdir: Path, tmp_path: Path, raw_dir: Path) -> None:
     flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck", "--max_pixels=5000"]
-    assert cli.main(["imgcap-export", *flags]) == 0
+    assert cli.main(["imgcap-export", *flags, "--max_batch=4"]) == 0
     decode = tf.saved_model.load(str(tmp_path / "1")).signatures[signature.DECODE]
     good = io.BytesIO()
     Image.open(next((raw_dir / "Images").iterdir())).resize((100, 50)).save(good, "PNG")
@@ -283,15 +291,23 @@ def test_a_limit_of_pixels(workdir: Path, tmp_path: Path, raw_dir: Path) -> None
     answer = decode(image_bytes=tf.constant([good.getvalue(), large.getvalue()]))
     assert answer["caption"].numpy()[0] and answer["error"].numpy()[0] == b""
     assert answer["error"].numpy()[1].startswith(b"declares 100x51 pixels, above the limit of 5000")
-    assert card.read_manifest(tmp_path / "1")["max_pixels"] == 5000
-
-
-@pytest.mark.parametrize("value", ["0", "134217729"])
-def test_a_limit_that_is_none(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        cli.main(["imgcap-export", "--workdir=w", "--output_dir=o", f"--max_pixels={value}"]) == 2
+    facts = card.read_manifest(tmp_path / "1")
+    assert (facts["max_pixels"], facts["max_batch"]) == (5000, 4)
+    assert decode(image_bytes=tf.constant([b"text"] * 4))["error"].shape == (4,)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has 5 rows, .* at most 4 at a time"):
+        decode(image_bytes=tf.constant([b"text"] * 5))
+    warmup = tf.data.TFRecordDataset(
+        str(tmp_path / "1" / "assets.extra" / "tf_serving_warmup_requests")
     )
-    assert f"--max_pixels={value} is" in capsys.readouterr().err
+    assert len(list(warmup)) == 5  # 1, 2 and 4 rows by default, and one of details and of the card.
+
+
+@pytest.mark.parametrize(
+    "flag", ["max_pixels=0", "max_pixels=134217729", "max_batch=0", "max_batch=65537"]
+)
+def test_a_limit_that_is_none(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["imgcap-export", "--workdir=w", "--output_dir=o", f"--{flag}"]) == 2
+    assert f"--{flag} is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
@@ -359,12 +375,11 @@ def test_what_is_inside(models: Path, workdir: Path) -> None:
         for request in requests
         for alias, proto in request.inputs.items()
     ]
-    assert sorted(found) == sorted(
-        (name, given, rows)
-        for name, served in CONTRACT.items()
-        for given in served.inputs
-        for rows in (1, 2, 4, 8)
-    )
+    assert found == [
+        *((signature.SERVING_DEFAULT, signature.IMAGE_BYTES, rows) for rows in (1, 2, 4, 8)),
+        (signature.DECODE_DETAILS, signature.IMAGE_BYTES, 1),
+        (signature.DESCRIBE, signature.QUERY, 1),
+    ]
     assert not any(
         name.startswith(parity.FORBIDDEN_OPS) for name in parity.count_operations(models / "1")
     )

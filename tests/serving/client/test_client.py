@@ -99,6 +99,33 @@ def test_answer_of_another_model_is_named():
         client.caption(b"jpeg")
 
 
+@pytest.mark.parametrize("awaits", [False, True])
+def test_details_of_an_export_that_has_them_under_decode(awaits):
+    asked = []
+
+    def answer(request, context):
+        asked.append(request.model_spec.signature_name)
+        if asked[-1] not in ("decode", "greedy"):
+            missing = f'Serving signature key "{asked[-1]}" not found.'
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, missing)
+        return answer_for("x")
+
+    async def wait_for(target):
+        async with AsyncCaptionClient(target, signature="decode_details") as client:
+            return await client.caption(b"jpeg")
+
+    with serving(answer) as target:
+        if awaits:
+            caption = asyncio.run(wait_for(target))
+        else:
+            with CaptionClient(target, signature="decode_details") as client:
+                caption = client.caption(b"jpeg")
+        assert asked == ["decode_details", "decode"] and caption.token_log_probs
+        with CaptionClient(target, signature="other") as client, pytest.raises(SignatureNotFound):
+            client.caption(b"jpeg")
+    assert asked[2:] == ["other"]
+
+
 @pytest.mark.parametrize("version, label", [(None, None), (3, None), (None, "canary")])
 def test_request_names_model_version_and_signature(version, label):
     seen = []

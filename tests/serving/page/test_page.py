@@ -39,6 +39,7 @@ class FakeServer:
         code: the status with which Predict fails, or None.
         error: the error of every image; empty for none.
         text: a caption in place of the size; empty for the size.
+        details: whether it answers tokens and their log-probabilities.
         attention: weights to answer for the caption's words; empty for none.
         confidence: of the caption; None for none.
         card: what `describe` answers.
@@ -52,6 +53,7 @@ class FakeServer:
         self.code: grpc.StatusCode | None = None
         self.error = ""
         self.text = ""
+        self.details = True
         self.attention: list[float] = []
         self.confidence: float | None = None
         self.card: dict[str, Any] = {"data": {"pictures": "drawings"}}
@@ -82,6 +84,8 @@ class FakeServer:
         image = Image.open(io.BytesIO(request.inputs["image_bytes"].string_val[0]))
         confidence = None if self.confidence is None else (self.confidence, 0.0)
         answer = answer_for(self.text or f"{image.width} by {image.height}", self.error, confidence)
+        if not self.details:
+            del answer.outputs["tokens"], answer.outputs["token_log_probs"]
         if self.attention:
             answer.outputs["attention"].CopyFrom(numbers(self.attention, 1, 2, 3, 4))
         return answer
@@ -180,6 +184,17 @@ def test_attention_lights_its_corner_up():
     assert max(corners[:2] + corners[3:]) < 80
 
 
+def test_a_model_without_details_of_words(page, server):
+    upload(page, photo())
+    assert "how sure it is of each word" not in shown(page)
+    server.details = False
+    upload(page, photo(200, 100), photo(100, 200))
+    assert shown(page).count("This model does not say how sure it is of each word") == 1
+    assert ">200 by 100<" in shown(page)
+    page.radio(key="search").set_value("Greedy").run()
+    assert "how sure it is of each word" not in shown(page)
+
+
 def test_model_without_attention_has_no_slider(page):
     upload(page, photo())
     assert not page.select_slider
@@ -212,9 +227,9 @@ def test_image_is_sent_once_and_as_it_came(page, server):
     assert len(server.asked) == 2
     assert server.asked[0].inputs["image_bytes"].string_val[0] == first[1]
     page.radio(key="search").set_value("Greedy").run()
-    assert [request.model_spec.signature_name for request in server.asked] == ["decode"] * 2 + [
-        "greedy"
-    ] * 2
+    assert [request.model_spec.signature_name for request in server.asked] == [
+        "decode_details"
+    ] * 2 + ["greedy"] * 2
 
 
 def test_new_version_is_asked_again(page, server):
