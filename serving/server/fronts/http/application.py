@@ -26,7 +26,7 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 """Path of the metrics, as in TensorFlow Serving."""
 
 # A refused caller that is still sending would not read the refusal if the connection broke off.
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 1.0
 
 
 def make_application(
