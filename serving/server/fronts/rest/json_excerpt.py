@@ -9,6 +9,8 @@ import numpy as np
 from serving.server.fronts.rest.json_text import JsonObject, JsonValue
 from serving.server.fronts.rest.json_writer import JsonWriter, decimals
 
+_FLOAT_MAX = float(np.finfo(np.float32).max)
+
 MAX_EXCERPT = 2**16
 """Bytes of a value in an error's text; the real server has no bound, and its text of objects that
 are nested n deep has n² spaces."""
@@ -26,7 +28,7 @@ def value_text(value: JsonValue) -> str:
     """
     writer = JsonWriter(single_line=True)
     if isinstance(value, float):
-        if abs(value) <= np.finfo(np.float32).max:
+        if abs(value) <= _FLOAT_MAX:
             writer.write(decimals([float(np.float32(value))], np.float32)[0])
         else:
             writer.write(decimals([value], np.float64)[0])

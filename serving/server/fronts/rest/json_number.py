@@ -38,7 +38,7 @@ def read_number(text: bytes, start: int) -> tuple[int | float, int]:
         raise _error("Miss fraction part in number.", end)
     limit = 2**63 if minus else 2**64 - 1
     integer = int(whole[:20])
-    is_integer = len(whole) < 20 or (len(whole) == 20 and integer <= limit)
+    is_integer = len(whole) <= 20 and integer <= limit
     significand, decimals = _significand(whole, fraction or b"", limit, start)
     exponent = 0
     power = _EXPONENT.match(text, end)
@@ -93,7 +93,9 @@ def _significand(whole: bytes, fraction: bytes, limit: int, start: int) -> tuple
     Returns:
         A number and how many of its decimals stand after the point; the digits 12.5 are (125, 1).
     """
-    kept = len(whole) if len(whole) < 20 else 20 if int(whole[:20]) <= limit else 19
+    kept = min(len(whole), 20)
+    while int(whole[:kept]) > limit:
+        kept -= 1
     number: int | float = int(whole[:kept])
     for digit in whole[kept:]:
         number = float(number)

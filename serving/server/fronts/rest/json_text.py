@@ -282,12 +282,12 @@ class _Reader:
                 raise self._error("Invalid escape character in string.")
 
     def _read_escape(self) -> bytes:
+        self._count_value()
         start = self.offset
         letter = self.text[start + 1 : start + 2]
         self.offset += 2
         if letter in _ESCAPES:
             return _ESCAPES[letter]
-        self._count_value()
         if letter != b"u":
             raise self._error("Invalid escape character in string.", start)
         code = self._read_hex(start)
