@@ -7,13 +7,18 @@ from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
 from imgcap.signature import DECODE, GREEDY, MODEL_NAME
 from serving.client import DEFAULT_TARGET, Tls
+from serving.client.address import parse_address
 
 
 @dataclass(frozen=True)
 class ConnectionConfig(Section):
     """Which model is asked, on which server, and how."""
 
-    server: str = setting(DEFAULT_TARGET, "host:port of the model server.", required=True)
+    server: str = setting(
+        DEFAULT_TARGET,
+        "host:port of the model server; an IPv6 address in brackets, [::1]:8500.",
+        required=True,
+    )
     model: str = setting(MODEL_NAME, "Name of the model on the server.", required=True)
     model_version: int = setting(0, "A fixed version of the model; 0 is the newest.", minimum=0)
     label: str = setting(
@@ -38,6 +43,18 @@ class ConnectionConfig(Section):
         "", "PEM file of the client's own certificate, for servers that verify clients.", path=True
     )
     tls_key: str = setting("", "PEM file of the key to --tls_certificate.", path=True)
+
+    def validate_combinations(self) -> None:
+        """Checks the server's address."""
+        check_server(self.server)
+
+
+def check_server(address: str) -> None:
+    """Raises ConfigError unless the value of --server is an address."""
+    try:
+        parse_address(address)
+    except ConfigError as error:
+        raise ConfigError(f"--server={error}") from None
 
 
 @dataclass(frozen=True)

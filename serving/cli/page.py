@@ -9,6 +9,7 @@ from pathlib import Path
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
+from serving.cli.connection import check_server
 from serving.client import DEFAULT_TARGET
 from serving.page.options import AUTHORITY_VARIABLE, SERVER_VARIABLE, STREAMLIT_OPTIONS
 
@@ -37,6 +38,11 @@ class PageConfig(Section):
         required=True,
     )
     open_browser: bool = setting(True, "Open the page in this machine's browser, if it has one.")
+
+    def validate_combinations(self) -> None:
+        """Checks the server's address, if there is one."""
+        if self.server:
+            check_server(self.server)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

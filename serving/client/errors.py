@@ -2,6 +2,7 @@
 
 ServingError
 ├── ServerUnavailable     nobody answers at the address
+│   └── ProxyFailed       nobody answers there through a proxy
 ├── DeadlineExceeded      the answer did not come in time
 ├── Overloaded            the server refuses more work for now
 ├── ModelNotFound         the server has no such model, version or label
@@ -13,6 +14,7 @@ ServingError
 import grpc
 
 from imgcap.errors import ServingError
+from serving.client.address import Proxy
 
 TRY_LATER_STATUS = 3
 """Exit status of a command that may succeed later, unchanged: the server is away, late or busy."""
@@ -22,6 +24,10 @@ class ServerUnavailable(ServingError):
     """Nobody answers at the address, or the server is shutting down."""
 
     exit_status = TRY_LATER_STATUS
+
+
+class ProxyFailed(ServerUnavailable):
+    """Nobody answers at the address through the proxy that the environment names."""
 
 
 class DeadlineExceeded(ServingError):
@@ -53,7 +59,13 @@ class RequestRefused(ServingError):
 
 
 def translate(
-    code: grpc.StatusCode, details: str, target: str, timeout: float, *, secure: bool = False
+    code: grpc.StatusCode,
+    details: str,
+    target: str,
+    timeout: float,
+    *,
+    secure: bool = False,
+    proxy: Proxy | None = None,
 ) -> ServingError:
     """Turns a gRPC status into the error that it means to a caller.
 
@@ -63,9 +75,12 @@ def translate(
         target: host:port of the server.
         timeout: seconds that the call could take.
         secure: whether the call went over TLS.
+        proxy: through which the call went, if any.
     """
     first_line = details.split("\n")[0]
     if code is grpc.StatusCode.UNAVAILABLE:
+        if proxy:
+            return ProxyFailed(_behind_proxy(first_line, target, proxy))
         return ServerUnavailable(_unavailable(first_line, target, secure))
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(
@@ -84,6 +99,16 @@ def translate(
     if code is grpc.StatusCode.INVALID_ARGUMENT and first_line.startswith(_IMAGE_COMPLAINTS):
         return BadImage(first_line)
     return RequestRefused(f"{target} refused the request: {first_line} ({code.name})")
+
+
+def _behind_proxy(details: str, target: str, proxy: Proxy) -> str:
+    """The message for UNAVAILABLE if a proxy stands between."""
+    host = target.rpartition(":")[0].strip("[]")
+    return (
+        f"no model server answers at {target} through the proxy {proxy.url}, which "
+        f"{proxy.variable} names ({details}): set no_proxy={host} to ask it directly, or mend the "
+        "proxy"
+    )
 
 
 def _unavailable(details: str, target: str, secure: bool) -> str:

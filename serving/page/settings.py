@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from imgcap.errors import ServingError
+from imgcap.errors import ConfigError, ServingError
 from imgcap.signature import DECODE_DETAILS, GREEDY, MODEL_NAME
 from serving.client import (
     DEFAULT_TARGET,
@@ -15,6 +15,8 @@ from serving.client import (
     ServerUnavailable,
     Tls,
 )
+from serving.client.address import parse_address
+from serving.client.errors import ProxyFailed
 from serving.page.messages import explain, show_note
 from serving.page.options import AUTHORITY_VARIABLE, SERVER_VARIABLE
 
@@ -73,11 +75,11 @@ def find_version(settings: Settings) -> int:
             problem = f"The model “{settings.model}” is still loading. Try again in a moment."
     except ConfigError as error:
         problem = f"{error}."
-    except (ServerUnavailable, DeadlineExceeded) as error:
+    except ProxyFailed as error:
+        problem = f"{error}."
+    except (ServerUnavailable, DeadlineExceeded):
         problem = f"No model server answers at {settings.target}. This starts one:"
         command = start_command(settings)
-        if "proxy" in str(error):
-            problem, command = f"{error}.", ""
     except ServingError as error:
         problem = explain(error)
     _show_state(f"{settings.model} version {version} is ready" if version else "")

@@ -13,7 +13,7 @@ Answer = Callable[[wire_pb2.PredictRequest, grpc.ServicerContext], wire_pb2.Pred
 
 
 @contextmanager
-def serving(answer: Answer, port: int = 0) -> Iterator[str]:
+def serving(answer: Answer, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
     """A server whose Predict is `answer`; yields its address."""
     handler = grpc.unary_unary_rpc_method_handler(
         answer, wire_pb2.PredictRequest.FromString, wire_pb2.PredictResponse.SerializeToString
@@ -26,10 +26,10 @@ def serving(answer: Answer, port: int = 0) -> Iterator[str]:
             ),
         )
     )
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    port = server.add_insecure_port(f"{host}:{port}")
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"{host}:{port}"
     finally:
         server.stop(0).wait()
 
