@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgcap.cli import command
 from imgcap.config import Section, setting
+from imgcap.data.pictures import load_rgb
 from imgcap.errors import ConfigError
 from imgcap.files.names import write_line
 from imgcap.host import quiet
@@ -17,7 +18,7 @@ from serving.cli.connection import ConnectionConfig, LocalConfig, client_argumen
 from serving.cli.formats import FormatConfig, judge, open_output
 from serving.client import BadImage, Caption, CaptionClient, Outcome, ServerUnavailable
 from serving.client.heatmap import draw_heatmap
-from serving.client.images import ImageSource, find_images, open_image, read_image
+from serving.client.images import ImageSource, find_images, read_image
 
 if TYPE_CHECKING:  # imports TensorFlow
     from serving.cli.local import LocalCaptioner
@@ -136,7 +137,7 @@ def _write_heatmap(path: str, source: ImageSource, caption: Caption) -> None:
             f"--heatmap={path}: this model does not attend; train one with --decoder=attention or "
             "adaptive"
         )
-    picture = draw_heatmap(open_image(read_image(source)), caption)
+    picture = draw_heatmap(load_rgb(read_image(source), in_part=True), caption)
     try:
         picture.save(path, "PNG")
     except OSError as error:

@@ -37,15 +37,14 @@ def draw_heatmap(photo: Image.Image, caption: Caption) -> Image.Image:
     """Draws one panel a word: the photo, lit where the model looked for the word.
 
     Args:
-        photo: the image that was captioned.
+        photo: the image that was captioned, RGB and upright.
         caption: a caption with attention.
 
     Returns:
         An RGB image; its first panel is the photo as it is.
     """
-    upright = ImageOps.exif_transpose(photo).convert("RGB")
     # The model sees the whole picture as a square, so its grid is stretched with the picture.
-    small = ImageOps.contain(upright, (PANEL, PANEL))
+    small = ImageOps.contain(photo, (PANEL, PANEL))
     panels = [("", small), *((word, shade(small, weights)) for word, weights in caption.attended)]
     columns, rows = min(COLUMNS, len(panels)), -(-len(panels) // COLUMNS)
     width, height = small.width + MARGIN, small.height + LABEL + MARGIN

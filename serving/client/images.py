@@ -1,4 +1,4 @@
-"""Image files on their way to the server: found, read, checked, and made smaller on request."""
+"""Image files on their way to the server: found and read."""
 
 import glob
 import io
@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
 
-from imgcap.config import MAX_PIXELS
+from imgcap.data.pictures import to_rgb, turn_upright
+from imgcap.data.pictures.kinds import ORIENTATION_TAG
 from imgcap.files.names import find_path
 
 ImageSource = bytes | str | os.PathLike | Image.Image
@@ -17,77 +18,33 @@ ImageSource = bytes | str | os.PathLike | Image.Image
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 """The endings of the images in a folder; a file that is named outright may have any ending."""
 
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+_OPENED = ("JPEG", "MPO", "PNG", "GIF", "BMP")  # a WebP is decoded as it is opened
 
 
 def read_image(source: ImageSource) -> bytes:
     """Reads the encoded file of any image source.
 
-    Bytes and files pass untouched, so that the server sees what the camera wrote. A Pillow image
-    has no file any more: it becomes a PNG, which keeps every pixel (lightly compressed, since the
-    server often is on the same network).
+    Bytes and files pass untouched, so that the server sees what the camera wrote; so does the file
+    of a Pillow image that was opened and not decoded yet. Another Pillow image has no file any
+    more: it becomes an upright PNG in RGB, transparent pixels over white (lightly compressed, since
+    the server often is on the same network).
 
     Raises:
         OSError: the file can't be read.
+        ValueError: a Pillow image in LAB.
     """
     if isinstance(source, bytes):
         return source
-    if isinstance(source, Image.Image):
-        # A PNG would lose the camera's note which way is up.
-        upright = ImageOps.exif_transpose(source)
-        return _encode(
-            upright if upright.mode in _PNG_MODES else upright.convert("RGB"),
-            "PNG",
-            compress_level=1,
-        )
-    return Path(source).read_bytes()
-
-
-def shrink(image_bytes: bytes, max_side: int) -> bytes:
-    """Makes a picture upright and its longer side at most `max_side` pixels.
-
-    Args:
-        image_bytes: an encoded image; the first frame of an animation is taken.
-        max_side: pixels of the longer side.
-
-    Returns:
-        A JPEG (quality 95), or the bytes as they came if there is nothing to shrink.
-
-    Raises:
-        ValueError: not an image, broken, or above `MAX_PIXELS`.
-    """
-    image = open_image(image_bytes)
-    if max(image.size) <= max_side:
-        return image_bytes
-    # The decoder of a JPEG can skip work for a smaller picture; twice the size leaves the
-    # resampling its detail.
-    image.draft("RGB", (2 * max_side, 2 * max_side))
-    try:
-        image = ImageOps.exif_transpose(image)
-        image.thumbnail((max_side, max_side))
-    except Exception as error:  # Pillow's decoders raise nearly anything on a mangled file
-        raise ValueError(f"broken image ({error})") from None
-    return _encode(_on_white(image), "JPEG", quality=95)
-
-
-def open_image(image_bytes: bytes) -> Image.Image:
-    """Reads the header of an image; no pixel is decoded yet.
-
-    Raises:
-        ValueError: no known image format, or more than `MAX_PIXELS`: a few KB can declare
-            gigabytes.
-    """
-    try:
-        image = Image.open(io.BytesIO(image_bytes))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"too many pixels ({error})") from None
-    except OSError:
-        raise ValueError("not an image (JPEG, PNG, GIF, BMP or WebP)") from None
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(
-            f"{image.width} x {image.height} pixels are above the limit of {MAX_PIXELS:,}"
-        )
-    return image
+    if not isinstance(source, Image.Image):
+        return Path(source).read_bytes()
+    stored = _stored_file(source)
+    if stored is not None:
+        return stored
+    source.load()
+    buffer = io.BytesIO()
+    upright = turn_upright(to_rgb(source), source.getexif().get(ORIENTATION_TAG, 1))
+    upright.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def find_images(arguments: Iterable[str]) -> Iterator[str]:
@@ -156,14 +113,16 @@ def _leads_in(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and os.path.isdir(entry.path)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    paper = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
-
-
-def _encode(image: Image.Image, format: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
+def _stored_file(image: Image.Image) -> bytes | None:
+    """The file behind a picture that was opened and that nobody has decoded or changed yet."""
+    if not isinstance(image, ImageFile.ImageFile) or image.format not in _OPENED:
+        return None
+    if image.fp is None or image.fp.closed or not image.tile or image.tell() != 0:
+        return None
+    position = image.fp.tell()
+    image.fp.seek(0)
+    image_bytes = image.fp.read()
+    image.fp.seek(position)
+    anew = Image.open(io.BytesIO(image_bytes))
+    same = (anew.mode, anew.size, anew.info) == (image.mode, image.size, image.info)
+    return image_bytes if same else None

@@ -2,15 +2,14 @@
 
 import hashlib
 import html
-import io
 import math
 
 import streamlit as st
 
+from imgcap.data.pictures import SENT_QUALITY, encode_jpeg, load_rgb
 from serving.client import Caption
 from serving.client.confidence import is_sure
 from serving.client.heatmap import shade
-from serving.client.images import open_image
 from serving.client.texts import escape_attribute
 from serving.page.history import Result, describe_confidence
 from serving.page.messages import show_note
@@ -103,9 +102,7 @@ def draw_attention(thumbnail: bytes, weights: tuple[float, ...]) -> bytes:
         thumbnail: the photo.
         weights: of L positions in a square grid, row by row, at least 0.
     """
-    buffer = io.BytesIO()
-    shade(open_image(thumbnail).convert("RGB"), weights).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return encode_jpeg(shade(load_rgb(thumbnail), weights), SENT_QUALITY)
 
 
 def describe(caption: Caption) -> str:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from serving.client.images import SUFFIXES, shrink
+from imgcap.data.pictures import SENT_QUALITY, encode_jpeg, load_rgb
+from serving.client.images import SUFFIXES
 from serving.page.messages import show_note
 from serving.page.options import MAX_UPLOAD_MB
 from serving.page.samples import choose_sample
@@ -66,8 +67,8 @@ def make_thumbnail(image_bytes: bytes) -> tuple[bytes, str]:
     """Makes a photo small enough for the screen.
 
     Returns:
-        A JPEG, or the file itself if it is small, and an empty text; or no bytes, and a plain
-        sentence that says why the file can't be captioned.
+        A JPEG of what the model sees, and an empty text; or no bytes, and a plain sentence that
+        says why the file can't be captioned.
     """
     megabytes = len(image_bytes) / 2**20
     if megabytes > MAX_UPLOAD_MB:
@@ -78,6 +79,8 @@ def make_thumbnail(image_bytes: bytes) -> tuple[bytes, str]:
     if not image_bytes:
         return b"", "This file is empty."
     try:
-        return shrink(image_bytes, THUMBNAIL_SIDE), ""
+        # How much of a picture may be missing is the server's to say.
+        picture = load_rgb(image_bytes, THUMBNAIL_SIDE, in_part=True)
+        return encode_jpeg(picture, SENT_QUALITY), ""
     except ValueError as error:
         return b"", f"This file can’t be captioned: {error}."

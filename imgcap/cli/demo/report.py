@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from imgcap.data.pictures import load_rgb
 from imgcap.data.raw.drawn import names_colour_and_shape
 
 SHOWN_IMAGES = 12
@@ -73,8 +74,8 @@ def draw_captions(path: Path, answers: Sequence[Mapping[str, Any]], right: Seque
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for place, (answer, is_right) in enumerate(zip(answers, right, strict=False)):
         left, top = place % _COLUMNS * _TILE, place // _COLUMNS * (_TILE + _CAPTION_HEIGHT)
-        with Image.open(answer["image"]) as photo:
-            fitted = ImageOps.contain(photo, (_TILE - 16, _TILE - 16))
+        photo = load_rgb(Path(answer["image"]).read_bytes())
+        fitted = ImageOps.contain(photo, (_TILE - 16, _TILE - 16))
         corner = left + (_TILE - fitted.width) // 2, top + (_TILE - fitted.height) // 2
         sheet.paste(fitted, corner)
         text = _wrap(draw, answer["caption"], font)

@@ -2,14 +2,14 @@
 
 from imgcap.data.image.augmentation import random_crop, random_flip
 from imgcap.data.image.decoding import PARALLEL_ROWS, DecodedImages, decode, decode_rows
-from imgcap.data.image.formats import (
+from imgcap.data.image.inspection import Inspection, check, inspect
+from imgcap.data.pictures.kinds import (
     DAMAGED,
     MAX_SCANS,
     NOT_AN_IMAGE,
     TOO_MANY_SCANS,
     UNSUPPORTED_BMP,
 )
-from imgcap.data.image.inspection import Inspection, check, inspect
 
 __all__ = [
     "DAMAGED",

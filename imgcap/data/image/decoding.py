@@ -10,7 +10,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from imgcap.config import MAX_PIXELS
-from imgcap.data.image.formats import DAMAGED, assert_or_fail, decode_picture
+from imgcap.data.image.formats import assert_or_fail, decode_picture
+from imgcap.data.pictures import kinds
 
 # Rows decoded at a time in one batch: more would wait for cores anyway, and each may hold
 # MAX_PIXELS.
@@ -88,7 +89,7 @@ def decode_rows(
     complete = tf.size(row, tf.int64) == count + 1
     # Putting rows back copies all of them, 0.6 MB each: only if one is missing.
     images = tf.cond(complete, lambda: images, lambda: tf.scatter_nd(index, images, shape))
-    error = tf.tensor_scatter_nd_update(tf.fill([count + 1], DAMAGED), index, error)
+    error = tf.tensor_scatter_nd_update(tf.fill([count + 1], kinds.DAMAGED), index, error)
     images = tf.ensure_shape(images[:count], [*image_bytes.shape, image_size, image_size, 3])
     return DecodedImages(images, tf.ensure_shape(error[:count], image_bytes.shape))
 

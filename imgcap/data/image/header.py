@@ -1,4 +1,4 @@
-"""The headers of image files (format, size, orientation, alpha), read in the graph.
+"""The headers of image files (format, size, alpha), read in the graph.
 
 TensorFlow's decoders allocate whatever a header declares, and one of them writes more than it
 allocates. So the size must be known, and some files repaired, before a decoder sees them. All
@@ -12,25 +12,20 @@ BITMAPV4HEADER (BMP) and RFC 9649 (WebP).
 Few ops are used: starting a data set takes 0.3 ms for each, whether it will run or not.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from imgcap.data.image.octets import integers, octets, weighted, window
+from imgcap.data.pictures import kinds
 
 PNG, GIF, BMP, WEBP, UNKNOWN = range(5)
 """Results of `image_format`."""
 
 _MAGIC = [b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF\0\0\0\0WEBP", b""]
 
-JPEG_MAGIC = b"\xff\xd8\xff"
-ORIENTATION_TAG = 0x0112
-SHORT = 3
-
 # Bounds on the walks, far above what real files have: a file made of tiny parts can't buy time.
-MAX_SEGMENTS = 64
-MAX_EXIF_ENTRIES = 64
-MAX_CHUNKS = 64
 MAX_EXTENSIONS = 64
 MAX_EXTENSION_STEPS = 256
 MAX_PIXEL_STEPS = 16384
@@ -38,9 +33,6 @@ MAX_PIXEL_STEPS = 16384
 # A step over a GIF's data passes up to this many full blocks of 255 bytes: 16 steps a megabyte in
 # place of 4,000.
 BLOCKS_A_STEP = 256
-
-# The header of a JPEG's scan takes at least this many bytes.
-SCAN_BYTES = 10
 
 
 class Size(NamedTuple):
@@ -96,72 +88,9 @@ class GifFrame(NamedTuple):
     file: tf.Tensor
 
 
-def apart(function: Callable[..., Any]) -> tf.types.experimental.PolymorphicFunction:
-    """Decorates a function so that it stays one op in the graphs that call it.
-
-    A branch that is not taken still costs a little for each op in it: a small JPEG that decodes in
-    315 µs takes 415 µs in all with the rare branches kept apart, and 520 µs without.
-    """
-    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
-
-
-def window(data: tf.Tensor, position: tf.Tensor | int, size: tf.Tensor | int) -> tf.Tensor:
-    """Cuts bytes out of a file.
-
-    Args:
-        data: string [].
-        position: of the first byte, not negative.
-        size: how many bytes, not negative.
-
-    Returns:
-        string [], up to `size` bytes; fewer, or none, at the end of the file.
-    """
-    end = tf.strings.length(data)
-    return tf.strings.substr(
-        data, tf.minimum(tf.cast(position, tf.int64), tf.cast(end, tf.int64)), size
-    )
-
-
-def octets(data: tf.Tensor, position: tf.Tensor | int, count: int) -> tf.Tensor:
-    """The `count` bytes from `position`, zeros beyond the end: uint8 [count]."""
-    return tf.io.decode_raw(window(data, position, count), tf.uint8, fixed_length=count)
-
-
-def integers(
-    data: tf.Tensor,
-    position: tf.Tensor | int,
-    count: int,
-    dtype: tf.DType = tf.uint8,
-    big: bool = False,
-) -> list[tf.Tensor]:
-    """Reads integers of one type that follow each other.
-
-    Args:
-        data: string [].
-        position: of the first byte.
-        count: how many.
-        dtype: of the integers in the file.
-        big: whether they are big-endian.
-
-    Returns:
-        `count` times int64 []; zeros beyond the end.
-    """
-    size = count * dtype.size
-    values = tf.io.decode_raw(window(data, position, size), dtype, not big, fixed_length=size)
-    return tf.unstack(tf.cast(values, tf.int64))
-
-
-def _weighted(parts: tf.Tensor, weights: tf.Tensor | list[int]) -> tf.Tensor:
-    """Puts numbers together from their parts: [..., n] times the weights, summed, int64 [...].
-
-    Worked example: the little-endian bytes [0x2C, 0x01] with weights [1, 256] are 44 + 256 = 300.
-    """
-    return tf.reduce_sum(tf.cast(parts, tf.int64) * weights, axis=-1)
-
-
 def is_jpeg(data: tf.Tensor) -> tf.Tensor:
     """Whether a file begins as a JPEG does: bool []."""
-    return tf.strings.substr(data, 0, len(JPEG_MAGIC)) == JPEG_MAGIC
+    return tf.strings.substr(data, 0, len(kinds.JPEG_MAGIC)) == kinds.JPEG_MAGIC
 
 
 def image_format(data: tf.Tensor) -> tf.Tensor:
@@ -175,14 +104,32 @@ def image_format(data: tf.Tensor) -> tf.Tensor:
     return tf.argmax(tf.cast(tf.reduce_all(fits, axis=1), tf.int32), output_type=tf.int32)
 
 
-def jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
-    """The EXIF orientation of a JPEG, int64 []: 1 to 8; 1 (upright) if it has none."""
-    # Most files on the web have one JFIF segment of 16 bytes and then the quantisation tables, so
-    # no EXIF: to see that takes a fifth of the time that the walk takes.
-    usual = tf.gather(octets(data, 0, 22), [2, 3, 4, 5, 20, 21]) == [0xFF, 0xE0, 0, 16, 0xFF, 0xDB]
-    return tf.cond(
-        tf.reduce_all(usual), lambda: tf.constant(1, tf.int64), lambda: _exif_orientation(data)
-    )
+def foreign_error(data: tf.Tensor) -> tf.Tensor:
+    """Why a file of no supported format is refused, by name if it is another kind of picture.
+
+    Returns:
+        string [], one sentence.
+    """
+    magic, texts = kinds.FOREIGN_MAGIC, [kinds.foreign_error(name) for name in kinds.FOREIGN_NAMES]
+    table = np.array([list(text) for text in magic], np.uint8)
+    fits = tf.reduce_all((octets(data, 0, table.shape[1]) == table) | (table == 0), axis=1)
+    place = tf.argmax(tf.cast(fits, tf.int32))
+    return tf.where(tf.reduce_any(fits), tf.gather(texts, place), kinds.NOT_AN_IMAGE)
+
+
+def jpeg_ends(data: tf.Tensor) -> tf.Tensor:
+    """Whether the end marker follows the last scan of a JPEG, however much stands after it.
+
+    Returns:
+        bool [].
+    """
+    values = tf.io.decode_raw(data, tf.uint8)
+    marked, code = values[:-1] == 0xFF, values[1:]
+
+    def last(marker: int) -> tf.Tensor:
+        return tf.concat([[[-1]], tf.where(marked & (code == marker))], axis=0)[-1, 0]
+
+    return last(0xD9) > last(0xDA)
 
 
 def jpeg_scans(data: tf.Tensor) -> tf.Tensor:
@@ -191,68 +138,25 @@ def jpeg_scans(data: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA))
 
 
-@apart
-def _exif_orientation(data: tf.Tensor) -> tf.Tensor:
-    """Orientation in the first EXIF segment among a JPEG's application segments and comments."""
-
-    def goes_on(position: tf.Tensor, marker: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
-        return ((marker // 16 == 0xFFE) | (marker == 0xFFFE)) & (exif < 0)
-
-    def next_segment(
-        position: tf.Tensor, marker: tf.Tensor, exif: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        (length,) = integers(data, position + 2, 1, tf.uint16, big=True)
-        found = (marker == 0xFFE1) & (window(data, position + 4, 6) == b"Exif\0\0")
-        after = position + 2 + length
-        return (
-            after,
-            *integers(data, after, 1, tf.uint16, big=True),
-            tf.where(found, position, exif),
-        )
-
-    state = [
-        tf.constant(2, tf.int64),
-        *integers(data, 2, 1, tf.uint16, big=True),
-        tf.constant(-1, tf.int64),
-    ]
-    end, _, exif = tf.while_loop(goes_on, next_segment, state, maximum_iterations=MAX_SEGMENTS)
-    tiff = window(data, tf.maximum(exif, 0) + 10, tf.maximum(end - exif - 10, 0))
-    return tf.where(exif < 0, tf.constant(1, tf.int64), _tiff_orientation(tiff))
-
-
-def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
-    """Orientation in the first directory of an EXIF block, a TIFF file in either byte order.
-
-    Returns:
-        int64 [], 1 to 8; 1 if it has none.
-    """
-    little, big = window(tiff, 0, 4) == b"II*\0", window(tiff, 0, 4) == b"MM\0*"
-    weights = tf.where(little, tf.constant([1, 256], tf.int64), [256, 1])
-
-    def words(position: tf.Tensor | int, count: int) -> tf.Tensor:
-        return _weighted(tf.reshape(octets(tiff, position, 2 * count), [count, 2]), weights)
-
-    # Of the 32-bit offset the low word is enough: an EXIF block is never longer than 64 KB.
-    directory = tf.where(little, *tf.unstack(words(4, 2)))
-    (count,) = tf.unstack(words(directory, 1))
-    entries = tf.reshape(words(directory + 2, 6 * MAX_EXIF_ENTRIES), [MAX_EXIF_ENTRIES, 6])
-    tag, kind, _, _, value, _ = tf.unstack(entries, axis=1)
-    matches = (tag == ORIENTATION_TAG) & (kind == SHORT) & (value <= 8) & (little | big)
-    matches &= tf.range(MAX_EXIF_ENTRIES, dtype=tf.int64) < count
-    return tf.maximum(tf.reduce_max(tf.where(matches, value, 1)), 1)
-
-
 def png_size(data: tf.Tensor) -> Size:
     """Size by a PNG's IHDR, which must be its first chunk."""
     width, height = integers(data, 16, 2, tf.int32, big=True)
     return Size(tf.where(window(data, 12, 4) == b"IHDR", width, 0), height)
 
 
-def png_has_alpha(data: tf.Tensor) -> tf.Tensor:
-    """Whether a PNG has an alpha channel, or transparent colours (a tRNS chunk): bool []."""
+def find_png_chunk(data: tf.Tensor, wanted: bytes) -> tuple[tf.Tensor, tf.Tensor]:
+    """Walks over a PNG's chunks to the first of that name, if it stands before the pixels.
+
+    Args:
+        data: string [].
+        wanted: the name, four letters.
+
+    Returns:
+        Name, string [], of the chunk where the walk ended, and int64 [], where that chunk begins.
+    """
 
     def goes_on(position: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
-        return (name != b"tRNS") & (name != b"IDAT") & (name != b"")
+        return (name != wanted) & (name != b"IDAT") & (name != b"")
 
     def next_chunk(position: tf.Tensor, name: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         (length,) = integers(data, position, 1, tf.int32, big=True)
@@ -260,7 +164,14 @@ def png_has_alpha(data: tf.Tensor) -> tf.Tensor:
         return after, window(data, after + 4, 4)
 
     start = [tf.constant(8, tf.int64), tf.constant(b"IHDR")]
-    _, name = tf.while_loop(goes_on, next_chunk, start, maximum_iterations=MAX_CHUNKS)
+    position, name = tf.while_loop(goes_on, next_chunk, start, maximum_iterations=kinds.MAX_CHUNKS)
+    return name, position
+
+
+def png_has_alpha(data: tf.Tensor) -> tf.Tensor:
+    """Whether a PNG has an alpha channel, or transparent colours (a tRNS chunk): bool []."""
+
+    name, _ = find_png_chunk(data, b"tRNS")
     (color_type,) = integers(data, 25, 1)
     return (color_type // 4 == 1) | (name == b"tRNS")
 
@@ -288,7 +199,7 @@ def bmp_header(data: tf.Tensor) -> BmpHeader:
 def webp_size(data: tf.Tensor) -> Size:
     """Size of a WebP: of the canvas in an extended file, else of its one picture."""
     kind = window(data, 12, 4)
-    canvas = _weighted(tf.reshape(octets(data, 24, 6), [2, 3]), [1, 1 << 8, 1 << 16]) + 1
+    canvas = weighted(tf.reshape(octets(data, 24, 6), [2, 3]), [1, 1 << 8, 1 << 16]) + 1
     (bits,) = integers(data, 21, 1, tf.int32)
     lossless = tf.stack([bits, bits // (1 << 14)]) % (1 << 14) + 1
     lossy = tf.stack(integers(data, 26, 2, tf.uint16)) % (1 << 14)

@@ -1,20 +1,21 @@
 """The contact sheet: a page of images with captions and references, the best caption first."""
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
-
 from imgcap import files
+from imgcap.data.pictures import encode_jpeg, load_rgb
 from imgcap.evaluation.scores import NAMES
 
+THUMBNAIL_QUALITY = 80
+"""JPEG quality of a picture in the page: within 0.9 levels of the model's picture, 1.1 at 75."""
+
 THUMBNAIL_SIZE = 320
-"""Longest side of a picture in the page, in pixels; about 15 KB each as JPEG."""
+"""Longest side of a picture in the page, in pixels; about 18 KB each as JPEG."""
 
 _HEADS = dict(zip(NAMES, ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"), strict=True))
 
@@ -177,9 +178,7 @@ def _make_picture(entry: Entry) -> str:
     """The image itself, within the page, HTML."""
     try:
         content = base64.b64encode(make_thumbnail(entry.image_bytes)).decode("ascii")
-    # Pillow's readers raise many things on broken files: OSError, SyntaxError, struct.error, and
-    # more.
-    except Exception:
+    except ValueError:
         return '<div class="unreadable">This image can’t be read.</div>'
     return (
         f'<img loading="lazy" src="data:image/jpeg;base64,{content}" alt="{escape(entry.caption)}">'
@@ -190,21 +189,15 @@ def make_thumbnail(image_bytes: bytes) -> bytes:
     """Shrinks an image to THUMBNAIL_SIZE, turned upright and on white.
 
     Args:
-        image_bytes: any file that Pillow reads.
+        image_bytes: an image file, as the model sees it.
 
     Returns:
         A JPEG file.
+
+    Raises:
+        ValueError: not an image, or broken.
     """
-    with Image.open(io.BytesIO(image_bytes)) as image:
-        # A JPEG decoder can shrink while it decodes, which saves most of the time on a camera's
-        # photos.
-        image.draft("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-        upright = ImageOps.exif_transpose(image).convert("RGBA")
-    upright.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-    on_white = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-    jpeg = io.BytesIO()
-    on_white.convert("RGB").save(jpeg, "JPEG", quality=75)
-    return jpeg.getvalue()
+    return encode_jpeg(load_rgb(image_bytes, THUMBNAIL_SIZE), THUMBNAIL_QUALITY)
 
 
 _STYLE = """

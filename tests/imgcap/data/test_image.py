@@ -410,9 +410,29 @@ def test_malformed_orientation_is_ignored(block: bytes) -> None:
     assert_pixels(with_segment(jpeg, 0xE1, block), opened(jpeg))
 
 
-def test_orientation_of_other_formats_is_not_read() -> None:
-    data = encoded(picture(), "PNG", exif=exif(6)[6:])
-    assert_pixels(data, picture())
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_orientation_of_png_and_webp(format: str, orientation: int) -> None:
+    options = {"lossless": True} if format == "WEBP" else {}
+    for order in "<>":
+        data = encoded(picture(), format, exif=exif(orientation, order)[6:], **options)
+        assert_pixels(data, ImageOps.exif_transpose(opened(data)))
+
+
+def test_orientation_of_a_webp_with_the_prefix_of_a_jpeg() -> None:
+    block = exif(6)[6:]
+    data = encoded(picture(), "WEBP", lossless=True, exif=block)
+    assert data.endswith(block)
+    chunk = struct.pack("<4sI", b"EXIF", len(block) + 6) + b"Exif\0\0" + block
+    data = data[: -len(block) - 8] + chunk
+    data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    assert_pixels(data, picture().rotate(-90))
+
+
+def test_orientation_after_the_pixels_of_a_png_is_not_read() -> None:
+    data = encoded(picture(), "PNG")
+    late = data[:-12] + png_chunk(b"eXIf", exif(6)[6:]) + data[-12:]
+    assert_pixels(late, picture())
 
 
 # Sizes.

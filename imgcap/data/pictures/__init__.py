@@ -1,0 +1,15 @@
+"""Image files decoded by Pillow, pixel for pixel as the graph decodes them; needs no TensorFlow."""
+
+from imgcap.data.pictures.opening import load_rgb, open_picture
+from imgcap.data.pictures.pixels import to_rgb, turn_upright
+from imgcap.data.pictures.shrinking import SENT_QUALITY, encode_jpeg, shrink
+
+__all__ = [
+    "SENT_QUALITY",
+    "encode_jpeg",
+    "load_rgb",
+    "open_picture",
+    "shrink",
+    "to_rgb",
+    "turn_upright",
+]
