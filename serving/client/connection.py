@@ -11,6 +11,7 @@ import grpc
 from imgcap.data.pictures import shrink
 from imgcap.errors import ConfigError, ServingError
 from imgcap.signature import DECODE, DESCRIBE, IMAGE_BYTES, MODEL_NAME, QUERY
+from serving.client.address import find_proxy, parse_address
 from serving.client.errors import BadImage, translate
 from serving.client.images import ImageSource, read_image
 from serving.wire import tensors, wire_pb2
@@ -75,7 +76,7 @@ class Connection:
         """Opens no connection yet: the first call does.
 
         Args:
-            target: host:port of the server.
+            target: host:port of the server; an IPv6 address in brackets, [::1]:8500.
             model: name of the model on the server.
             version: a fixed version of it; the newest by default.
             label: a label that the server gives to a version, such as "stable"; not together with
@@ -97,8 +98,12 @@ class Connection:
         self.target, self.model, self.version, self.label = target, model, version, label
         self.signature, self.timeout, self.max_side = signature, timeout, max_side
         self._secure = tls is not None
+        address = parse_address(target)
+        self._proxy = find_proxy(address)
         self._channel = self._open(
-            target, channel_options(retries), tls.credentials() if tls else None
+            address.target,
+            channel_options(retries, through_proxy=self._proxy is not None),
+            tls.credentials() if tls else None,
         )
         self._stub = tensors.Stub(self._channel)
 
@@ -135,11 +140,16 @@ class Connection:
 
     def _translated(self, error: grpc.RpcError) -> ServingError:
         return translate(
-            error.code(), error.details() or "", self.target, self.timeout, secure=self._secure
+            error.code(),
+            error.details() or "",
+            self.target,
+            self.timeout,
+            secure=self._secure,
+            proxy=self._proxy,
         )
 
 
-def channel_options(retries: int) -> list[tuple[str, Any]]:
+def channel_options(retries: int, *, through_proxy: bool = False) -> list[tuple[str, Any]]:
     """Settings of a channel that repeats calls by gRPC's own rules.
 
     gRPC repeats inside the deadline of the call, with exponential backoff and jitter, and listens
@@ -149,6 +159,7 @@ def channel_options(retries: int) -> list[tuple[str, Any]]:
 
     Args:
         retries: how often a call is repeated at most; 0 never repeats.
+        through_proxy: whether gRPC may take the proxy that the environment names.
 
     Returns:
         Pairs of name and value, as `grpc.insecure_channel` takes them.
@@ -169,6 +180,7 @@ def channel_options(retries: int) -> list[tuple[str, Any]]:
     return [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.enable_retries", int(retries > 0)),
+        ("grpc.enable_http_proxy", int(through_proxy)),
         ("grpc.per_rpc_retry_buffer_size", 2 * MAX_IMAGE_BYTES),
         ("grpc.max_receive_message_length", _RECEIVE_BYTES),
         # After a failure a channel tries again only when a call comes, and that call fails with the
