@@ -76,7 +76,7 @@ def config_from_json(text: str, path: Path) -> Config:
             TrainConfig(**tree["train"]),
             decode_from_tree(tree["decode"]),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
         raise ConfigError(
             f"{path} is not a config of this version of imgcap ({error}): train into a new workdir"
         ) from None

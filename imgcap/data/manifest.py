@@ -4,9 +4,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgcap import files
 from imgcap.data.vocabulary import SPECIALS, UNK
 from imgcap.errors import DataError
+from imgcap.files.checked import read_checked, write_checked
 from imgcap.files.names import shell_flag
 
 NAME = "manifest.json"
@@ -46,6 +46,7 @@ class Manifest:
         vocabulary_from: the run whose words come first in `vocab.txt`, as it was named; empty if
             all words are of the training captions.
         new_words: how many words come after those of that run.
+        sizes: bytes of each shard file; empty in manifests of earlier versions.
     """
 
     imgcap_version: str
@@ -70,6 +71,7 @@ class Manifest:
     pictures: str = DEFAULT_PICTURES
     vocabulary_from: str = ""
     new_words: int = 0
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def unknown_fraction(self, split: str) -> float:
         """The share of unknown words in the captions of a split, in [0, 1]."""
@@ -78,7 +80,7 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest, as the last file of a preparation: a folder that has one is complete."""
-    files.write_json(folder / NAME, dataclasses.asdict(manifest))
+    write_checked(folder / NAME, dataclasses.asdict(manifest))
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -93,7 +95,7 @@ def load_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: the manifest is missing, broken or of another version, or a shard is missing.
     """
-    tree = files.read_json(folder / NAME, DataError, f"{REMEDY} {shell_flag('output_dir', folder)}")
+    tree = read_checked(folder / NAME, DataError, f"{REMEDY} {shell_flag('output_dir', folder)}")
     try:
         manifest = Manifest(**tree)
     except TypeError as error:
@@ -101,9 +103,27 @@ def load_manifest(folder: Path) -> Manifest:
             f"{folder / NAME} is of another version of imgcap ({error}): {REMEDY} again"
         ) from None
     for name in (name for names in manifest.shards.values() for name in names):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder / name} is missing: {REMEDY} into a new --output_dir")
+        _refuse_other_size(folder / name, manifest.sizes.get(name))
     return manifest
+
+
+def _refuse_other_size(shard: Path, size: int | None) -> None:
+    """Raises DataError if a shard is missing, or not as long as it was written.
+
+    Cut off between two records, it would be read without an error.
+
+    Args:
+        shard: the file.
+        size: in bytes; None if the manifest does not say it.
+    """
+    if not shard.is_file():
+        raise DataError(f"{shard} is missing: {REMEDY} into a new --output_dir")
+    found = shard.stat().st_size
+    if size is not None and size != found:
+        raise DataError(
+            f"{shard} has {found} bytes and was written with {size}: a shard is damaged: {REMEDY} "
+            "into a new --output_dir"
+        )
 
 
 def shard_paths(folder: Path, manifest: Manifest, split: str) -> list[Path]:

@@ -5,15 +5,17 @@ are normalised and numbered once, when the record is made, so no second tokenize
 from the first. Feature shards have the same schema with the encoder's output in place of the bytes.
 """
 
+import contextlib
+import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from imgcap.files.moving import move, unfinished_name
+from imgcap.files.unfinished import unfinished_file
 
 
 class Record(NamedTuple):
@@ -161,12 +163,31 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
 
     Returns:
         The number of records written.
+
+    Raises:
+        OSError: the disk is full or fails; names the shard.
     """
-    unfinished = unfinished_name(path)
     count = 0
-    with tf.io.TFRecordWriter(os.fsencode(unfinished)) as writer:
-        for example in examples:
-            writer.write(example)
-            count += 1
-    move(unfinished, path)
+    with unfinished_file(path) as unfinished:
+        with _told_of(path):
+            writer = tf.io.TFRecordWriter(os.fsencode(unfinished))
+        try:
+            for example in examples:
+                with _told_of(path):
+                    writer.write(example)
+                count += 1
+        finally:
+            with _told_of(path):
+                writer.close()
     return count
+
+
+@contextlib.contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Turns an error of TensorFlow's writer into an OSError about a file."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        full = isinstance(error, tf.errors.ResourceExhaustedError)
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, os.strerror(number), os.fspath(path)) from None

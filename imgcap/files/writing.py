@@ -1,13 +1,12 @@
 """Writing files in one step (under another name, then renamed), and reading JSON with a remedy."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from imgcap.errors import ImgcapError
-from imgcap.files.moving import move, unfinished_name
 from imgcap.files.names import ESCAPED
+from imgcap.files.unfinished import unfinished_file
 
 
 def write_text(path: Path, text: str) -> None:
@@ -30,13 +29,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     if path.is_symlink():
         # The link stays, and the file that it names is replaced.
         path = path.resolve()
-    # The process's number keeps two writers of one file from renaming each other's unfinished work.
-    unfinished = unfinished_name(path, str(os.getpid()))
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    move(unfinished, path)
+    with unfinished_file(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def write_json(path: Path, tree: Any) -> None:

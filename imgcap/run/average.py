@@ -6,7 +6,6 @@ common.
 """
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from imgcap import files
 from imgcap.config import Config, to_json
 from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import RunError
-from imgcap.files.moving import move, unfinished_name
+from imgcap.files.unfinished import finish_folder, unfinished_folder
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import (
     Progression,
@@ -29,7 +28,7 @@ from imgcap.run.checkpoints import (
 )
 from imgcap.run.config_file import CONFIG_NAME
 from imgcap.run.directory import DECODE, ENCODER_FILE, load_run
-from imgcap.run.identity import PACKED, RUN
+from imgcap.run.identity import PACKED, read_identity, write_identity
 from imgcap.run.restore import load_captioner, restore_step
 
 BEST = "best"
@@ -112,19 +111,33 @@ def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) ->
         workdir: the run directory to write.
         captioner: with the averaged weights.
         config: of `source`.
+
+    Raises:
+        RunError: another process has made `workdir` meanwhile.
     """
-    unfinished = unfinished_name(workdir)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    with unfinished_folder(workdir) as unfinished:
+        _fill(unfinished, source, workdir, captioner, config)
+        try:
+            finish_folder(unfinished, workdir)
+        except OSError:
+            if not workdir.exists():
+                raise
+            raise RunError(f"{workdir} exists by now: give a new --workdir") from None
+
+
+def _fill(
+    unfinished: Path, source: Path, workdir: Path, captioner: Captioner, config: Config
+) -> None:
+    """Writes the files of a run directory; the arguments are those of `_write`."""
     for name in (VOCABULARY_NAME, ENCODER_FILE, DECODE):
         if (source / name).exists():
             files.write_bytes(unfinished / name, (source / name).read_bytes())
-    identity = files.read_json(source / RUN, RunError, _NAME_RUNS)
+    identity = read_identity(source, _NAME_RUNS)
     identity.pop(PACKED, None)
-    files.write_json(unfinished / RUN, identity)
     # A moving average is in these weights already; a reader must not look for another one.
     train = dataclasses.replace(config.train, workdir=str(workdir), ema_momentum=0.0)
     files.write_text(unfinished / CONFIG_NAME, to_json(dataclasses.replace(config, train=train)))
+    write_identity(unfinished, identity)
     saved = {"decoder": tf_variables(captioner.decoder.variables)}
     encoder = tf_variables(captioner.encoder.variables)
     if config.train.finetune_blocks:
@@ -132,4 +145,3 @@ def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) ->
     else:
         save_encoder(unfinished, encoder)
     save(unfinished, saved, Progression(step=best_step(source)), keep=1)
-    move(unfinished, workdir)

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from imgcap import files
 from imgcap.errors import RunError
+from imgcap.files.checked import read_checked, write_checked
 from imgcap.files.literal import literal_folder
-from imgcap.files.moving import UNFINISHED, discard, move
+from imgcap.files.moving import UNFINISHED, discard
+from imgcap.files.unfinished import finish_folder, remove_abandoned, unfinished_folder
 
 CHECKPOINTS, STATE, WEIGHTS = "checkpoints", "state.json", "weights"
 ENCODER_WEIGHTS = "encoder"
@@ -64,30 +65,33 @@ def save(workdir: Path, variables: Variables, progression: Progression, keep: in
         RunError: the disk is full or the folder can't be written; earlier checkpoints stay.
     """
     final = workdir / CHECKPOINTS / str(progression.step)
-    unfinished = final.with_name(f"{final.name}{UNFINISHED}")
+    state = dataclasses.asdict(progression)
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        write_variables(unfinished / WEIGHTS, variables)
-        files.write_json(unfinished / STATE, dataclasses.asdict(progression))
-        discard(final)
-        move(unfinished, final)
+        if final.exists():
+            # Weights after a step are the same whenever they are saved. Written anew, there would
+            # be an instant without any.
+            write_checked(final / STATE, state)
+        else:
+            with unfinished_folder(final) as unfinished:
+                write_variables(unfinished / WEIGHTS, variables)
+                write_checked(unfinished / STATE, state)
+                finish_folder(unfinished, final)
     except (OSError, tf.errors.OpError) as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise RunError(
             f"{final} can't be written ({str(error).splitlines()[0][:160]}): free the disk and run "
             "the same command again; the last checkpoint is intact"
         ) from None
-    _prune(workdir, progression.best_step, keep)
+    prune(workdir, progression.best_step, keep)
 
 
-def _prune(workdir: Path, best_step: int, keep: int) -> None:
+def prune(workdir: Path, best_step: int, keep: int) -> None:
     """Removes all checkpoints but the best and the last `keep`, and what was left half-written."""
     folder = workdir / CHECKPOINTS
     for step in steps(workdir)[:-keep]:
         if step != best_step:
             discard(folder / str(step))
-    for leftover in folder.glob(f"*{UNFINISHED}"):
+    remove_abandoned(folder)
+    for leftover in folder.glob(f"[0-9]*{UNFINISHED}"):  # Of earlier versions of imgcap.
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -111,9 +115,11 @@ def latest(workdir: Path) -> Progression | None:
     if not found:
         return None
     path = workdir / CHECKPOINTS / str(found[-1]) / STATE
-    return Progression(
-        **files.read_json(path, RunError, "remove that checkpoint; an earlier one is used")
-    )
+    remedy = "remove that checkpoint; an earlier one is used"
+    try:
+        return Progression(**read_checked(path, RunError, remedy))
+    except TypeError as error:
+        raise RunError(f"{path} says not where the run stands ({error}): {remedy}") from None
 
 
 def best_step(workdir: Path) -> int:
@@ -250,11 +256,9 @@ def save_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:
     final = workdir / ENCODER_WEIGHTS
     if final.exists():
         return
-    unfinished = final.with_name(f"{final.name}{UNFINISHED}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    write_variables(unfinished / WEIGHTS, {"encoder": variables})
-    move(unfinished, final)
+    with unfinished_folder(final) as unfinished:
+        write_variables(unfinished / WEIGHTS, {"encoder": variables})
+        finish_folder(unfinished, final)
 
 
 def restore_encoder(workdir: Path, variables: Sequence[tf.Variable]) -> None:

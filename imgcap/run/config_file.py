@@ -28,4 +28,5 @@ def load_config(workdir: Path, remedy: str = NAME_A_RUN) -> Config:
     path = workdir / CONFIG_NAME
     if not path.is_file():
         raise RunError(f"{path} is missing: {remedy}")
-    return config_from_json(path.read_text(encoding="utf-8"), path)
+    # Bytes that are no text make no JSON either, and that has its own error.
+    return config_from_json(path.read_text(encoding="utf-8", errors="replace"), path)

@@ -22,8 +22,17 @@ from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, RunError
 from imgcap.files import locking
+from imgcap.files.checked import read_checked, write_checked
+from imgcap.files.unfinished import remove_abandoned
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
-from imgcap.run.identity import FORMAT, RUN, refuse_other_format, refuse_other_run
+from imgcap.run.identity import (
+    FORMAT,
+    RUN,
+    read_identity,
+    refuse_other_format,
+    refuse_other_run,
+    write_identity,
+)
 
 DECODE = "decode.json"
 ENCODER_FILE = "encoder.keras"
@@ -47,6 +56,7 @@ def locked(workdir: Path) -> Iterator[None]:
             raise RunError(
                 f"{workdir} is in use by another process: wait for it, or give a new --workdir"
             ) from None
+        remove_abandoned(workdir)
         yield
 
 
@@ -83,7 +93,7 @@ def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Voca
             files.write_bytes(workdir / ENCODER_FILE, Path(config.model.encoder).read_bytes())
         vocabulary.save(workdir / VOCABULARY_NAME)
         files.write_text(workdir / CONFIG_NAME, to_json(config))
-        files.write_json(workdir / RUN, identity)
+        write_identity(workdir, identity)
     return _with_own_encoder(workdir, config)
 
 
@@ -110,9 +120,11 @@ def load_run(workdir: Path, remedy: str = NAME_A_RUN) -> tuple[Config, Vocabular
         RunError: `workdir` is no run directory, of another format, or its vocabulary was changed.
     """
     refuse_other_format(workdir, remedy)
+    if is_run(workdir):
+        read_identity(workdir, remedy)  # First: settings that were changed make other errors.
     config = load_config(workdir, remedy)
     vocabulary = Vocabulary.load(workdir / VOCABULARY_NAME)
-    identity = files.read_json(workdir / RUN, RunError, remedy)
+    identity = read_identity(workdir, remedy)
     if vocabulary.fingerprint != identity["vocabulary"]:
         raise RunError(
             f"{workdir / VOCABULARY_NAME} has fingerprint {vocabulary.fingerprint}, the run was "
@@ -129,7 +141,7 @@ def save_decode(workdir: Path, options: DecodeConfig) -> None:
         workdir: the run directory.
         options: the search, in place of the one in the run's config.
     """
-    files.write_json(workdir / DECODE, dataclasses.asdict(options))
+    write_checked(workdir / DECODE, dataclasses.asdict(options))
 
 
 def load_decode(workdir: Path) -> DecodeConfig:
@@ -147,7 +159,7 @@ def load_decode(workdir: Path) -> DecodeConfig:
     if not (workdir / DECODE).exists():
         return load_config(workdir).decode
     remedy = "remove it, or run imgcap-evaluate --sweep again"
-    tree = files.read_json(workdir / DECODE, RunError, remedy)
+    tree = read_checked(workdir / DECODE, RunError, remedy)
     try:
         return decode_from_tree(tree)
     except (TypeError, KeyError, ConfigError) as error:

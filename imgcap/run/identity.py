@@ -1,4 +1,4 @@
-"""`run.json`: format, data and vocabulary of a run, which are the same whenever it is resumed.
+"""`run.json`: format, data, vocabulary and settings of a run, which no resumption changes.
 
 A run that imgcap-pack wrote has `packed` there too: how its weights are stored, and what its data
 was.
@@ -8,14 +8,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from imgcap import files
 from imgcap.config import MOVABLE, Config
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
+from imgcap.files.checked import digest_bytes, read_checked, write_checked
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 
-RUN, PACKED = "run.json", "packed"
+RUN, PACKED, CONFIG = "run.json", "packed", "config"
 FORMAT = 2
 """Number of the format of run directories; raised when older ones cannot be read any more.
 
@@ -23,9 +23,57 @@ FORMAT = 2
 """
 
 
+def read_identity(workdir: Path, remedy: str = NAME_A_RUN) -> dict[str, Any]:
+    """Reads the identity of a run, and checks that its settings are still those it began with.
+
+    Args:
+        workdir: the run directory.
+        remedy: what the user should do if it is none.
+
+    Returns:
+        What `write_identity` wrote.
+
+    Raises:
+        RunError: `workdir` is no run directory, or run.json or config.json was changed.
+    """
+    path = workdir / RUN
+    identity = read_checked(path, RunError, remedy)
+    if {"data", "vocabulary"} - identity.keys():
+        raise RunError(f"{path} does not say of which data and vocabulary the run is: {remedy}")
+    # Runs of earlier versions do not say it.
+    expected = identity.get(CONFIG)
+    if expected is not None and expected != _digest_config(workdir):
+        raise RunError(
+            f"{workdir / CONFIG_NAME} was changed or is damaged: bring the old file back or train "
+            "anew"
+        )
+    return identity
+
+
+def write_identity(workdir: Path, identity: dict[str, Any]) -> None:
+    """Writes the identity of a run, as the last of its files: a folder that has one is a run.
+
+    Args:
+        workdir: the run directory; has its config.json.
+        identity: `format`, `imgcap_version`, and `data` and `vocabulary`, which are fingerprints;
+            the fingerprint of the settings is added.
+    """
+    write_checked(workdir / RUN, {**identity, CONFIG: _digest_config(workdir)})
+
+
+def _digest_config(workdir: Path) -> str:
+    path = workdir / CONFIG_NAME
+    try:
+        return digest_bytes(path.read_bytes())
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: {NAME_A_RUN}") from None
+    except OSError as error:
+        raise RunError(f"{path} can't be read ({error.strerror}): {NAME_A_RUN}") from None
+
+
 def is_packed(workdir: Path) -> bool:
     """Whether imgcap-pack wrote a run: its moving average is in its weights, all of them once."""
-    return PACKED in files.read_json(workdir / RUN, RunError, NAME_A_RUN)
+    return PACKED in read_checked(workdir / RUN, RunError, NAME_A_RUN)
 
 
 def refuse_other_format(workdir: Path, remedy: str) -> None:
@@ -38,7 +86,7 @@ def refuse_other_format(workdir: Path, remedy: str) -> None:
     path = workdir / RUN
     if not path.is_file():
         return
-    found = files.read_json(path, RunError, remedy)
+    found = read_checked(path, RunError, remedy)
     number = found.get("format", 1)
     if number != FORMAT:
         raise RunError(
@@ -57,7 +105,7 @@ def refuse_other_run(workdir: Path, config: Config, identity: dict[str, Any]) ->
     """
     new_workdir = "give a new --workdir"
     refuse_other_format(workdir, new_workdir)
-    found = files.read_json(workdir / RUN, RunError, new_workdir)
+    found = read_identity(workdir, new_workdir)
     if PACKED in found:
         raise RunError(
             f"{workdir} is a packed run, without the optimizer's state: train into a new --workdir "

@@ -20,7 +20,7 @@ from imgcap import files
 from imgcap.config import Config, PackConfig, to_json
 from imgcap.data.manifest import VOCABULARY_NAME, load_manifest
 from imgcap.errors import DataError, RunError
-from imgcap.files.moving import move, unfinished_name
+from imgcap.files.unfinished import finish_folder, unfinished_folder
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import (
     Progression,
@@ -34,7 +34,7 @@ from imgcap.run.checkpoints import (
 )
 from imgcap.run.config_file import CONFIG_NAME, load_config
 from imgcap.run.directory import DECODE, ENCODER_FILE
-from imgcap.run.identity import PACKED, RUN
+from imgcap.run.identity import PACKED, read_identity, write_identity
 from imgcap.run.restore import load_captioner
 
 CARD_FILE, NOTICE_FILE = "MODEL_CARD.md", "NOTICE"
@@ -84,22 +84,17 @@ def pack(run: Path, config: PackConfig) -> int:
         raise RunError(f"{output} exists: give a new --output_dir")
     notice = _read_notice(config.notice)
     captioner, settings = load_captioner(run)[0], load_config(run)
-    unfinished = unfinished_name(output)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
+    with unfinished_folder(output) as unfinished:
         for pattern in _COPIED:
             for path in run.glob(pattern):
                 shutil.copyfile(path, unfinished / path.name)
         files.write_text(unfinished / CONFIG_NAME, to_json(_without_places(settings, output.name)))
-        files.write_json(unfinished / RUN, _identity(run, settings, config.weights))
+        write_identity(unfinished, _identity(run, settings, config.weights))
         _write_weights(run, unfinished, captioner, half=config.weights == FLOAT16)
         if notice:
             files.write_bytes(unfinished / NOTICE_FILE, notice)
         write_card(unfinished, config.license, name=output.name)
-        move(unfinished, output)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        finish_folder(unfinished, output)
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
 
 
@@ -126,6 +121,7 @@ def _without_places(settings: Config, name: str) -> Config:
     model = dataclasses.replace(
         settings.model,
         encoder=Path(settings.model.encoder).name,
+        encoder_output="",  # The packed file has no other.
         encoder_weights=Path(settings.model.encoder_weights).name,
     )
     return dataclasses.replace(settings, model=model, train=train)
@@ -133,7 +129,7 @@ def _without_places(settings: Config, name: str) -> Config:
 
 def _identity(run: Path, settings: Config, weights: str) -> dict[str, Any]:
     """The content of `run.json`: that of the run, how weights are stored, and what the data was."""
-    found = files.read_json(run / RUN, RunError, "name a run directory of imgcap-train")
+    found = read_identity(run, "name a run directory of imgcap-train")
     known = found.get(PACKED, {}).get("data", {})
     try:
         manifest = load_manifest(Path(settings.train.data_dir))
@@ -221,7 +217,7 @@ def write_card(
         change: what float16 changes, if it was counted.
         name: of the captioner; the folder's by default.
     """
-    identity = files.read_json(packed / RUN, RunError, "pack the run again")
+    identity = read_identity(packed, "pack the run again")
     lines = [
         f"# Captioner {name or packed.name}",
         "",

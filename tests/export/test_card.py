@@ -16,6 +16,7 @@ from imgcap.errors import ExportError
 from imgcap.evaluation import scores
 from imgcap.run import checkpoints
 from imgcap.run.restore import load_captioner
+from tests.support.sharing import forget_checksums
 
 ADDED = {
     "max_pixels": 1000,
@@ -119,6 +120,7 @@ def test_what_is_not_known_is_said_so(run: Path) -> None:
     settings = json.loads((run / "config.json").read_text())
     settings["train"]["data_dir"] = str(run / "moved")
     (run / "config.json").write_text(json.dumps(settings))
+    forget_checksums(run)
     facts = facts_of(run)
     assert facts["data"]["images"] is None and facts["data"]["fingerprint"]
     text = card.format_card(facts)
@@ -130,6 +132,7 @@ def test_what_is_not_known_is_said_so(run: Path) -> None:
 def test_data_of_another_preparation_is_not_that_of_the_run(run: Path) -> None:
     made = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**made, "data": "0" * 16}))
+    forget_checksums(run)
     assert facts_of(run)["data"] == {
         "fingerprint": "0" * 16,
         **dict.fromkeys(("dataset", "split_source", "images", "captions", "text", "pictures")),

@@ -29,6 +29,7 @@ from imgcap.model.captioner import make_captioner
 from imgcap.run.confidence_file import load_confidence
 from imgcap.run.restore import load_captioner
 from tests.support.modules import make_module
+from tests.support.sharing import forget_checksums
 
 CONTRACT = signature.make_signatures(attends=False, confident=True)
 """Of the shared export."""
@@ -322,6 +323,7 @@ def test_numerics_are_declared(
     settings = json.loads((run / "config.json").read_text())
     settings["train"]["precision"] = precision
     (run / "config.json").write_text(json.dumps(settings))
+    forget_checksums(run)
     try:
         assert (
             cli.main(

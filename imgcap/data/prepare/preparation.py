@@ -6,14 +6,18 @@ finished shards and makes the rest. So several machines can share the work: each
 shards, and when all are there one of them writes the manifest.
 """
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
 import random
+import shutil
+import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +39,13 @@ from imgcap.data.raw import flickr8k
 from imgcap.data.raw.example import SPLITS, RawDataset
 from imgcap.data.vocabulary import UNK, Vocabulary, normalise
 from imgcap.errors import DataError
+from imgcap.files import locking
+from imgcap.files.checked import read_checked
+from imgcap.files.unfinished import remove_abandoned
 from imgcap.host.progress import Progress
 
 PARTS = ".parts"
+LOCK = ".lock"
 # Held-out splits are a tenth of the training split: a quarter of its shards keeps their files
 # readable in parallel.
 HELD_OUT_SHARDS = 4
@@ -78,15 +86,42 @@ def prepare(config: PrepareConfig, base: Vocabulary | None = None) -> Manifest:
             missing or of another preparation.
     """
     plan, folder = _make_plan(config, base), Path(config.output_dir)
-    if plan.finished:
-        return plan.finished
+    if not plan.finished:
+        folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder) if not plan.finished else contextlib.nullcontext():
+        # Another process may have ended the work just before the lock was free.
+        written = plan.finished or _finished_before(folder, plan.fingerprint)
+        if not written:
+            written = _write_all(config, plan)
+        # After the manifest: a process that was killed before this point left them.
+        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        remove_abandoned(folder)
+    return written
+
+
+def _write_all(config: PrepareConfig, plan: Plan) -> Manifest:
+    """Writes shards, vocabulary and manifest; returns the manifest."""
+    folder = Path(config.output_dir)
     results = _read_parts(config, plan.tasks) if config.merge else _run_tasks(plan.tasks, config)
     _refuse_too_many_unreadable(results, plan.raw, config.max_bad_fraction)
     plan.words.vocabulary.save(folder / VOCABULARY_NAME)
     written = _make_manifest(config, plan, results)
     write_manifest(folder, written)
-    _remove_parts(folder)
     return written
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Holds the folder of a data set for this process alone; DataError if another has it."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locking.locked(folder / LOCK))
+        except locking.Held:
+            raise DataError(
+                f"{folder} is being prepared by another process: wait for it, or give a new "
+                "--output_dir"
+            ) from None
+        yield
 
 
 def prepare_part(config: PrepareConfig, base: Vocabulary | None = None) -> str:
@@ -290,7 +325,7 @@ def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, Shar
         # no thread of this process is forked in the middle of its work.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["imgcap.data.prepare.shard_writer"])
-        with ProcessPoolExecutor(min(processes, len(todo)), context) as pool:
+        with ProcessPoolExecutor(min(processes, len(todo)), context, _end_with_parent) as pool:
             running = {pool.submit(_write_shard, task): task for task in todo}
             try:
                 for future in as_completed(running):
@@ -306,6 +341,21 @@ def _run_tasks(tasks: list[ShardTask], config: PrepareConfig) -> dict[Path, Shar
     return results
 
 
+def _end_with_parent() -> None:
+    """Lets a worker process end when the one that started it has ended, however it ended.
+
+    A worker whose parent was killed would else wait for its next task for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _write_shard(task: ShardTask) -> ShardResult:
     """Writes one shard, in a worker process that has imported TensorFlow already."""
     from imgcap.data.prepare import shard_writer
@@ -316,14 +366,16 @@ def _write_shard(task: ShardTask) -> ShardResult:
 def _read_part(task: ShardTask) -> ShardResult | None:
     """The result of a task that an earlier run finished; None if it must be run."""
     result = _load_result(task.part) if task.path.is_file() else None
-    return result if result and result.plan == task.plan else None
+    if not result or result.plan != task.plan or result.size != task.path.stat().st_size:
+        return None
+    return result
 
 
 def _load_result(part: Path) -> ShardResult | None:
     """Reads a part file; None if there is no whole one."""
     try:
-        return ShardResult(**json.loads(part.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return ShardResult(**read_checked(part, DataError, ""))
+    except (DataError, TypeError):
         return None
 
 
@@ -416,6 +468,7 @@ def _make_manifest(config: PrepareConfig, plan: Plan, results: dict[Path, ShardR
         pictures=config.pictures,
         vocabulary_from=config.vocabulary,
         new_words=plan.words.new_words,
+        sizes={task.path.name: results[task.path].size for task in plan.tasks},
     )
 
 
@@ -460,9 +513,3 @@ def _text_statistics(raw: RawDataset, vocabulary: Vocabulary) -> dict[str, float
             1, sum(map(len, captions))
         )
     return {name: round(value, 5) for name, value in statistics.items()}
-
-
-def _remove_parts(folder: Path) -> None:
-    for part in (folder / PARTS).iterdir():
-        part.unlink()
-    (folder / PARTS).rmdir()

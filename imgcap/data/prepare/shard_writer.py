@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from imgcap import files
+from imgcap.files.checked import write_checked
 from imgcap.host import quiet
 
 # Workers only read and write: if each of them opened the GPU, no memory would be left for training.
@@ -38,8 +38,15 @@ def write(task: ShardTask) -> ShardResult:
                 yield records.to_example(record)
 
     records.write_shard(task.path, serialised())
-    result = ShardResult(task.plan, task.settings, counts["images"], counts["captions"], unreadable)
-    files.write_json(task.part, result._asdict())
+    result = ShardResult(
+        task.plan,
+        task.settings,
+        counts["images"],
+        counts["captions"],
+        unreadable,
+        task.path.stat().st_size,
+    )
+    write_checked(task.part, result._asdict())
     return result
 
 

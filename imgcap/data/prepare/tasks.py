@@ -38,6 +38,7 @@ class ShardResult(NamedTuple):
         images: records written.
         captions: captions in them.
         unreadable: image name to the reason it was left out.
+        size: bytes of the shard.
     """
 
     plan: str
@@ -45,3 +46,4 @@ class ShardResult(NamedTuple):
     images: int
     captions: int
     unreadable: dict[str, str]
+    size: int

@@ -13,6 +13,7 @@ from imgcap import files
 from imgcap.data import image, records
 from imgcap.data.manifest import Manifest, shard_paths
 from imgcap.data.shards import damage_refused
+from imgcap.files.unfinished import remove_abandoned
 from imgcap.host.progress import Progress
 from imgcap.model.encoder import Encoder
 
@@ -92,6 +93,7 @@ def store_features(
     """
     folder = cache_dir / _key(encoder, manifest, views)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
     shards = [
         (split, name)
         for split in splits

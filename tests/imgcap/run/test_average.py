@@ -11,6 +11,7 @@ import pytest
 from imgcap.cli import average, evaluate
 from imgcap.run import checkpoints
 from imgcap.run.restore import load_captioner, restore_step
+from tests.support.sharing import forget_checksums
 
 
 def weights(run: Path, step: int | None = None) -> list[np.ndarray]:
@@ -52,6 +53,7 @@ def test_what_does_not_belong_together(
     (other / "config.json").write_text(
         config.replace('"tie_weights": false', '"tie_weights": true')
     )
+    forget_checksums(other)
     assert average.main(["a", str(workdir), str(other), f"--workdir={tmp_path / 'new'}"]) == 1
     assert "--tie_weights=True (not False): average runs of one model" in capsys.readouterr().err
     assert average.main(["a", str(workdir), f"--workdir={other}"]) == 1

@@ -15,6 +15,7 @@ from imgcap.cli.train import main as train_main
 from imgcap.errors import RunError
 from imgcap.run import checkpoints, directory
 from imgcap.run.restore import load_captioner, restore_step
+from tests.support.sharing import forget_checksums
 
 
 def train(workdir: Path, flags: list[str], *more: str) -> int:
@@ -170,6 +171,7 @@ def test_a_run_of_another_format(
     assert made.pop("format") == 2
     kept = made if number is None else {**made, "format": number}
     (copy / "run.json").write_text(json.dumps(kept))
+    forget_checksums(copy)
     message = (
         f"{copy}/run.json has format {number or 1}, this version of imgcap reads format 2: train "
         "again into a new --workdir, or use the version that wrote it"
@@ -258,6 +260,7 @@ def test_a_shard_that_goes_bad_mid_epoch(
     }
     config = (tmp_path / "run" / "config.json").read_text().replace('"epochs": 1', '"epochs": 3')
     (tmp_path / "run" / "config.json").write_text(config)
+    forget_checksums(tmp_path / "run")
     more = ["--epochs=3", "--schedule=constant"]
     assert train(tmp_path / "run", flags, *more) == 1
     last = capsys.readouterr().err.splitlines()[-1]

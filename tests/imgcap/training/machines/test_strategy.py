@@ -12,6 +12,7 @@ from imgcap.config import TrainConfig
 from imgcap.run import directory
 from imgcap.training.machines.strategy import make_strategy
 from tests.support.cluster_of_processes import exit_codes, fork_server, started
+from tests.support.sharing import forget_checksums
 
 ONE = "devices: 1 CPU (strategy auto: one device, no replication)"
 SEVERAL = "devices: 2 CPUs, mirrored (strategy auto: several devices)"
@@ -99,5 +100,6 @@ def test_a_stored_config_may_name_what_is_no_choice_any_more(
     tree = json.loads((copy / "config.json").read_text())
     tree["train"]["strategy"] = "default"
     (copy / "config.json").write_text(json.dumps(tree))
+    forget_checksums(copy)
     assert directory.load_run(copy)[0].train.strategy == "default"
     assert train.main(["imgcap-train", f"--workdir={copy}", *train_flags]) == 0
