@@ -10,7 +10,7 @@ class Example(NamedTuple):
     """One image of a raw data set.
 
     Attributes:
-        image_id: unique name, also the file's name.
+        image_id: unique name, also the file's name, as `imgcap.files.names.write_name` writes it.
         path: the image file.
         captions: the captions as written by people, at least one.
         split: 'train', 'dev' or 'test'.

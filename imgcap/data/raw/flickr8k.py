@@ -12,10 +12,13 @@ from pathlib import Path
 
 from imgcap.data.raw.example import SPLITS, Example, RawDataset
 from imgcap.errors import DataError
+from imgcap.files.names import is_text, write_name
 
 IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 TEXT_FOLDERS = (".", "Flickr8k_text")
 HELD_OUT_FRACTION = 0.1
+KEEP_BYTES = "surrogateescape"
+"""How lists are decoded: names of files may be bytes that are no UTF-8, captions may not."""
 
 
 def read(raw_dir: Path, seed: int) -> RawDataset:
@@ -37,22 +40,22 @@ def read(raw_dir: Path, seed: int) -> RawDataset:
         )
     images = _image_folder(raw_dir)
     captions = _read_captions(raw_dir)
-    present = {path.name for path in images.iterdir() if path.is_file()}
-    if not present & captions.keys():
+    present = _find_files(images)
+    if not present.keys() & captions.keys():
         raise DataError(
             f"{images} holds none of the {len(captions)} captioned images: unpack the photos there"
         )
     listed = _read_split_files(raw_dir)
     split_source = "official" if listed else "seeded"
-    splits = listed or _draw_split(sorted(present & captions.keys()), seed)
+    splits = listed or _draw_split(sorted(present.keys() & captions.keys()), seed)
     usable = sorted(name for name in splits if name in present and name in captions)
     return RawDataset(
         examples=[
-            Example(name, images / name, tuple(captions[name]), splits[name]) for name in usable
+            Example(name, present[name], tuple(captions[name]), splits[name]) for name in usable
         ],
-        absent=sorted((splits.keys() | captions.keys()) - present),
-        unlisted=sorted((captions.keys() & present) - splits.keys()),
-        uncaptioned=sorted((splits.keys() & present) - captions.keys()),
+        absent=sorted((splits.keys() | captions.keys()) - present.keys()),
+        unlisted=sorted((captions.keys() & present.keys()) - splits.keys()),
+        uncaptioned=sorted((splits.keys() & present.keys()) - captions.keys()),
         split_source=split_source,
     )
 
@@ -65,6 +68,18 @@ def _image_folder(raw_dir: Path) -> Path:
     raise DataError(
         f"{raw_dir} has no image folder: one of {', '.join(IMAGE_FOLDERS)} must hold the photos"
     )
+
+
+def _find_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder by their names, as `write_name` writes them or as they are."""
+    paths = [path for path in folder.iterdir() if path.is_file()]
+    as_they_are = {path.name: path for path in paths if is_text(path.name)}
+    return {**as_they_are, **{write_name(path.name): path for path in paths}}
+
+
+def _as_written(name: str) -> str:
+    """The name of an image in a list; bytes that are no UTF-8 may stand there as they are."""
+    return name if is_text(name) else write_name(name)
 
 
 def _find_text(raw_dir: Path, name: str) -> Path | None:
@@ -86,13 +101,16 @@ def _read_captions(raw_dir: Path) -> dict[str, list[str]]:
         raise DataError(f"{raw_dir} has no captions: put captions.txt or Flickr8k.token.txt there")
     captions: dict[str, list[str]] = {}
     for name, caption in rows:
+        if not is_text(caption):
+            source = table or tokens
+            raise DataError(f"{source} is not UTF-8 text (a caption of {name}): convert it")
         captions.setdefault(name, []).append(caption)
     return captions
 
 
 def _rows_of_table(path: Path) -> Iterator[tuple[str, str]]:
     """Name and caption of each row of Kaggle's CSV."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors=KEEP_BYTES, newline="") as file:
         # strict: an unclosed quote is an error, else the rest of the file would become one caption.
         reader = csv.reader(file, strict=True)
         try:
@@ -104,13 +122,11 @@ def _rows_of_table(path: Path) -> Iterator[tuple[str, str]]:
                         f"{path}:{reader.line_num}: {','.join(row)[:60]!r} is no row of "
                         "image,caption: quote captions that hold commas"
                     )
-                yield row[0].strip(), row[1].strip()
+                yield _as_written(row[0].strip()), row[1].strip()
         except csv.Error as error:
             raise DataError(
                 f"{path}:{reader.line_num}: broken CSV row ({error}): mend its quotes"
             ) from None
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 text ({error.reason}): convert it") from None
 
 
 def _rows_of_tokens(path: Path) -> Iterator[tuple[str, str]]:
@@ -123,7 +139,7 @@ def _rows_of_tokens(path: Path) -> Iterator[tuple[str, str]]:
                 f"{path}:{number}: {line[:60]!r} is no line of name.jpg#0<TAB>caption: mend or "
                 "drop it"
             )
-        yield name, caption.strip()
+        yield _as_written(name), caption.strip()
 
 
 def _read_split_files(raw_dir: Path) -> dict[str, str]:
@@ -140,7 +156,8 @@ def _read_split_files(raw_dir: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for split, path in paths.items():
         assert path is not None
-        for number, name in _text_lines(path):
+        for number, line in _text_lines(path):
+            name = _as_written(line)
             if splits.setdefault(name, split) != split:
                 raise DataError(
                     f"{path}:{number}: {name} is in the {splits[name]} list too: drop one of the "
@@ -151,12 +168,10 @@ def _read_split_files(raw_dir: Path) -> dict[str, str]:
 
 def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number, from 1, and stripped text of each line that is not empty."""
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip():
-                yield number, line.strip()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason}): convert it") from None
+    text = path.read_text(encoding="utf-8", errors=KEEP_BYTES)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield number, line.strip()
 
 
 def _draw_split(names: list[str], seed: int) -> dict[str, str]:

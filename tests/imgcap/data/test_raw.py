@@ -2,13 +2,16 @@
 file.
 """
 
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imgcap.data.raw import drawn, flickr8k
 from imgcap.errors import DataError
+from imgcap.files.names import read_name
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 
@@ -173,3 +176,53 @@ def test_same_seed_same_data_set(tmp_path: Path) -> None:
 def test_judging_a_caption(caption: str, right: bool) -> None:
     references = ["A large red ring on a white background .", "The picture shows a red ring ."]
     assert drawn.names_colour_and_shape(caption, references) is right
+
+
+LATIN_1 = os.fsdecode(b"caf\xe9.jpg")
+
+
+@pytest.mark.parametrize("listed", [b"caf\xe9.jpg", b"caf\\xe9.jpg"])
+@pytest.mark.parametrize("write", [write_kaggle, write_original])
+def test_a_name_in_latin_1_is_found_by_its_bytes_and_by_what_is_written(
+    write: Callable[[Path], Path], listed: bytes, tmp_path: Path
+) -> None:
+    folder = write(tmp_path)
+    for path in [*folder.rglob("0.jpg"), *folder.rglob("*.txt")]:
+        if path.suffix == ".jpg":
+            path.rename(path.with_name(LATIN_1))
+        else:
+            path.write_bytes(path.read_bytes().replace(b"0.jpg", listed))
+    names = [*NAMES[1:], LATIN_1]
+    write_splits(tmp_path, NAMES[1:8], NAMES[8:], [])
+    (tmp_path / "Flickr_8k.testImages.txt").write_bytes(listed + b"\n")
+    found = flickr8k.read(folder, seed=0)
+    assert not found.absent
+    assert sorted(example.path.name for example in found.examples) == sorted(names)
+    (latin_1,) = (example for example in found.examples if example.split == "test")
+    assert latin_1.image_id == "caf\\xe9.jpg"
+    assert latin_1.captions == ("a dog , running 0", "a dog , running 1")
+    assert read_name(latin_1.image_id) == latin_1.path.name == LATIN_1
+
+
+def test_a_name_with_a_backslash_stays_what_it_is(tmp_path: Path) -> None:
+    rows = [f'{name},"a dog"' for name in [*NAMES[1:], "caf\\xe9.jpg"]]
+    folder = write_kaggle(tmp_path, rows)
+    (folder / "Images" / "0.jpg").rename(folder / "Images" / "caf\\xe9.jpg")
+    found = flickr8k.read(folder, seed=0)
+    assert not found.absent
+    assert len(found.examples) == len(NAMES)
+
+
+@pytest.mark.parametrize("write", [write_kaggle, write_original])
+def test_folders_behind_links_are_read(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    plain = flickr8k.read(write(tmp_path / "real"), seed=0)
+    (tmp_path / "raw").mkdir()
+    for path in (tmp_path / "real").iterdir():
+        (tmp_path / "raw" / path.name).symlink_to(path)
+    (tmp_path / "link").symlink_to("raw")
+    linked = flickr8k.read(tmp_path / "link", seed=0)
+    assert [example._replace(path=None) for example in linked.examples] == [
+        example._replace(path=None) for example in plain.examples
+    ]
+    assert all(example.path.read_bytes() == b"x" for example in linked.examples)
