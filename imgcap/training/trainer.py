@@ -13,6 +13,8 @@ from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
 from imgcap.evaluation.generate import CaptionStep, make_caption_step
 from imgcap.model.captioner import Captioner, make_captioner
+from imgcap.model.encoder import load_network
+from imgcap.model.encoder_file import KERAS_SUFFIX
 from imgcap.run import checkpoints, directory
 from imgcap.run.checkpoints import Progression
 from imgcap.run.metrics import Metrics
@@ -161,11 +163,18 @@ def open_run(prepared: Prepared, workers: Workers) -> Prepared:
         The same; the encoder file, if any, is the run's own copy.
 
     Raises:
+        ConfigError: the encoder's file cannot be loaded.
         RunError: the directory is another run's, or not the chief's.
     """
     workdir = Path(prepared.config.train.workdir)
 
     def open_here() -> Config:
+        model = prepared.config.model
+        if model.encoder.endswith(KERAS_SUFFIX) and not directory.is_run(workdir):
+            # Before anything is written, and by the name that was given.
+            load_network(model)
+            # Loading draws random numbers, and the run's begin with the first.
+            keras.utils.set_random_seed(prepared.config.train.seed)
         return directory.open_run(workdir, *prepared)
 
     def open_shared() -> Config:
