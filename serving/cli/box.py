@@ -1,23 +1,21 @@
 """The captioner in the box as an exported model: made once, in the user's cache directory."""
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from imgcap import __version__
 from imgcap.errors import ServingError
+from imgcap.files.locking import locked
 from imgcap.files.model_folder import find_versions
+from imgcap.files.moving import discard, move, unfinished_name
 from imgcap.host.programs import find_program
 from imgcap.run.pretrained import DEFAULT, resolve_run
 
 _LOCK = ".lock"
-_UNFINISHED = ".unfinished"
 
 
 def exports_folder() -> Path:
@@ -48,7 +46,7 @@ def export_once(name: str = DEFAULT) -> Path:
         return model
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / _LOCK) as lock:
+        with locked(folder / _LOCK, wait=True) as lock:
             if not find_versions(model):  # Another start may have made it meanwhile.
                 _export(name, run, model, lock)
     except OSError as error:
@@ -68,22 +66,10 @@ def fingerprint(run: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Waits until no other process holds a lock; the kernel lets go of it if its holders die.
-
-    Yields:
-        The descriptor of its file; a child that gets it holds the lock too.
-    """
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
-
-
 def _export(name: str, run: Path, model: Path, lock: int) -> None:
     """Runs imgcap-export into a folder that gets the model's name when it is whole."""
     print(f"exporting the captioner in the box ({name}) once into {model} …", flush=True)
-    unfinished = model.with_name(f".{model.name}{_UNFINISHED}")
+    unfinished = unfinished_name(model)
     shutil.rmtree(unfinished, ignore_errors=True)
     command = [find_program("imgcap-export"), f"--workdir={run}", f"--output_dir={unfinished}"]
     # Its last line would name a folder that is gone a moment later. It holds the lock itself: it
@@ -94,5 +80,5 @@ def _export(name: str, run: Path, model: Path, lock: int) -> None:
         raise ServingError(
             f"imgcap-export ended with status {ended.returncode}: see its message above"
         )
-    shutil.rmtree(model, ignore_errors=True)
-    unfinished.rename(model)
+    discard(model)
+    move(unfinished, model)
