@@ -68,7 +68,11 @@ class CaptionModule(tf.Module):
         self.encode = self._serve(
             signature.ENCODE,
             lambda rows: dict(
-                zip((signature.FEATURES, signature.ERROR), encode(rows), strict=True)
+                zip(
+                    (signature.FEATURES, signature.ERROR, signature.MISSING),
+                    encode(rows),
+                    strict=True,
+                )
             ),
         )
         first_line = tf.constant(0, tf.int64)
@@ -81,7 +85,7 @@ class CaptionModule(tf.Module):
         """Makes the signatures that caption.
 
         Args:
-            encode: image files string [B] → features float32 [B, L, C] and errors string [B].
+            encode: image files string [B] → `EncodedRows`.
             searches: what each signature searches with.
         """
         decode, greedy, sample = map(
@@ -89,8 +93,8 @@ class CaptionModule(tf.Module):
         )
 
         def decode_details(rows: tf.Tensor) -> Outputs:
-            features, error = encode(rows)
-            return self._graph.add_attention(features, decode(features, error))
+            encoded = encode(rows)
+            return self._graph.add_attention(encoded.features, decode(*encoded))
 
         self.decode = self._serve(
             signature.DECODE, lambda rows: decode(*encode(rows)), searches.decode
@@ -98,7 +102,9 @@ class CaptionModule(tf.Module):
         self.decode_details = self._serve(signature.DECODE_DETAILS, decode_details, searches.decode)
         self.decode_features = self._serve(
             signature.DECODE_FEATURES,
-            lambda rows: decode(rows, tf.zeros_like(rows[:, 0, 0], tf.string)),
+            lambda rows: decode(
+                rows, tf.zeros_like(rows[:, 0, 0], tf.string), tf.zeros_like(rows[:, 0, 0])
+            ),
             searches.decode,
         )
         self.greedy = self._serve(
@@ -111,11 +117,17 @@ class CaptionModule(tf.Module):
         )
 
     def _make_search(self, options: DecodeConfig) -> tf.types.experimental.GenericFunction:
-        """Makes a function of features, errors and, to draw, seeds: to the outputs of a search."""
+        """Makes a function of `EncodedRows` and, to draw, seeds: to the outputs of a search."""
 
         @tf.function(autograph=False)
-        def find(features: tf.Tensor, error: tf.Tensor, seeds: tf.Tensor | None = None) -> Outputs:
-            return self._graph.caption(features, error, options, seeds)
+        def find(
+            features: tf.Tensor,
+            error: tf.Tensor,
+            missing: tf.Tensor,
+            seeds: tf.Tensor | None = None,
+        ) -> Outputs:
+            found = self._graph.caption(features, error, options, seeds)
+            return {**found, signature.MISSING: missing}
 
         return find
 
@@ -173,8 +185,8 @@ def _checked(
     ]
     count, *others = (tf.shape(each)[0] for each in checked)
     first, *names = (spec.name for spec in specs)
-    limit = f"this model takes at most {max_batch} at a time: send fewer"
-    checks = [_assert(count <= max_batch, f"{first} has {{}} rows, {limit}", count)]
+    few = signature.too_many_rows(first, "{}", max_batch)
+    checks = [_assert(count <= max_batch, few, count)]
     for name, other in zip(names, others, strict=True):
         message = f"{first} has {{}} rows and {name} has {{}}: give one for each"
         checks.append(_assert(count == other, message, count, other))

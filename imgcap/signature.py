@@ -81,6 +81,11 @@ image, row by row; only models that attend have it.
 ERROR = "error"
 """string [B]: why this row has no caption, such as "not an image"; empty if all is well."""
 
+MISSING = "missing"
+"""float32 [B]: share of the image's rows, at its lower end, that the file lacks; 0 if it is whole.
+Only models that take cut-off JPEGs have it.
+"""
+
 CARD = "card"
 """string [B]: the model's card as one JSON object."""
 
@@ -98,6 +103,7 @@ TENSORS = {
     TOKEN_LOG_PROBS: ("float32", "B K T"),
     ATTENTION: ("float32", "B K T L"),
     ERROR: ("string", "B"),
+    MISSING: ("float32", "B"),
     CARD: ("string", "B"),
 }
 """The dtype and the axes of every input and output; B varies from call to call, a model fixes the
@@ -120,17 +126,22 @@ class Signature(NamedTuple):
     outputs: tuple[str, ...]
 
 
-def make_signatures(*, attends: bool, confident: bool) -> dict[str, Signature]:
+def make_signatures(
+    *, attends: bool, confident: bool, in_part: bool = False
+) -> dict[str, Signature]:
     """The inputs and the outputs of every signature.
 
     Args:
         attends: whether the model attends to positions, and so gives ATTENTION.
         confident: whether the model is calibrated, and so gives CONFIDENCE.
+        in_part: whether the model takes cut-off JPEGs, and so gives MISSING.
 
     Returns:
         Name to signature.
     """
-    captioned = (*_CAPTIONED, *[CONFIDENCE] * confident)
+    found = (*_CAPTIONED, *[CONFIDENCE] * confident)
+    missing = [MISSING] * in_part
+    captioned = (*found, *missing)
     detailed = (*captioned, *_DETAILS, *[ATTENTION] * attends)
     return {
         SERVING_DEFAULT: Signature((IMAGE_BYTES,), captioned),
@@ -138,8 +149,8 @@ def make_signatures(*, attends: bool, confident: bool) -> dict[str, Signature]:
         DECODE_DETAILS: Signature((IMAGE_BYTES,), detailed),
         GREEDY: Signature((IMAGE_BYTES,), captioned),
         SAMPLE: Signature((IMAGE_BYTES, SEED), captioned),
-        ENCODE: Signature((IMAGE_BYTES,), (FEATURES, ERROR)),
-        DECODE_FEATURES: Signature((FEATURES,), captioned),
+        ENCODE: Signature((IMAGE_BYTES,), (FEATURES, ERROR, *missing)),
+        DECODE_FEATURES: Signature((FEATURES,), found),
         DESCRIBE: Signature((QUERY,), (CARD,)),
     }
 
@@ -148,3 +159,14 @@ BATCH_SIZES = (1, 2, 4, 8)
 """Sizes that a server pads batches to, rising, as in serving/deployment/batching.config; an export
 is warmed up for these.
 """
+
+
+def too_many_rows(alias: str, rows: int | str, max_batch: int) -> str:
+    """Says that a request has more rows than a model takes.
+
+    Args:
+        alias: the input.
+        rows: how many it has.
+        max_batch: how many it may have.
+    """
+    return f"{alias} has {rows} rows, this model takes at most {max_batch} at a time: send fewer"

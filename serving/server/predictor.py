@@ -11,7 +11,7 @@ from typing import Any
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server.metrics import Metrics
-from serving.server.models.calls import Api, Call
+from serving.server.models.calls import Api, Call, any_shapes
 from serving.server.models.model_list import Models
 from serving.server.models.predict import PREDICT
 from serving.server.models.servable import Servable
@@ -74,7 +74,8 @@ class Predictor:
         servable = self._models.find(spec)
         with self._gate.place(request.ByteSize()):
             # Before its turn, since a wrong request should not wait to hear that it is wrong.
-            calls = api.parse(servable, request)
+            check_shapes = self._batcher.check if self._batcher else any_shapes
+            calls = api.parse(servable, request, check_shapes)
             outputs = [self._run(servable, call, caller) for call in calls]
             response = api.answer(servable, request, calls, outputs)
         elapsed = 1e6 * (time.monotonic() - started)
@@ -97,8 +98,6 @@ class Predictor:
             self._batcher.stop()
 
     def _run(self, servable: Servable, call: Call, caller: Caller) -> dict[str, Any]:
-        if self._batcher is not None:
-            self._batcher.check(call.inputs)
         if call.runs_alone:
             with self._gate.turn(caller):
                 return servable.run(call.signature_name, call.inputs)

@@ -4,7 +4,7 @@ Codes and texts are those of tensorflow_model_server 2.20.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
@@ -13,9 +13,12 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
-from imgcap.signature import SERVING_DEFAULT
+from imgcap.signature import SERVING_DEFAULT, too_many_rows
 from serving.server.models.messages import Tensor, type_name
 from serving.server.request_error import invalid
+
+ShapeCheck: TypeAlias = Callable[[Mapping[str, Sequence[int]]], object]
+"""Looks at the shapes of a call's inputs before these are made; raises `RequestError`."""
 
 
 class Model(Protocol):
@@ -57,13 +60,14 @@ class Api(NamedTuple):
     Attributes:
         name: name of the method.
         model_spec: request → which model it is for.
-        parse: model, request → the calls to run; raises `RequestError`.
+        parse: model, request, what else shapes must fulfil → the calls to run; raises
+            `RequestError`.
         answer: model, request, calls, outputs of each call by alias → response; raises as well.
     """
 
     name: str
     model_spec: Callable[[Any], ModelSpec]
-    parse: Callable[[Model, Any], list[Call]]
+    parse: Callable[[Model, Any, ShapeCheck], list[Call]]
     answer: Callable[[Model, Any, Sequence[Call], Sequence[Mapping[str, Tensor]]], Any]
 
 
@@ -131,22 +135,25 @@ def refuse_resource(proto: TensorProto) -> None:
     )
 
 
-def check_rows(model: Model, rows: Mapping[str, int]) -> None:
+def any_shapes(shapes: Mapping[str, Sequence[int]]) -> None:
+    """The `ShapeCheck` that takes all."""
+
+
+def check_rows(model: Model, shapes: Mapping[str, Sequence[int]]) -> None:
     """Refuses more rows than an export takes, in its graph's words, before tensors are made.
 
     Args:
         model: the version to run.
-        rows: dimension 0 of each input that has one.
+        shapes: of each input.
 
     Raises:
         RequestError: an input has too many.
     """
-    for alias, count in sorted(rows.items()):
+    for alias, shape in sorted(shapes.items()):
+        count = shape[0] if shape else 0
         if model.max_rows is not None and count > model.max_rows:
-            raise invalid(
-                f"assertion failed: [{alias} has {count} rows, this model takes at most "
-                f"{model.max_rows} at a time: send fewer]"
-            )
+            text = too_many_rows(alias, count, model.max_rows)
+            raise invalid(f"assertion failed: [{text}]")
 
 
 def in_braces(names: Iterable[str]) -> str:

@@ -33,6 +33,8 @@ from serving.server.models.calls import (
     Api,
     Call,
     Model,
+    ShapeCheck,
+    any_shapes,
     check_rows,
     check_types,
     model_spec_of,
@@ -56,27 +58,37 @@ FREE_CONTEXT_BYTES = 2**24
 """Size of all copies of a context, one for each example, that any request may have."""
 
 
-def parse_classify(model: Model, request: ClassificationRequest) -> Call:
+def parse_classify(
+    model: Model, request: ClassificationRequest, check_shapes: ShapeCheck = any_shapes
+) -> Call:
     """Checks a request for classes and makes its tensor.
 
     Raises:
         RequestError: the signature does not classify, or there are no examples.
     """
     name = _signature_name(request.model_spec)
-    return _make_call(model, name, _check_classifier(_find(model, name)), request.input)
+    return _make_call(
+        model, name, _check_classifier(_find(model, name)), request.input, check_shapes
+    )
 
 
-def parse_regress(model: Model, request: RegressionRequest) -> Call:
+def parse_regress(
+    model: Model, request: RegressionRequest, check_shapes: ShapeCheck = any_shapes
+) -> Call:
     """Checks a request for values and makes its tensor.
 
     Raises:
         RequestError: the signature is no regression, or there are no examples.
     """
     name = _signature_name(request.model_spec)
-    return _make_call(model, name, _check_regressor(_find(model, name)), request.input)
+    return _make_call(
+        model, name, _check_regressor(_find(model, name)), request.input, check_shapes
+    )
 
 
-def parse_multi_inference(model: Model, request: MultiInferenceRequest) -> list[Call]:
+def parse_multi_inference(
+    model: Model, request: MultiInferenceRequest, check_shapes: ShapeCheck = any_shapes
+) -> list[Call]:
     """Checks a request for several tasks on the same examples and makes their tensors.
 
     Raises:
@@ -98,7 +110,7 @@ def parse_multi_inference(model: Model, request: MultiInferenceRequest) -> list[
         if len(tensors) > 1:
             raise invalid("Input tensor must be the same for all Signatures.")
     return [
-        _make_call(model, name, wanted, request.input)
+        _make_call(model, name, wanted, request.input, check_shapes)
         for name, wanted in zip(names, aliases, strict=True)
     ]
 
@@ -164,13 +176,13 @@ def _first_model_spec(request: MultiInferenceRequest) -> ModelSpec:
 CLASSIFY = Api(
     "Classify",
     model_spec_of,
-    lambda model, request: [parse_classify(model, request)],
+    lambda model, request, check_shapes: [parse_classify(model, request, check_shapes)],
     answer_classify,
 )
 REGRESS = Api(
     "Regress",
     model_spec_of,
-    lambda model, request: [parse_regress(model, request)],
+    lambda model, request, check_shapes: [parse_regress(model, request, check_shapes)],
     answer_regress,
 )
 MULTI_INFERENCE = Api(
@@ -236,10 +248,13 @@ def _lacks(text: str) -> RequestError:
     return RequestError(grpc.StatusCode.FAILED_PRECONDITION, text)
 
 
-def _make_call(model: Model, name: str, aliases: list[str], given: Input) -> Call:
+def _make_call(
+    model: Model, name: str, aliases: list[str], given: Input, check_shapes: ShapeCheck
+) -> Call:
     examples = _read_examples(given)
     check_types(model.signature_defs[name], {INPUTS: types_pb2.DT_STRING})
-    check_rows(model, {INPUTS: len(examples)})
+    check_shapes({INPUTS: examples.shape})
+    check_rows(model, {INPUTS: examples.shape})
     return Call(name, {INPUTS: examples}, aliases)
 
 

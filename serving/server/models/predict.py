@@ -16,6 +16,8 @@ from serving.server.models.calls import (
     Api,
     Call,
     Model,
+    ShapeCheck,
+    any_shapes,
     check_rows,
     check_types,
     in_braces,
@@ -33,12 +35,15 @@ from serving.server.models.messages import (
 from serving.server.request_error import RequestError, invalid
 
 
-def parse_predict(model: Model, request: PredictRequest) -> Call:
+def parse_predict(
+    model: Model, request: PredictRequest, check_shapes: ShapeCheck = any_shapes
+) -> Call:
     """Checks a request as far as it can be checked without running it, and makes its tensors.
 
     Args:
         model: the version that it is for.
         request: the request.
+        check_shapes: what else the shapes of the inputs must fulfil.
 
     Raises:
         RequestError: an unknown signature, wrong inputs or an impossible output filter.
@@ -54,8 +59,11 @@ def parse_predict(model: Model, request: PredictRequest) -> Call:
     for proto in protos.values():
         refuse_resource(proto)
     check_types(signature, {alias: proto.dtype for alias, proto in protos.items()})
-    shapes = {alias: proto.tensor_shape.dim for alias, proto in protos.items()}
-    check_rows(model, {alias: dims[0].size for alias, dims in shapes.items() if dims})
+    shapes = {
+        alias: [dim.size for dim in proto.tensor_shape.dim] for alias, proto in protos.items()
+    }
+    check_shapes(shapes)
+    check_rows(model, shapes)
     for alias, proto in protos.items():
         check_size(alias, proto)
     return Call(name, {alias: to_tensor(alias, proto) for alias, proto in protos.items()}, aliases)
@@ -85,7 +93,7 @@ def answer_predict(
 PREDICT = Api(
     "Predict",
     model_spec_of,
-    lambda model, request: [parse_predict(model, request)],
+    lambda model, request, check_shapes: [parse_predict(model, request, check_shapes)],
     answer_predict,
 )
 

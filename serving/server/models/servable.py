@@ -18,6 +18,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from imgcap.files.literal import literal_folder
 from imgcap.files.model_folder import MANIFEST, WARMUP_FILE
 from imgcap.host.cpu import missing_cpu_features
+from serving.server.models.calls import any_shapes
 from serving.server.models.examples import CLASSIFY, MULTI_INFERENCE, REGRESS
 from serving.server.models.messages import Tensor, to_array
 from serving.server.models.predict import PREDICT
@@ -128,7 +129,7 @@ class Servable:
         if kind not in _WARMUP_APIS:
             raise ValueError(f"Unsupported log_type for warmup: {kind}")
         api, request = _WARMUP_APIS[kind], getattr(logged, kind).request
-        calls = api.parse(self, request)
+        calls = api.parse(self, request, any_shapes)
         outputs = [self.run(call.signature_name, call.inputs) for call in calls]
         api.answer(self, request, calls, outputs)
 

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 
 import grpc
 import numpy as np
@@ -132,7 +133,7 @@ class Batcher:
             RequestError: not batchable, too large, too many wait already, the deadline passed in
                 the queue, the caller went away, or the graph failed on the batch.
         """
-        rows = self.check(inputs)
+        rows = self.check({alias: array.shape for alias, array in inputs.items()})
         if not rows:
             return model.run(signature_name, inputs)  # without a row there is no padding
         task, key = _Task(inputs, rows, caller), (id(model), signature_name)
@@ -163,17 +164,20 @@ class Batcher:
                 task.error = RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
                 task.done.set()
 
-    def check(self, inputs: Tensors) -> int:
+    def check(self, shapes: Mapping[str, Sequence[int]]) -> int:
         """Counts the rows of a request.
+
+        Args:
+            shapes: of each input.
 
         Raises:
             RequestError: it cannot be batched, or has more rows than a batch.
         """
-        if not inputs:
+        if not shapes:
             raise invalid("Batching Run() must have at least one input tensor")
-        if any(array.ndim == 0 for array in inputs.values()):
+        if not all(shapes.values()):
             raise invalid("Batching Run() input tensors must have at least one dimension")
-        sizes = {len(array) for array in inputs.values()}
+        sizes = {shape[0] for shape in shapes.values()}
         if len(sizes) > 1:
             raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
         rows = sizes.pop()
