@@ -4,6 +4,7 @@ It is for `curl` and for dashboards; the client speaks gRPC. Paths and texts are
 model_servers/http_rest_api_handler.cc and http_rest_api_util.cc.
 """
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -34,6 +35,8 @@ from serving.server.models.model_list import Models
 from serving.server.models.predict import PREDICT
 from serving.server.predictor import Predictor
 from serving.server.request_error import RequestError, invalid
+
+log = logging.getLogger(__name__)
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -87,6 +90,10 @@ class Rest:
         except RequestError as error:
             status = _HTTP_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
             return _json(status, answers.error_text(error.details))
+        except Exception as error:  # a fault of this server
+            log.exception("%s %s failed", request.method, request.target)
+            text = answers.error_text(f"{type(error).__name__}: {error}")
+            return _json(HTTPStatus.INTERNAL_SERVER_ERROR, text)
 
     def _answer(self, request: Request) -> bytes:
         pattern = {"POST": _POST, "GET": _GET}.get(request.method)
@@ -118,7 +125,7 @@ class Rest:
         name = spec.signature_name or SERVING_DEFAULT
         if name not in signatures:
             raise invalid(f'Serving signature name: "{name}" not found in signature def')
-        inputs = signatures[name].inputs
+        inputs = dict(signatures[name].inputs)
         if not inputs:
             raise invalid(
                 f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}"

@@ -134,24 +134,24 @@ def tensors_of_inputs(value: JsonValue, inputs: TensorMap) -> dict[str, TensorPr
     Raises:
         RequestError: not what the signature takes.
     """
-    if isinstance(value, JsonObject) and _is_named(value):
-        named = {}
-        for name in sorted(inputs):
-            found = value.find(name.encode())
-            if isinstance(found, Missing):
-                raise invalid(f"Missing named input: {name} in 'inputs' object.")
-            named[name] = found
-    elif len(inputs) > 1:
-        raise invalid(
-            "inputs is a plain value/list, but expecting an object as multiple input tensors "
-            "required as per tensorinfo_map"
-        )
-    else:
-        named = {name: value for name in inputs}
-    return {
-        name: _to_proto(name, _read_dense(found, inputs[name].dtype), inputs[name].dtype)
-        for name, found in named.items()
-    }
+    if not isinstance(value, JsonObject) or not _is_named(value):
+        if len(inputs) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map"
+            )
+        return {name: _read_tensor(name, value, info.dtype) for name, info in inputs.items()}
+    tensors = {}
+    for name in sorted(inputs):
+        found = value.find(name.encode())
+        if isinstance(found, Missing):
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        tensors[name] = _read_tensor(name, found, inputs[name].dtype)
+    return tensors
+
+
+def _read_tensor(name: str, value: JsonValue, dtype: int) -> TensorProto:
+    return _to_proto(name, _read_dense(value, dtype), dtype)
 
 
 def text_of(name: bytes) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving.server.contract.parcel_model import NAME, write_parcel_model
+from tests.serving.server.contract.rest_questions import Ask, asker
 from tests.support.servers import KINDS, Running, running
 
 
@@ -26,3 +27,9 @@ def parcels_server(request, models_config) -> Iterator[Running]:
     """The addresses of a server that holds both versions of the small model."""
     with running(request.param, model_config_file=str(models_config)) as addresses:
         yield addresses
+
+
+@pytest.fixture(scope="session")
+def ask(parcels_server) -> Ask:
+    """A function that asks the server one question over REST."""
+    return asker(parcels_server.http)
