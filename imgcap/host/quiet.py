@@ -1,6 +1,7 @@
 """TensorFlow without the lines it prints when it starts."""
 
 import contextlib
+import functools
 import os
 import sys
 import tempfile
@@ -36,6 +37,29 @@ def hide_onednn_note() -> None:
 
     with _swallowed():
         tf.zeros([1], tf.float16)
+
+
+@functools.cache
+def hide_session_notes(intra_op_threads: int, inter_op_threads: int) -> None:
+    """Hides what TensorFlow logs when a process makes its first session and loads a model into it.
+
+    The lines look like faults: a pass of MLIR that is not enabled, and the advice to load models in
+    another way. The first is provoked here and hidden; the second is no longer said afterwards.
+
+    Args:
+        intra_op_threads: threads inside one operation; the first session decides it for all.
+        inter_op_threads: operations that run at once.
+    """
+    import tensorflow as tf
+
+    options = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=intra_op_threads,
+        inter_op_parallelism_threads=inter_op_threads,
+    )
+    tf.get_logger().setLevel("ERROR")
+    graph = tf.Graph()
+    with _swallowed(), graph.as_default(), tf.compat.v1.Session(config=options) as session:
+        session.run(tf.constant(0))
 
 
 @contextlib.contextmanager
