@@ -8,12 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
-
 from serving.server.metrics import Metrics
 from serving.server.models.calls import Api, Call, any_shapes
 from serving.server.models.model_list import Models
-from serving.server.models.predict import PREDICT
 from serving.server.models.servable import Servable
 from serving.server.queue.batching import Batcher
 from serving.server.queue.caller import Caller
@@ -81,16 +78,6 @@ class Predictor:
         elapsed = 1e6 * (time.monotonic() - started)
         self._metrics.request_latency.observe(elapsed, spec.name, api.name, entrypoint)
         return response
-
-    def predict(
-        self,
-        request: PredictRequest,
-        seconds: float | None,
-        entrypoint: str,
-        is_cancelled: Callable[[], bool] | None = None,
-    ) -> PredictResponse:
-        """Answers a Predict request; arguments and errors are those of `answer`."""
-        return self.answer(PREDICT, request, seconds, entrypoint, is_cancelled)
 
     def stop(self) -> None:
         """Ends the batch threads; call it when no request is under way."""

@@ -13,6 +13,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from serving.client import CaptionClient, DeadlineExceeded
 from serving.server.metrics import Metrics
+from serving.server.models.predict import PREDICT
 from serving.server.models.servable import Servable
 from serving.server.queue.batching import Batcher
 from serving.server.queue.caller import Caller
@@ -288,7 +289,7 @@ def test_call_that_came_too_late_is_not_computed(exported, runs):
             wait_for(lambda: gate.requests == 0)
         assert not runs
         with pytest.raises(RequestError, match="Deadline"):
-            server._predictor.predict(PredictRequest(), 0.0, "GRPC")
+            server._predictor.answer(PREDICT, PredictRequest(), 0.0, "GRPC")
 
 
 def test_requests_above_the_limit_in_bytes_are_refused(exported):
