@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from imgcap.signature import MODEL_NAME
 from serving.cli.box import export_once
 from serving.server.logs import start_logging
 from serving.server.memory import use_one_arena
-from serving.server.queue.options import DEFAULT_MAX_THREADS
+from serving.server.models.base_path import require_versions
+from serving.server.queue.options import DEFAULT_MAX_BYTES, DEFAULT_MAX_THREADS
 
 if TYPE_CHECKING:  # these import TensorFlow
     from tensorflow_serving.config.model_server_config_pb2 import ModelConfigList
@@ -74,7 +76,9 @@ class ServeConfig(Section):
         maximum=65535,
     )
     host: str = setting(
-        "127.0.0.1", "Address to listen on; 0.0.0.0 is every one of this machine (embedded server)."
+        "127.0.0.1",
+        "Address or name to listen on, IPv4 or IPv6; 0.0.0.0 is every IPv4 address of this "
+        "machine, :: every address (embedded server).",
     )
     ssl_config_file: str = setting(
         "", "Text proto with key and certificate: clients must then use TLS.", path=True
@@ -88,6 +92,12 @@ class ServeConfig(Section):
     )
     grpc_max_threads: int = setting(
         DEFAULT_MAX_THREADS, "Requests that may be under way; more are refused.", minimum=1
+    )
+    max_request_megabytes: int = setting(
+        DEFAULT_MAX_BYTES // 2**20,
+        "Size of all requests under way; more are refused (embedded server).",
+        minimum=1,
+        maximum=2047,
     )
     tensorflow_intra_op_parallelism: int = setting(
         -1,
@@ -263,6 +273,11 @@ def _word(value: object) -> str:
 
 
 def _serve_embedded(config: ServeConfig) -> int:
+    started = time.monotonic()
+    if config.model_base_path:
+        require_versions(Path(config.model_base_path))
+    start_logging(config.log_format)
+    log.info("starting: loading TensorFlow")
     use_one_arena()
     quiet.import_tensorflow()  # takes seconds, so it comes after the checks of the flags
     from serving.server.local_server import LocalServer
@@ -270,7 +285,6 @@ def _serve_embedded(config: ServeConfig) -> int:
     models = model_list(config)
     options = server_options(config)
     _set_threads(config)
-    start_logging(config.log_format)
     server = LocalServer(models, options)
     server.start()
     ended = threading.Event()
@@ -280,12 +294,15 @@ def _serve_embedded(config: ServeConfig) -> int:
         f"{name} version {' and '.join(map(str, versions))}"
         for name, versions in server.models.available.items()
     )
-    print(f"serving {served} on {server.target}, Ctrl-C stops", flush=True)
+    took = time.monotonic() - started
+    print(f"serving {served} on {server.target} after {took:.1f} s, Ctrl-C stops", flush=True)
     # A signal may be delivered to one of gRPC's threads, which does not wake this one.
-    while not ended.wait(0.2):
+    while not ended.wait(0.2) and server.failure is None:
         pass
     log.info("stopping: requests under way are finished")
     server.stop(config.drain_seconds)
+    if server.failure is not None:
+        raise server.failure
     return 0
 
 
@@ -297,7 +314,6 @@ def model_list(config: ServeConfig) -> "ModelConfigList":
         ServingError: a folder without versions.
     """
     from serving.server.models.model_list import one_model, read_model_list
-    from serving.server.models.versions import require_versions
 
     if config.model_config_file:
         models = read_model_list(Path(config.model_config_file))
@@ -331,11 +347,13 @@ def server_options(config: ServeConfig) -> "ServerOptions":
         if config.ssl_config_file
         else None,
         max_threads=config.grpc_max_threads,
+        max_request_bytes=config.max_request_megabytes * 2**20,
         batching=batching,
         poll_seconds=config.file_system_poll_wait_seconds,
         config_file=Path(config.model_config_file) if config.model_config_file else None,
         config_poll_seconds=config.model_config_file_poll_wait_seconds,
         allow_labels_for_unavailable=config.allow_version_labels_for_unavailable_models,
+        warm_later=True,
         log_requests=config.log_requests,
     )
 

@@ -5,8 +5,8 @@ the same codes, texts and fields from both, so a client can't tell them apart; f
 is the real server.
 """
 
-import errno
-import socket
+import dataclasses
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfigList
 
 from imgcap.errors import ServingError
+from serving.server.addresses import check_port, join, plain_host, port_in_use
 from serving.server.fronts.grpc_services import ModelService, PredictionService
 from serving.server.fronts.health import Health
 from serving.server.fronts.http.application import no_other_path
@@ -43,7 +44,8 @@ class ServerOptions:
     """The options of a server: where it listens and how it runs requests.
 
     Attributes:
-        host: address to listen on; "0.0.0.0" is every one of this machine.
+        host: address or name to listen on; "0.0.0.0" is every IPv4 address of this machine, "::"
+            every address. An address of IPv6 may stand in brackets.
         port: port of gRPC; 0 takes a free one.
         rest_api_port: port of REST and metrics; 0 takes a free one, None opens none.
         metrics_port: port of metrics alone; 0 takes a free one, None opens none.
@@ -55,6 +57,8 @@ class ServerOptions:
         config_file: a list of models to be taken again when it changes.
         config_poll_seconds: time between two looks at that file; 0 never looks.
         allow_labels_for_unavailable: whether a new label may name a version that is not loaded.
+        warm_later: whether the server answers after the first warm-up request of each version and
+            runs the others meanwhile; if one of these fails, `LocalServer.failure` says so.
         log_requests: whether each request is a line in the log.
     """
 
@@ -70,6 +74,7 @@ class ServerOptions:
     config_file: Path | None = None
     config_poll_seconds: float = 0.0
     allow_labels_for_unavailable: bool = False
+    warm_later: bool = False
     log_requests: bool = False
 
 
@@ -80,6 +85,7 @@ class LocalServer:
         port: port of gRPC; known after `start` if a free one was to be taken.
         metrics: counters and histograms of its requests.
         models: the models that it serves.
+        failure: why it should not go on, if a version has failed since the start; else None.
     """
 
     def __init__(self, models: ModelConfigList, options: ServerOptions | None = None) -> None:
@@ -89,7 +95,9 @@ class LocalServer:
             models: the models to serve; `model_list.one_model` makes a list of one.
             options: where to listen and how to run; the defaults take a free port.
         """
-        self._config, self._options = models, options or ServerOptions()
+        options = options or ServerOptions()
+        self._options = dataclasses.replace(options, host=plain_host(options.host))
+        self._config = models
         self.port = self._options.port
         self.metrics = Metrics()
         self.models = Models(self._options.allow_labels_for_unavailable, self._count_warmup)
@@ -98,6 +106,8 @@ class LocalServer:
         self._fronts: dict[str, HttpFront] = {}
         self._health = Health()
         self._trimmer = MemoryTrimmer()
+        self.failure: ServingError | None = None
+        self._warming = threading.Thread(target=self._warm_up_rest, name="warmup", daemon=True)
 
     def start(self) -> None:
         """Loads the models, then opens the ports, so that every client finds the models.
@@ -107,8 +117,8 @@ class LocalServer:
         """
         options = self._options
         for port in (self.port, options.rest_api_port, options.metrics_port):
-            _check_port(options.host, port or 0)  # before the seconds that loading takes
-        self.models.load_first(self._config)
+            check_port(options.host, port or 0)  # before the seconds that loading takes
+        self.models.load_first(self._config, options.warm_later)
         self._predictor = Predictor(
             self.models,
             self.metrics,
@@ -121,6 +131,8 @@ class LocalServer:
         self._server.start()
         self._health.serving = True
         self._trimmer.start()
+        if options.warm_later:
+            self._warming.start()
         self.models.start_polling(
             options.poll_seconds, options.config_file, options.config_poll_seconds
         )
@@ -140,6 +152,8 @@ class LocalServer:
             front.stop()
         self.models.stop()
         self._trimmer.stop()
+        if self._warming.is_alive():
+            self._warming.join()
         if self._predictor is not None:
             self._predictor.stop()
 
@@ -167,7 +181,13 @@ class LocalServer:
 
     def _address(self, port: int) -> str:
         host = self._options.host
-        return f"localhost:{port}" if host in ("127.0.0.1", "0.0.0.0") else f"{host}:{port}"
+        return join("localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host, port)
+
+    def _warm_up_rest(self) -> None:
+        try:
+            self.models.warm_up_rest()
+        except ServingError as error:
+            self.failure = error
 
     def _count_warmup(self, path: Path, servable: Servable) -> None:
         if servable.warmup_seconds is not None:
@@ -213,44 +233,12 @@ class LocalServer:
             self._health,
         )
         server.add_generic_rpc_handlers([service.handler() for service in services])
-        address = f"{options.host}:{self.port}"
+        address = join(options.host, self.port)
         try:
             if options.credentials is None:
                 self.port = server.add_insecure_port(address)
             else:
                 self.port = server.add_secure_port(address, options.credentials)
         except RuntimeError:
-            raise _port_in_use(options.host, self.port) from None
+            raise port_in_use(options.host, self.port) from None
         return server
-
-
-def _check_port(host: str, port: int) -> None:
-    """Raises if the port is taken or the host is not an address of this machine."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)  # binding alone succeeds if another socket only reserves the port
-    except socket.gaierror:
-        raise ServingError(
-            f"host {host} is not known: give an address of this machine, such as 127.0.0.1"
-        ) from None
-    except PermissionError:
-        raise ServingError(
-            f"port {port} may not be used by this account: choose one above 1023"
-        ) from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise _port_in_use(host, port) from None
-        raise ServingError(
-            f"can't listen on {host}:{port} ({error.strerror}): choose another --host or --port"
-        ) from None
-
-
-def _port_in_use(host: str, port: int) -> ServingError:
-    return ServingError(
-        f"port {port} on {host} is in use: stop the other server or choose another --port"
-    )

@@ -17,8 +17,9 @@ from tensorflow_serving.config.model_server_config_pb2 import (
 
 from imgcap.errors import ConfigError, ServingError
 from imgcap.signature import MODEL_NAME
+from serving.server.models.base_path import require_versions
 from serving.server.models.servable import Servable
-from serving.server.models.versions import Versions, not_served, require_versions
+from serving.server.models.versions import Versions, not_served
 from serving.server.request_error import RequestError, invalid
 from serving.server.settings.text_protos import read_text_proto
 
@@ -105,8 +106,13 @@ class Models:
         self._stop = threading.Event()
         self._poller: threading.Thread | None = None
 
-    def load_first(self, models: ModelConfigList) -> None:
+    def load_first(self, models: ModelConfigList, warm_later: bool = False) -> None:
         """Loads all models of the list, at the start.
+
+        Args:
+            models: the list.
+            warm_later: whether each version runs only its first warm-up request now;
+                `warm_up_rest` runs the others.
 
         Raises:
             ServingError: a folder without versions, a broken version, or labels if they are not
@@ -125,8 +131,18 @@ class Models:
                     )
         versions = {config.name: self._make_versions(config) for config in models.config}
         for loading in versions.values():
-            loading.load_first()
+            loading.load_first(warm_later)
         self._serving = _Serving(versions, _labels(models))
+
+    def warm_up_rest(self) -> None:
+        """Runs the warm-up requests that `load_first` left, until there are none or `stop`.
+
+        Raises:
+            ServingError: one fails.
+        """
+        for versions in list(self._serving.versions.values()):
+            while not self._stop.is_set() and versions.warm_up_next():
+                pass
 
     def reload(self, models: ModelConfigList, seconds: float | None = None) -> None:
         """Replaces the list of models, their policies and their labels.

@@ -1,10 +1,11 @@
 """One loaded version of a model: its signatures, what runs them, and its warm-up."""
 
+import itertools
 import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,23 @@ class Servable:
         max_rows: rows that a request may have; None if the model does not say.
         signature_defs: the signatures by name.
         functions: what computes each signature, by name; equal signatures share one.
-        warmup_seconds: how long the warm-up requests took; None if there are none.
+        warmup_seconds: how long the warm-up requests took so far; None if there are none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_warmup: Callable[[int, int], None] = lambda done, total: None,
+        first_only: bool = False,
+    ) -> None:
         """Loads and warms a SavedModel.
 
         Args:
             path: the version's folder, whose name is its number.
+            on_warmup: called before each warm-up request with the number of those that are done and
+                of all.
+            first_only: whether to run only the first warm-up request; `warm_up_next` runs the
+                others.
 
         Raises:
             LoadError: broken or incomplete, or a warm-up request fails, as in the real server.
@@ -76,7 +86,9 @@ class Servable:
         except _LOAD_ERRORS as error:
             raise LoadError(f"{path} can't be loaded ({_first_line(error)})") from None
         self.functions = _join_twins(self._loaded.signatures, self.signature_defs)
-        self.warmup_seconds = self._warm_up(path / WARMUP_FILE)
+        self._warmup = _Warmup(path / WARMUP_FILE, on_warmup)
+        self.warmup_seconds: float | None = None
+        self._warm_up(1 if first_only else MAX_WARMUP_REQUESTS + 1)
 
     def run(self, signature_name: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Runs the graph.
@@ -106,20 +118,31 @@ class Servable:
             raise RequestError(_STATUS[error.error_code], _graph_message(error)) from None
         return {alias: to_array(tensor) for alias, tensor in outputs.items()}
 
-    def _warm_up(self, path: Path) -> float | None:
-        if not path.exists():
-            return None
-        started = time.monotonic()
+    def warm_up_next(self) -> bool:
+        """Runs one more warm-up request.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            LoadError: it fails.
+        """
+        return self._warm_up(1) > 0
+
+    def _warm_up(self, most: int) -> int:
+        """Runs the next warm-up requests and returns how many there were."""
+        started, done = time.monotonic(), 0
         try:
-            for number, record in enumerate(
-                tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator()
-            ):
-                if number == MAX_WARMUP_REQUESTS:
-                    raise ValueError(f"more than {MAX_WARMUP_REQUESTS} requests")
+            for record in itertools.islice(self._warmup.records, most):
                 self._run_logged(PredictionLog.FromString(record))
+                done += 1
         except (RequestError, *_LOAD_ERRORS) as error:
-            raise LoadError(f"{path} has a request that fails ({_first_line(error)})") from None
-        return time.monotonic() - started
+            raise LoadError(
+                f"{self._warmup.path} has a request that fails ({_first_line(error)})"
+            ) from None
+        if done:
+            self.warmup_seconds = (self.warmup_seconds or 0.0) + time.monotonic() - started
+        return done
 
     def _run_logged(self, logged: PredictionLog) -> None:
         """Runs a warm-up request; one of no kind is passed over, as in the real server."""
@@ -132,6 +155,30 @@ class Servable:
         calls = api.parse(self, request, any_shapes)
         outputs = [self.run(call.signature_name, call.inputs) for call in calls]
         api.answer(self, request, calls, outputs)
+
+
+class _Warmup:
+    """The requests of a warm-up file.
+
+    Attributes:
+        path: the file; it may be missing.
+        records: those that were not run yet, an iterator.
+    """
+
+    def __init__(self, path: Path, on_warmup: Callable[[int, int], None]) -> None:
+        self.path, self._on_warmup = path, on_warmup
+        self.records = self._read()
+
+    def _read(self) -> Iterator[bytes]:
+        if not self.path.exists():
+            return
+        dataset = tf.data.TFRecordDataset(os.fsencode(self.path))
+        records = list(itertools.islice(dataset.as_numpy_iterator(), MAX_WARMUP_REQUESTS + 1))
+        for number, record in enumerate(records):
+            if number == MAX_WARMUP_REQUESTS:
+                raise ValueError(f"more than {MAX_WARMUP_REQUESTS} requests")
+            self._on_warmup(number, len(records))
+            yield record
 
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:

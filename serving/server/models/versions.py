@@ -23,7 +23,7 @@ from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
 )
 
 from imgcap.errors import ServingError
-from imgcap.files.model_folder import find_versions
+from serving.server.models.base_path import require_versions
 from serving.server.models.servable import LoadError, Servable
 from serving.server.request_error import RequestError
 
@@ -34,6 +34,8 @@ LOAD_RETRIES = 5
 
 LOAD_RETRY_SECONDS = 60.0
 """Pause before such a try, as --load_retry_interval_micros."""
+
+_TELL_SECONDS = 2.0  # between two lines about one warm-up
 
 log = logging.getLogger(__name__)
 
@@ -83,20 +85,43 @@ class Versions:
         # Replaced whole and never changed, so that readers take no lock.
         self._served: dict[int, Servable] = {}
         self._states: dict[int, VersionState] = {}
+        self._cold: list[tuple[Path, Servable]] = []
 
-    def load_first(self) -> None:
+    def load_first(self, warm_later: bool = False) -> None:
         """Loads the versions that the policy names; the server starts only with all of them.
+
+        Args:
+            warm_later: whether only the first warm-up request of each runs now, the one that a
+                caller would wait for; `warm_up_next` runs the others.
 
         Raises:
             ServingError: no such folder, no version in it, or a broken one.
         """
         for version, path in sorted(self._wanted().items()):
             try:
-                self._load(version, path)
+                self._load(version, path, warm_later)
             except LoadError as error:
-                raise ServingError(
-                    f"{error}: export it again with imgcap-export --output_dir={self.base_path}"
-                ) from None
+                raise self._broken(error) from None
+
+    def warm_up_next(self) -> bool:
+        """Runs one more warm-up request of what `load_first` loaded.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            ServingError: it fails.
+        """
+        while self._cold:
+            path, servable = self._cold[0]
+            try:
+                if servable.warm_up_next():
+                    return True
+            except LoadError as error:
+                raise self._broken(error) from None
+            self._on_loaded(path, servable)
+            del self._cold[0]
+        return False
 
     def poll(self) -> dict[int, str]:
         """Looks at the folder once: loads new versions, then unloads those not wanted any more.
@@ -195,11 +220,18 @@ class Versions:
         gave_up = state is not None and state.failures > LOAD_RETRIES
         return not gave_up and (state is None or time.monotonic() >= state.retry_at)
 
-    def _load(self, version: int, path: Path) -> None:
+    def _broken(self, error: LoadError) -> ServingError:
+        return ServingError(
+            f"{error}: export it again with imgcap-export --output_dir={self.base_path}"
+        )
+
+    def _load(self, version: int, path: Path, warm_later: bool = False) -> None:
         state = self._states.setdefault(version, VersionState(ModelVersionStatus.START))
         state.state = ModelVersionStatus.LOADING
+        where = {"model": self.model_name, "version": version}
+        log.info("loading %s version %d from %s", self.model_name, version, path, extra=where)
         try:
-            servable = Servable(path)
+            servable = Servable(path, _WarmupLog(self.model_name, version), warm_later)
         except LoadError as error:
             state.failures += 1
             state.retry_at = time.monotonic() + LOAD_RETRY_SECONDS
@@ -207,14 +239,17 @@ class Versions:
                 state.state = ModelVersionStatus.END
             state.code, state.message = grpc.StatusCode.UNKNOWN.value[0], str(error)
             raise
-        self._on_loaded(path, servable)
+        if warm_later:
+            self._cold.append((path, servable))
+        else:
+            self._on_loaded(path, servable)
         self._served = {**self._served, version: servable}
         self._states[version] = VersionState(ModelVersionStatus.AVAILABLE)
         log.info(
             "model %s version %d is available",
             self.model_name,
             version,
-            extra={"model": self.model_name, "version": version},
+            extra=where,
         )
 
     def _unload(self, versions: set[int]) -> None:
@@ -233,6 +268,32 @@ class Versions:
         gc.collect()
 
 
+class _WarmupLog:
+    """Logs how far a warm-up is, not more than every few seconds."""
+
+    def __init__(self, model_name: str, version: int) -> None:
+        self._model_name, self._version, self._told = model_name, version, 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Is called before each request.
+
+        Args:
+            done: number of the requests that are done.
+            total: number of all.
+        """
+        if time.monotonic() - self._told < _TELL_SECONDS:
+            return
+        self._told = time.monotonic()
+        log.info(
+            "warming up %s version %d: request %d of %d",
+            self._model_name,
+            self._version,
+            done + 1,
+            total,
+            extra={"model": self._model_name, "version": self._version},
+        )
+
+
 def _end(model_name: str, version: int, state: VersionState) -> None:
     state.state = ModelVersionStatus.END
     log.info(
@@ -241,25 +302,6 @@ def _end(model_name: str, version: int, state: VersionState) -> None:
         version,
         extra={"model": model_name, "version": version},
     )
-
-
-def require_versions(base_path: Path) -> dict[int, Path]:
-    """Finds the version folders under a base path, by number.
-
-    Raises:
-        ServingError: no such folder, or no version in it.
-    """
-    remedy = f"export a model with imgcap-export --output_dir={base_path}"
-    if not base_path.is_dir():
-        raise ServingError(f"model_base_path {base_path} does not exist: {remedy}")
-    versions = find_versions(base_path)
-    if not versions and (base_path / "saved_model.pb").exists():
-        remedy = f"it is a version itself: give its parent, --model_base_path={base_path.parent}"
-    if not versions:
-        raise ServingError(
-            f"model_base_path {base_path} has no version, a folder named with a number: {remedy}"
-        )
-    return versions
 
 
 def choose(policy: Policy, found: list[int]) -> list[int]:

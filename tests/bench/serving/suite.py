@@ -18,7 +18,7 @@ from serving.cli.load import Load, Measurement, measure
 from serving.cli.serve import ServeConfig, with_threads
 from serving.client.awaitable import AsyncCaptionClient
 from serving.client.blocking import CaptionClient
-from serving.server.models.versions import require_versions
+from serving.server.models.base_path import require_versions
 from tests.bench.config import BenchConfig, ServingBenchConfig
 from tests.bench.table import Row
 from tests.bench.timing import Subject, clocked, take_turns, timing_process

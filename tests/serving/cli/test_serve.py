@@ -57,10 +57,15 @@ def test_serves_until_it_is_told_to_stop(base_path, number):
         "--embedded",
         "--tensorflow_intra_op_parallelism=1",
     ]
-    process = subprocess.Popen([*SERVE, *flags], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        [*SERVE, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     try:
+        assert "starting: loading TensorFlow" in process.stderr.readline()  # before the seconds
         ready = process.stdout.readline()
-        match = re.fullmatch(r"serving imgcap version 1 on (localhost:\d+), Ctrl-C stops\n", ready)
+        match = re.fullmatch(
+            r"serving imgcap version 1 on (localhost:\d+) after [\d.]+ s, Ctrl-C stops\n", ready
+        )
         assert match, ready
         with CaptionClient(match[1]) as client:
             assert client.caption(b"four").text == "an image of 4 bytes"
@@ -69,6 +74,7 @@ def test_serves_until_it_is_told_to_stop(base_path, number):
     finally:
         process.kill()
         process.stdout.close()
+        process.stderr.close()
 
 
 @pytest.mark.parametrize(
@@ -278,5 +284,6 @@ def test_json_log_metrics_and_batching_in_a_process(base_path, tmp_path):
         process.kill()
     entries = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
     assert process.returncode == 0
-    assert [entry["message"].split()[0] for entry in entries] == ["model", "Predict", "stopping:"]
-    assert entries[0]["version"] == 1 and entries[1]["status"] == "OK"
+    words = [entry["message"].split()[0] for entry in entries]
+    assert words == ["starting:", "loading", "model", "Predict", "stopping:"]
+    assert entries[1]["version"] == entries[2]["version"] == 1 and entries[3]["status"] == "OK"

@@ -1,5 +1,6 @@
 """The embedded server over its life: starting, swapping versions, refusing too much, stopping."""
 
+import re
 import shutil
 import socket
 import threading
@@ -24,9 +25,11 @@ from serving.client import (
     ServerUnavailable,
     SignatureNotFound,
 )
+from serving.server.addresses import check_port
+from serving.server.models.base_path import require_versions
 from serving.server.models.predict import parse_predict
 from serving.server.models.servable import LoadError, Servable
-from serving.server.models.versions import LOAD_RETRIES, Versions, require_versions
+from serving.server.models.versions import LOAD_RETRIES, Versions
 from serving.server.queue.caller import Caller
 from serving.server.queue.gate import Gate
 from serving.server.request_error import RequestError
@@ -117,6 +120,59 @@ def test_unknown_host_is_one_line(base_path):
         serve(base_path, host="no.such.host.invalid").start()
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(
+    "host, target, others",
+    [
+        ("::1", r"\[::1\]:\d+", ()),
+        ("[::1]", r"\[::1\]:\d+", ()),
+        ("::", r"localhost:\d+", ("127.0.0.1", "[::1]")),
+        ("localhost", r"localhost:\d+", ()),
+    ],
+)
+def test_ipv6_is_listened_on_and_named_in_brackets(base_path, host, target, others):
+    with serve(base_path, host=host, rest_api_port=0) as server:
+        assert re.fullmatch(target, server.target) and re.fullmatch(target, server.rest_target)
+        for address in (server.target, *(f"{other}:{server.port}" for other in others)):
+            with CaptionClient(address) as client:
+                assert client.caption(b"four").text == "one image of 4 bytes"
+        url = f"http://{server.rest_target}/v1/models/imgcap"
+        assert urllib.request.urlopen(url, timeout=5).status == 200
+        with pytest.raises(ServingError, match=f"port {server.port} on .* is in use"):
+            serve(base_path, host=host, port=server.port).start()
+
+
+def test_name_with_several_addresses_is_tried_on_each(monkeypatch):
+    """An address that this machine does not have is passed over; a port that is taken is not."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        stream = (socket.SOCK_STREAM, 6, "")
+        away = (socket.AF_INET, *stream, ("192.0.2.1", port))
+        here = (socket.AF_INET, *stream, ("127.0.0.1", port))
+        for found, message in (
+            ([away, here], "is in use"),
+            ([away], "can't listen on two.test:"),
+            ([away, (socket.AF_INET, *stream, ("127.0.0.1", 0))], None),
+        ):
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+            if message is None:
+                check_port("two.test", port)
+            else:
+                with pytest.raises(ServingError, match=message):
+                    check_port("two.test", port)
+
+
 def test_new_version_takes_over_without_a_gap(base_path, toys):
     with (
         serve(base_path, poll_seconds=0.05) as server,
@@ -167,7 +223,8 @@ def test_broken_version_is_tried_again_and_then_given_up(base_path, monkeypatch)
     (base_path / "2").mkdir()
     attempts = []
     monkeypatch.setattr(
-        "serving.server.models.versions.Servable", lambda path: attempts.append(path) or broken()
+        "serving.server.models.versions.Servable",
+        lambda path, *_: attempts.append(path) or broken(),
     )
     for _ in range(10):
         versions.poll()
@@ -210,6 +267,28 @@ def test_warmup_requests_are_replayed_and_must_succeed(base_path):
         LoadError, match=f"{WARMUP_FILE} has a request that fails .Unknown image file format"
     ):
         Servable(base_path / "1")
+
+
+def test_server_answers_after_the_first_warmup_request(base_path, caplog):
+    """The others run meanwhile, and one that fails is the server's failure all the same."""
+    caplog.set_level("INFO")
+    pixel = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
+    write_warmup(base_path / "1", *[pixel] * 3)
+    with serve(base_path, warm_later=True) as server, CaptionClient(server.target) as client:
+        assert client.caption(b"four").text == "one image of 4 bytes"
+        wait_for(lambda: "model_warmup_latency_count" in server.metrics.text())
+        assert server.failure is None
+    path = base_path / "1"
+    assert f"loading imgcap version 1 from {path}" in caplog.text
+    assert "warming up imgcap version 1: request 1 of 3" in caplog.text
+    write_warmup(path, pixel, pixel, b"not an image")
+    with serve(base_path, warm_later=True) as server:
+        wait_for(lambda: server.failure)
+    assert "has a request that fails" in str(server.failure)
+    assert "export it again with imgcap-export" in str(server.failure)
+    write_warmup(path, b"not an image", pixel)
+    with pytest.raises(ServingError, match="has a request that fails"):
+        serve(base_path, warm_later=True).start()
 
 
 def test_graph_for_another_cpu_is_refused_and_the_old_one_goes_on(base_path, toys, monkeypatch):
