@@ -4,7 +4,6 @@ next version number.
 
 import dataclasses
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,13 +69,11 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     )
     variables = tf_variables([*encoder.variables, *captioner.decoder.variables])
     variables += confidence.variables if confidence else []
-    unfinished = versions.unfinished_folder(base)
-    try:
+    with versions.unfinished_folder(base) as unfinished:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
             assets = Assets(workdir / VOCABULARY_NAME, Path(folder, card.CARD))
             card.write_line(assets.card, facts)
             module = CaptionModule(graph, searches, variables, assets, config.max_batch)
-            versions.make_empty(unfinished)
             with literal_folder(unfinished) as literal:
                 tf.saved_model.save(module, str(literal), signatures=module.signatures())
             _join_default(unfinished)
@@ -90,8 +87,6 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
                 base,
                 lambda number: card.write_card(unfinished, {**facts, "version": number}),
             )
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     versions.prune(published, config.keep)
     return published
 

@@ -2,42 +2,54 @@
 demand, oldest first.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from imgcap.errors import ExportError
+from imgcap.files import unfinished
 from imgcap.files.model_folder import find_versions
-from imgcap.files.moving import move
+from imgcap.files.moving import move, unfinished_name
 
-UNFINISHED = ".unfinished"
-REMOVED = ".removed"
+VERSION = "version"
+"""What unfinished versions are called, which have no number yet."""
 
 
-def unfinished_folder(base: Path) -> Path:
-    """The folder where this process writes a version before it is published; servers ignore it.
+@contextlib.contextmanager
+def unfinished_folder(base: Path) -> Iterator[Path]:
+    """Makes the folder where this process writes a version before it is published.
+
+    Servers ignore it. What killed exports left is removed first, and nothing of those that run.
 
     Args:
-        base: the model's folder.
+        base: the model's folder; made if absent.
+
+    Yields:
+        The folder, empty; removed when the context ends, unless it was published.
+
+    Raises:
+        ExportError: the model's folder can't be written.
     """
-    # The process's number keeps two exports at the same time out of each other's unfinished work.
-    return base / f"{UNFINISHED}.{os.getpid()}"
+    with contextlib.ExitStack() as held:
+        try:
+            unfinished.remove_abandoned(base)
+            folder = held.enter_context(unfinished.unfinished_folder(base / VERSION))
+        except OSError as error:
+            raise ExportError(
+                f"{base} can't be written ({error.strerror}): free the disk or mend the folder"
+            ) from None
+        yield folder
 
 
-def make_empty(folder: Path) -> None:
-    """Makes a folder, without what a killed process may have left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-
-def publish(unfinished: Path, base: Path, number_it: Callable[[int], object]) -> Path:
+def publish(written: Path, base: Path, number_it: Callable[[int], object]) -> Path:
     """Renames a version to the first free number: a server that watches sees all of it or nothing.
 
     Args:
-        unfinished: the whole version; gone afterwards.
+        written: the whole version; gone afterwards.
         base: the model's folder.
-        number_it: writes the version's number into `unfinished`; called again if another export
+        number_it: writes the version's number into `written`; called again if another export
             took it.
 
     Returns:
@@ -49,7 +61,7 @@ def publish(unfinished: Path, base: Path, number_it: Callable[[int], object]) ->
         try:
             # Renaming onto a folder that another export has just published fails, since it is not
             # empty.
-            move(unfinished, base / str(number))
+            unfinished.finish_folder(written, base / str(number))
             return base / str(number)
         except OSError:
             if not (base / str(number)).exists():
@@ -80,9 +92,11 @@ def prune(published: Path, keep: int) -> list[int]:
     for number in removed:
         try:
             # Renamed first: a server that looks meanwhile must not find half a version.
-            hidden = published.parent / f"{REMOVED}.{number}.{os.getpid()}"
+            hidden = unfinished_name(older[number], f"{os.getpid()}.removed")
             move(older[number], hidden)
             hidden.unlink() if hidden.is_symlink() else shutil.rmtree(hidden)
+        except FileNotFoundError:
+            continue  # Another export removes it, too.
         except OSError as error:
             raise ExportError(
                 f"{published} is published, but {older[number]} can't be removed "

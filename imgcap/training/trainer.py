@@ -227,6 +227,9 @@ def start(
         config, workdir, strategy, captioner, optimizer, data, metrics, step, caption, stop, workers
     )
     if progression.step:
+        # Whoever killed the run may have done so before this.
+        keep = config.train.keep_checkpoints
+        workers.on_chief(lambda: checkpoints.prune(workdir, progression.best_step, keep))
         checkpoints.restore(workdir, progression.step, run.variables())
         print(f"resumed {workdir} at step {progression.step}, epoch {progression.epoch + 1}")
     if not config.train.finetune_blocks:

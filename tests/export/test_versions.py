@@ -9,6 +9,7 @@ import pytest
 
 from export import versions
 from imgcap.errors import ExportError
+from imgcap.files.moving import UNFINISHED
 
 
 def make_version(path: Path, content: str = "") -> Path:
@@ -103,7 +104,10 @@ def test_a_version_that_can_not_be_removed(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_a_killed_export_left_is_cleared(tmp_path: Path) -> None:
-    folder = versions.unfinished_folder(tmp_path)
-    make_version(folder, "half")
-    versions.make_empty(folder)
-    assert list(folder.iterdir()) == [] and versions.find_versions(tmp_path / "absent") == {}
+    left = make_version(tmp_path / f".version.1234.0{UNFINISHED}", "half")
+    with versions.unfinished_folder(tmp_path) as folder:
+        assert list(tmp_path.iterdir()) == [folder] != [left]
+        assert list(folder.iterdir()) == [] and versions.find_versions(tmp_path / "absent") == {}
+        with versions.unfinished_folder(tmp_path) as another:
+            assert sorted(tmp_path.iterdir()) == sorted([folder, another])
+    assert list(tmp_path.iterdir()) == []
