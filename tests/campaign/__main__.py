@@ -16,19 +16,21 @@ def run(config: CampaignConfig, names: list[str]) -> int:
 
     Args:
         config: how long, and by which chance.
-        names: of the campaigns; empty is all.
+        names: of the campaigns, each with a slash and one of its rows if the others are left out;
+            empty is all.
 
     Returns:
         0 if all held, else 1.
     """
-    unknown = [name for name in names if name not in MODULES]
+    unknown = [name for name in names if name.partition("/")[0] not in MODULES]
     if unknown:
         raise ConfigError(f"no campaign is called {unknown[0]}: choose of {', '.join(MODULES)}")
     held = True
     for name in names or MODULES:
-        campaign = importlib.import_module(MODULES[name])
+        campaign_name, _, row = name.partition("/")
+        campaign = importlib.import_module(MODULES[campaign_name])
         size, started = config.size or campaign.SIZE, time.monotonic()
-        rows = campaign.run(size, config.seed)
+        rows = campaign.run(size, config.seed, *([row] if row else []))
         took = clock(time.monotonic() - started)
         print(f"{name} --size={size} --seed={config.seed}: {took}\n{format_table(rows)}\n")
         sys.stdout.flush()
@@ -43,7 +45,7 @@ COMMAND = command.Command(
     "not.",
     sections=(CampaignConfig,),
     run=run,
-    positional="[NAME...]",
+    positional="[NAME[/ROW]...]",
 )
 
 if __name__ == "__main__":
