@@ -6,11 +6,11 @@ written as {"b64": "…"}.
 
 import base64
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
-import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -33,6 +33,16 @@ _INTEGERS = {
     types_pb2.DT_UINT8,
     types_pb2.DT_UINT32,
     types_pb2.DT_UINT64,
+}
+
+# Where values are in the server's own answers.
+_VALUE_FIELDS = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_STRING: "string_val",
 }
 
 _BLOCK = 2**13
@@ -95,7 +105,7 @@ class _Column:
 
     def _take(self, count: int) -> list[bytes]:
         """The next values as JSON."""
-        values = self._values[self._next : self._next + count].tolist()
+        values = self._values[self._next : self._next + count]
         self._next += count
         if self._dtype == types_pb2.DT_STRING:
             in_base64 = self._in_base64
@@ -105,21 +115,25 @@ class _Column:
         if self._dtype in _INTEGERS:
             return [b"%d" % value for value in values]
         if self._dtype in (types_pb2.DT_FLOAT, types_pb2.DT_HALF):
-            return decimals(values, np.float32)
+            return decimals(values)
         if self._dtype == types_pb2.DT_DOUBLE:
-            return decimals(values, np.float64)
+            return decimals(values, double=True)
         name = types_pb2.DataType.Name(self._dtype).removeprefix("DT_").lower()
         raise invalid(f"Failed to write JSON value for tensor type: {name}")
 
 
-def _flat(proto: TensorProto) -> np.ndarray:
-    """The values of a tensor of any rank; an array of numpy has at most 64 dimensions."""
-    count = int(np.prod([dim.size for dim in proto.tensor_shape.dim], dtype=np.int64))
+def _flat(proto: TensorProto) -> Sequence[Any]:
+    """The values of a tensor of any rank in order, to be read by slices."""
+    count = math.prod(dim.size for dim in proto.tensor_shape.dim)
+    field = _VALUE_FIELDS.get(proto.dtype)
+    if field is not None and len(getattr(proto, field)) == count:
+        return getattr(proto, field)
     flat = TensorProto()
     flat.CopyFrom(proto)
+    # An array of numpy has at most 64 dimensions.
     del flat.tensor_shape.dim[:]
     flat.tensor_shape.dim.add(size=count)
-    return tf.make_ndarray(flat)
+    return tf.make_ndarray(flat).tolist()
 
 
 def rows_text(outputs: Mapping[str, TensorProto]) -> bytes:
@@ -197,7 +211,7 @@ def classification_text(result: ClassificationResult) -> bytes:
         for entry in classifications.classes:
             writer.start_list()
             writer.write_text(entry.label.encode())
-            writer.write(decimals([entry.score], np.float32)[0])
+            writer.write(decimals([entry.score])[0])
             writer.end_list()
         writer.end_list()
         writer.single_line = False
@@ -210,7 +224,7 @@ def regression_text(result: RegressionResult) -> bytes:
         raise invalid("Cannot convert empty RegressionResults to JSON")
     writer = _start_results()
     writer.single_line = True
-    writer.write_entries(decimals([entry.value for entry in result.regressions], np.float32))
+    writer.write_entries(decimals([entry.value for entry in result.regressions]))
     return _end_results(writer)
 
 

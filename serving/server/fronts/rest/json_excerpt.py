@@ -29,9 +29,9 @@ def value_text(value: JsonValue) -> str:
     writer = JsonWriter(single_line=True)
     if isinstance(value, float):
         if abs(value) <= _FLOAT_MAX:
-            writer.write(decimals([float(np.float32(value))], np.float32)[0])
+            writer.write(decimals([float(np.float32(value))])[0])
         else:
-            writer.write(decimals([value], np.float64)[0])
+            writer.write(decimals([value], double=True)[0])
     else:
         _write_value(writer, value)
     return writer.text()[:MAX_EXCERPT].decode("utf-8", "surrogateescape")

@@ -6,11 +6,11 @@ that are copied as they are but for control characters, quotation marks and back
 
 import math
 import re
+import struct
 from collections.abc import Iterable
 
-import numpy as np
-
 _SPECIAL = re.compile(rb'["\\\x00-\x1f]')
+_FLOAT = struct.Struct("f")
 _SHORT = {
     b"\b": b"\\b",
     b"\f": b"\\f",
@@ -124,30 +124,31 @@ def _escape(match: re.Match[bytes]) -> bytes:
     return _SHORT.get(match[0]) or b"\\u%04X" % match[0][0]
 
 
-def decimals(values: Iterable[float], dtype: type[np.floating]) -> list[bytes]:
+def decimals(values: Iterable[float], double: bool = False) -> list[bytes]:
     """Formats decimals with six digits if these give the number back, else with as many as needed.
 
     Args:
         values: the numbers.
-        dtype: np.float32 or np.float64, the type that they have.
+        double: whether they are of 64 bits and not of 32.
 
     Returns:
         For each 1.5, 2.0, 3e-05, NaN, Infinity or the like.
     """
-    numbers = [float(value) for value in values]
-    short = [f"{number:g}" for number in numbers]
-    with np.errstate(over="ignore"):
-        same = np.array(short, np.float64).astype(dtype) == np.array(numbers, np.float64)
-    digits = 9 if dtype is np.float32 else 17
-    return [
-        _decimal(number, text if equal else f"{number:.{digits}g}").encode()
-        for number, text, equal in zip(numbers, short, same, strict=True)
-    ]
+    return [_decimal(value, double).encode() for value in values]
 
 
-def _decimal(number: float, text: str) -> str:
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "Infinity" if number > 0 else "-Infinity"
+def _decimal(value: float, double: bool) -> str:
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    text = f"{value:g}"
+    if (float(text) if double else _to_float(float(text))) != value:
+        text = f"{value:.17g}" if double else f"{value:.9g}"
     return text if "." in text or "e" in text else text + ".0"
+
+
+def _to_float(value: float) -> float:
+    """Rounds to 32 bits."""
+    try:
+        return _FLOAT.unpack(_FLOAT.pack(value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
