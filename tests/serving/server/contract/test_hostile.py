@@ -338,6 +338,8 @@ def test_what_tensorflow_reads_is_read_and_nothing_else():
             continue
         read_at_all += 1
         assert list(values.shape) == [dim.size for dim in proto.tensor_shape.dim]
+        oracle = tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype)).numpy()
+        np.testing.assert_array_equal(values, oracle)
         again = to_tensor("x", to_tensor_proto(values))
         assert again.dtype == values.dtype
         np.testing.assert_array_equal(again, values)
