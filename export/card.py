@@ -207,6 +207,7 @@ def format_card(facts: Facts) -> str:
     }
     limits = (
         f"* A picture that declares more than {facts['max_pixels']:,} pixels is refused.\n"
+        f"* A JPEG may lack {facts.get('max_missing', 0.0):.0%} of its rows, at its lower end.\n"
         f"* A request has at most {facts['max_batch']:,} images; one with more is refused.\n"
         f"* A caption has at most {decode['max_length']} words."
     )

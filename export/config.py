@@ -36,6 +36,13 @@ class ExportConfig(Section):
         minimum=1,
         maximum=MAX_MAX_PIXELS,
     )
+    max_missing: float = setting(
+        0.0,
+        "Share of its rows that a cut-off JPEG may lack, grey in their place; the output `missing` "
+        "says how many. 0 takes a file without its end marker if no pixel is missing.",
+        minimum=0.0,
+        maximum=0.99,
+    )
     max_batch: int = setting(
         MAX_BATCH,
         "Images that one request may have; one with more is refused. They are computed 16 at a "

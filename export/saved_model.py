@@ -65,7 +65,12 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     facts = card.collect_facts(workdir, run_config, captioner.vocabulary, searches.decode, more)
     confidence = Confidence(fitted.calibration) if fitted else None
     graph = CaptionGraph(
-        captioner, run_config.model.image_size, config.max_pixels, confidence, encoder.encode
+        captioner,
+        run_config.model.image_size,
+        config.max_pixels,
+        confidence,
+        encoder.encode,
+        config.max_missing,
     )
     variables = tf_variables([*encoder.variables, *captioner.decoder.variables])
     variables += confidence.variables if confidence else []
@@ -122,6 +127,7 @@ def _make_encoder(
     encoder = make_fast_encoder(captioner.encoder, config.optimize)
     facts = {
         "max_pixels": config.max_pixels,
+        "max_missing": config.max_missing,
         "max_batch": config.max_batch,
         "optimize": config.optimize,
         "encoder_description": encoder.description,

@@ -4,6 +4,7 @@ The graph that is exported, and that a command runs which captions without a ser
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -16,6 +17,20 @@ from imgcap.model.confidence import Confidence
 
 Outputs = dict[str, tf.Tensor]
 """Tensors by their names in `imgcap.signature`."""
+
+
+class EncodedRows(NamedTuple):
+    """A batch of image files after decoding and encoding.
+
+    Attributes:
+        features: float32 [B, L, C], zeros in a row with an error.
+        error: string [B], empty if there is none.
+        missing: float32 [B], share of the image's rows, at its lower end, that the file lacks.
+    """
+
+    features: tf.Tensor
+    error: tf.Tensor
+    missing: tf.Tensor
 
 
 class CaptionGraph:
@@ -31,6 +46,7 @@ class CaptionGraph:
         max_pixels: int,
         confidence: Confidence | None,
         encode_images: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        max_missing: float = 0.0,
     ) -> None:
         """Joins the parts; nothing is traced yet.
 
@@ -41,10 +57,12 @@ class CaptionGraph:
             confidence: fitted to the captioner; None gives no confidences.
             encode_images: images float32 [B, H, W, 3] in 0..255 → features float32 [B, L, C]; the
                 captioner's own encoder if None.
+            max_missing: share of a JPEG's rows that may be missing at its end, in [0, 1).
         """
         self._captioner, self._confidence = captioner, confidence
         self._encode_images = encode_images or captioner.encoder
         self._image_size, self._max_pixels = image_size, max_pixels
+        self._max_missing = max_missing
 
     @property
     def features_shape(self) -> tuple[int, int]:
@@ -55,22 +73,26 @@ class CaptionGraph:
     def signatures(self) -> dict[str, signature.Signature]:
         """The contract of this captioner: which inputs and outputs each signature has."""
         return signature.make_signatures(
-            attends=self._captioner.attends, confident=self._confidence is not None
+            attends=self._captioner.attends,
+            confident=self._confidence is not None,
+            in_part=self._max_missing > 0,
         )
 
-    def encode(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def encode(self, image_bytes: tf.Tensor) -> EncodedRows:
         """Decodes and encodes images.
 
         Args:
             image_bytes: encoded image files, string [B].
 
         Returns:
-            Features float32 [B, L, C], and errors, string [B], empty if there is none; the features
-            of a row with an error are zeros.
+            The features, and what is wrong with a row or missing in it.
         """
-        images, error = image.decode_rows(image_bytes, self._image_size, self._max_pixels)
+        images, error, missing = image.decode_rows_in_part(
+            image_bytes, self._image_size, self._max_pixels, self._max_missing
+        )
         features = self._encode_images(images)
-        return tf.where((error == "")[:, tf.newaxis, tf.newaxis], features, 0.0), error
+        features = tf.where((error == "")[:, tf.newaxis, tf.newaxis], features, 0.0)
+        return EncodedRows(features, error, missing)
 
     def caption(
         self,

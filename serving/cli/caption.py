@@ -81,6 +81,7 @@ def caption_files(
         for name, outcome in _outcomes(connection, config, output, local, names):
             _raise_or_report(name, outcome)
             failures += outcome.error is not None
+            _report_missing(name, outcome.caption)
             if config.heatmap and outcome.caption is not None:
                 _write_heatmap(config.heatmap, outcome.source, outcome.caption)
             write(judge(name, outcome, output.min_confidence))
@@ -156,6 +157,15 @@ def _raise_or_report(name: str, outcome: Outcome) -> None:
     if not isinstance(outcome.error, BadImage):
         raise outcome.error
     print(f"{COMMAND.name}: {write_line(name)}: {outcome.error}", file=sys.stderr)
+
+
+def _report_missing(name: str, caption: Caption | None) -> None:
+    """Prints a line if a caption is of a part of the image."""
+    if caption is not None and caption.missing:
+        print(
+            f"{COMMAND.name}: {name}: cut off, the lower {caption.missing:.0%} is missing",
+            file=sys.stderr,
+        )
 
 
 COMMAND = command.Command(

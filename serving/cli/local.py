@@ -48,7 +48,7 @@ class LocalCaptioner:
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
         def answer(image_bytes: tf.Tensor) -> Outputs:
-            features, error = graph.encode(image_bytes)
+            features, error, _ = graph.encode(image_bytes)
             return graph.add_attention(features, graph.caption(features, error, options))
 
         self._answer = answer

@@ -16,6 +16,7 @@ from imgcap.signature import (
     CARD,
     CONFIDENCE,
     ERROR,
+    MISSING,
     SCORE,
     SCORES,
     TENSORS,
@@ -88,11 +89,13 @@ class Caption(Hypothesis):
         alternatives: the K best captions, best first; the first one is this caption.
         version: number of the model version that answered.
         seconds: time from sending the image to having the caption, retries included.
+        missing: share of the image's rows, at its lower end, that its file lacks.
     """
 
     alternatives: tuple[Hypothesis, ...] = ()
     version: int = 0
     seconds: float = 0.0
+    missing: float = 0.0
 
 
 class Outcome(NamedTuple):
@@ -168,6 +171,7 @@ def parse_row(rows: Mapping[str, Any], version: int, seconds: float) -> Caption:
         alternatives=found,
         version=version,
         seconds=seconds,
+        missing=float(rows.get(MISSING, 0.0)),
     )
 
 
@@ -271,4 +275,5 @@ _OUTPUTS = (
     ATTENTION,
     CONFIDENCE,
     ERROR,
+    MISSING,
 )

@@ -112,6 +112,8 @@ def describe(caption: Caption) -> str:
         f"score {caption.score:.2f} · {1000 * caption.seconds:.0f} ms · model version "
         f"{caption.version}"
     )
+    if caption.missing:
+        facts += f" · the file is cut off: the lower {caption.missing:.0%} is missing"
     others = (
         f'<p class="imgcap-label">Also considered</p>{draw_bars(caption)}'
         if caption.alternatives[1:]

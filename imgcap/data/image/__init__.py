@@ -1,7 +1,14 @@
 """Image bytes to pixels, and augmentation: the only image code of training and serving."""
 
 from imgcap.data.image.augmentation import random_crop, random_flip
-from imgcap.data.image.decoding import PARALLEL_ROWS, DecodedImages, decode, decode_rows
+from imgcap.data.image.decoding import (
+    PARALLEL_ROWS,
+    DecodedImages,
+    PartlyDecodedImages,
+    decode,
+    decode_rows,
+    decode_rows_in_part,
+)
 from imgcap.data.image.inspection import Inspection, check, inspect
 from imgcap.data.pictures.kinds import (
     DAMAGED,
@@ -20,9 +27,11 @@ __all__ = [
     "UNSUPPORTED_BMP",
     "DecodedImages",
     "Inspection",
+    "PartlyDecodedImages",
     "check",
     "decode",
     "decode_rows",
+    "decode_rows_in_part",
     "inspect",
     "random_crop",
     "random_flip",

@@ -635,6 +635,73 @@ def test_cut_off_file(format: str) -> None:
     assert any(error) or format == "BMP"  # Whose pixels may have any value.
 
 
+def photo(height: int = 160, width: int = 128) -> Image.Image:
+    """A scene with noise, so that every block has data of its own."""
+    noise = np.random.default_rng(0).normal(0, 8, [height, width, 3])
+    return Image.fromarray((scene(height, width) + noise).clip(0, 255).astype(np.uint8))
+
+
+@functools.cache
+def partial_decoder(max_missing: float) -> Callable[[tf.Tensor], image.PartlyDecodedImages]:
+    decode = functools.partial(
+        image.decode_rows_in_part,
+        image_size=SIZE,
+        max_pixels=MAX_PIXELS,
+        max_missing=max_missing,
+    )
+    return tf.function(decode, input_signature=[tf.TensorSpec([None], tf.string)])
+
+
+JPEG_OPTIONS = [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}]
+
+
+@pytest.mark.parametrize("options", JPEG_OPTIONS, ids=str)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_whole_jpeg_without_its_end_marker(mode: str, options: dict[str, int]) -> None:
+    data = encoded(photo().convert(mode), "JPEG", **options)
+    trailing = data + b"\xff\xda and no end"
+    for variant in (data[:-2], data[:-1], data + bytes(100), trailing):
+        np.testing.assert_array_equal(decoded(variant), decoded(data))
+        assert image.inspect(variant) == ("", 160, 128)
+        np.testing.assert_array_equal(decoded_rows([variant])[0][0], decoded(data))
+
+
+@pytest.mark.parametrize("options", JPEG_OPTIONS, ids=str)
+def test_jpeg_cut_anywhere_is_an_error(options: dict[str, int]) -> None:
+    data = encoded(photo(), "JPEG", optimize=True, **options)
+    cuts = [data[: -2 - count] for count in (*range(8, 60, 3), *range(60, len(data) - 4, 397))]
+    _, error = decoded_rows(cuts)
+    assert set(error) == {image.DAMAGED}
+    assert {image.check(cut) for cut in cuts[::4]} == {image.DAMAGED}
+
+
+def test_how_much_of_a_jpeg_may_be_missing() -> None:
+    data = encoded(photo(), "JPEG", quality=95, subsampling=0)
+    for share in (0.1, 0.3, 0.5, 0.8):
+        cut = data[: int(len(data) * (1 - share))]
+        images, error, missing = partial_decoder(0.6)(tf.constant([data, cut, b"text"]))
+        assert missing.numpy()[[0, 2]].tolist() == [0, 0]
+        assert [text.decode() for text in error.numpy()[::2]] == ["", image.NOT_AN_IMAGE]
+        if share == 0.8:
+            assert error.numpy()[1] == image.DAMAGED.encode() and missing.numpy()[1] == 0
+            continue
+        # Blocks of 8 rows: what the file holds of them, by its bytes, within two rows of blocks.
+        rows = round(160 * (1 - float(missing[1])))
+        assert error.numpy()[1] == b"" and rows % 8 == 0
+        assert abs(rows - 160 * (1 - share)) <= 16
+        # The row of blocks in which the file ends is there in part; below it all is grey. Five rows
+        # are one of the result.
+        np.testing.assert_allclose(images[1][: rows // 5], images[0][: rows // 5], atol=0.01)
+        np.testing.assert_allclose(images[1][-(-(rows + 8) // 5) :], 128, atol=0.01)
+
+
+def test_png_without_its_end() -> None:
+    data = encoded(photo(), "PNG")
+    np.testing.assert_array_equal(decoded(data[:-12]), decoded(data))
+    assert image.check(data[:-12]) == ""
+    assert {image.check(data[:-cut]) for cut in (1, 6, 11, 13, 100)} == {image.DAMAGED}
+
+
 def test_broken_gif_pixels_are_an_error() -> None:
     header, extensions, frame = gif_parts(picture().quantize(64))
     broken = bytearray(frame)
