@@ -21,6 +21,7 @@ from serving.server.fronts.grpc_services import ModelService, PredictionService
 from serving.server.fronts.health import Health
 from serving.server.fronts.http.application import no_other_path
 from serving.server.fronts.http.front import HttpFront
+from serving.server.fronts.http.limits import Limits
 from serving.server.fronts.http.messages import Request, Response
 from serving.server.fronts.rest.api import Rest
 from serving.server.memory import MemoryTrimmer
@@ -210,6 +211,7 @@ class LocalServer:
                 self.metrics.text,
                 answer,
                 self._options.max_threads + _SPARE_THREADS,
+                Limits(buffered_bytes=self._options.max_request_bytes),
             )
             self._fronts[name].start()
 

@@ -6,6 +6,7 @@ told to the thread that works for him.
 
 import asyncio
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette import requests, responses
-from starlette.applications import Starlette
-from starlette.routing import Mount, Route
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from serving.server.fronts.http.bodies import NoRoom, Place, Room, TooLarge
@@ -24,6 +24,8 @@ from serving.server.fronts.http.messages import Request, Response, plain_text
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 """Path of the metrics, as in TensorFlow Serving."""
+
+_SCHEME_AND_HOST = re.compile(rb"^[A-Za-z][-+.\w]*://[^/?]*")
 
 # A refused caller that is still sending would not read the refusal if the connection broke off.
 _LINGER_SECONDS = 1.0
@@ -34,7 +36,7 @@ def make_application(
     answer: Callable[[Request], Response],
     pool: Executor,
     limits: Limits,
-) -> Starlette:
+) -> Router:
     """Makes the application of a port.
 
     Args:
@@ -50,11 +52,10 @@ def make_application(
         )
 
     # Anything else goes to one place, in which paths are read as the real server reads them.
-    return Starlette(
-        routes=[
-            Route(METRICS_PATH, metrics),
-            Mount("", app=_Endpoint(answer, pool, limits)),
-        ]
+    return Router(
+        [Route(METRICS_PATH, metrics)],
+        redirect_slashes=False,
+        default=_Endpoint(answer, pool, limits),
     )
 
 
@@ -131,9 +132,7 @@ class _Endpoint:
     async def _compute(self, request: requests.Request, body: bytes, place: Place) -> Response:
         """Has a thread answer, and tells it if the caller goes away; that one gets no answer."""
         gone = threading.Event()
-        target = request.scope["raw_path"].decode("latin-1")
-        if request.scope["query_string"]:
-            target += "?" + request.scope["query_string"].decode("latin-1")
+        target = _target(request.scope)
         is_gzip = "gzip" in request.headers.get("content-encoding", "")
         deadline = time.monotonic() + self._limits.request_seconds
 
@@ -163,6 +162,14 @@ class _Endpoint:
         finally:
             gone.set()
             watch.cancel()
+
+
+def _target(scope: Scope) -> str:
+    """Path and query as they came; before them a proxy may write scheme and host."""
+    target: bytes = scope["raw_path"]
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
+    return _SCHEME_AND_HOST.sub(b"", target).decode("latin-1")
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -76,6 +76,11 @@ class HttpFront:
         """Begins to answer."""
         self._thread.start()
 
+    @property
+    def connections(self) -> int:
+        """Number of connections that are open now."""
+        return len(self._server.server_state.connections)
+
     def begin_stop(self, grace_seconds: float) -> None:
         """Closes the port and all idle connections; requests under way go on.
 
