@@ -283,17 +283,24 @@ def test_attention_is_served_beside_the_words(
 
 def test_limits_of_pixels_and_rows(workdir: Path, tmp_path: Path, raw_dir: Path) -> None:
     flags = [f"--workdir={workdir}", f"--output_dir={tmp_path}", "--nocheck", "--max_pixels=5000"]
-    assert cli.main(["imgcap-export", *flags, "--max_batch=4"]) == 0
+    assert cli.main(["imgcap-export", *flags, "--max_batch=4", "--max_missing=0.5"]) == 0
     decode = tf.saved_model.load(str(tmp_path / "1")).signatures[signature.DECODE]
     good = io.BytesIO()
     Image.open(next((raw_dir / "Images").iterdir())).resize((100, 50)).save(good, "PNG")
     large = io.BytesIO()
     Image.new("RGB", (100, 51)).save(large, "PNG")
-    answer = decode(image_bytes=tf.constant([good.getvalue(), large.getvalue()]))
+    whole = io.BytesIO()
+    Image.effect_noise((80, 60), 80).save(whole, "JPEG")
+    cut = whole.getvalue()[: int(0.7 * len(whole.getvalue()))]
+    answer = decode(image_bytes=tf.constant([good.getvalue(), large.getvalue(), cut, cut[:900]]))
     assert answer["caption"].numpy()[0] and answer["error"].numpy()[0] == b""
+    assert answer["caption"].numpy()[2] and answer["error"].numpy()[2] == b""
+    assert answer["error"].numpy()[3].startswith(b"the image data is cut off")
+    missing = answer["missing"].numpy()
+    assert missing[[0, 1, 3]].tolist() == [0, 0, 0] and abs(missing[2] - 0.3) < 0.2
     assert answer["error"].numpy()[1].startswith(b"declares 100x51 pixels, above the limit of 5000")
     facts = card.read_manifest(tmp_path / "1")
-    assert (facts["max_pixels"], facts["max_batch"]) == (5000, 4)
+    assert (facts["max_pixels"], facts["max_batch"], facts["max_missing"]) == (5000, 4, 0.5)
     assert decode(image_bytes=tf.constant([b"text"] * 4))["error"].shape == (4,)
     with pytest.raises(tf.errors.InvalidArgumentError, match="has 5 rows, .* at most 4 at a time"):
         decode(image_bytes=tf.constant([b"text"] * 5))
@@ -304,7 +311,15 @@ def test_limits_of_pixels_and_rows(workdir: Path, tmp_path: Path, raw_dir: Path)
 
 
 @pytest.mark.parametrize(
-    "flag", ["max_pixels=0", "max_pixels=134217729", "max_batch=0", "max_batch=65537"]
+    "flag",
+    [
+        "max_pixels=0",
+        "max_pixels=134217729",
+        "max_batch=0",
+        "max_batch=65537",
+        "max_missing=-0.1",
+        "max_missing=1.0",
+    ],
 )
 def test_a_limit_that_is_none(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["imgcap-export", "--workdir=w", "--output_dir=o", f"--{flag}"]) == 2

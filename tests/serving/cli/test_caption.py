@@ -258,6 +258,18 @@ def test_label_reaches_the_server(capsys, photos):
     assert seen == ["canary"] and both[0] == 2 and "choose one" in both[2]
 
 
+def test_a_cut_off_image_is_named_beside_its_caption(capsys, photos):
+    def answer(request, context):
+        response = answer_for("a dog runs")
+        response.outputs["missing"].CopyFrom(numbers([0.25], 1))
+        return response
+
+    with serving(answer) as target:
+        status, out, err = run(capsys, photos / "a.jpg", f"--server={target}")
+    assert status == 0 and "a dog runs" in out
+    assert err == f"imgcap-caption: {photos}/a.jpg: cut off, the lower 25% is missing\n"
+
+
 def test_bar_shows_for_many_in_a_terminal(server, photos, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
