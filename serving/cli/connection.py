@@ -32,7 +32,8 @@ class ConnectionConfig(Section):
     )
     max_side: int = setting(
         0,
-        "Make larger photographs smaller before sending, to this many pixels; 0 sends the file.",
+        "Make larger photographs smaller before sending, to this many pixels; 0 sends the file. Of "
+        "twice the encoder's size or more, the model sees the same picture.",
         minimum=0,
     )
     tls: bool = setting(False, "Speak TLS, trusting the authorities of this machine or --tls_ca.")
