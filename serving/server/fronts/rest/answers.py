@@ -23,6 +23,7 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from serving.server.fronts.rest.json_writer import JsonWriter, decimals, quote
+from serving.server.models.messages import type_name
 from serving.server.request_error import invalid
 
 _INTEGERS = {
@@ -118,8 +119,7 @@ class _Column:
             return decimals(values)
         if self._dtype == types_pb2.DT_DOUBLE:
             return decimals(values, double=True)
-        name = types_pb2.DataType.Name(self._dtype).removeprefix("DT_").lower()
-        raise invalid(f"Failed to write JSON value for tensor type: {name}")
+        raise invalid(f"Failed to write JSON value for tensor type: {type_name(self._dtype)}")
 
 
 def _flat(proto: TensorProto) -> Sequence[Any]:

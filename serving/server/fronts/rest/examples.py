@@ -11,8 +11,7 @@ from tensorflow_serving.apis.input_pb2 import Input
 
 from serving.server.fronts.rest.base64_text import decode_base64, is_base64
 from serving.server.fronts.rest.json_excerpt import json_type, value_text
-from serving.server.fronts.rest.json_text import JsonObject, JsonValue, Missing
-from serving.server.fronts.rest.tensors import text_of
+from serving.server.fronts.rest.json_text import JsonObject, JsonValue, Missing, name_text
 from serving.server.request_error import invalid
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
@@ -57,7 +56,7 @@ def _example(value: JsonValue) -> Example:
         raise invalid(f"Example must be JSON object but got JSON {json_type(value)}")
     example = Example()
     for key, content in value.members:
-        name = text_of(key)
+        name = name_text(key)
         feature = Feature()
         for entry in content if isinstance(content, list) else [content]:
             _add_value(entry, name, feature)

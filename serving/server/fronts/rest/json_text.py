@@ -71,6 +71,11 @@ MISSING = Missing()
 JsonValue: TypeAlias = None | bool | int | float | bytes | list["JsonValue"] | JsonObject
 
 
+def name_text(name: bytes) -> str:
+    """A member's name as the real server reads it: up to a zero byte, and not only UTF-8."""
+    return name.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
 def read_json(text: bytes) -> JsonValue:
     """Reads the first value of a JSON text.
 
