@@ -204,16 +204,21 @@ class LocalServer:
     def _open_front(
         self, name: str, port: int | None, answer: Callable[[Request], Response]
     ) -> None:
-        if port is not None:
+        if port is None:
+            return
+        options = self._options
+        try:
             self._fronts[name] = HttpFront(
-                self._options.host,
+                options.host,
                 port,
                 self.metrics.text,
                 answer,
-                self._options.max_threads + _SPARE_THREADS,
-                Limits(buffered_bytes=self._options.max_request_bytes),
+                options.max_threads + _SPARE_THREADS,
+                Limits(buffered_bytes=options.max_request_bytes),
             )
-            self._fronts[name].start()
+        except OSError:  # free before the models were loaded, and taken since
+            raise port_in_use(options.host, port) from None
+        self._fronts[name].start()
 
     def _make_server(self, predictor: Predictor) -> grpc.Server:
         options = self._options

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -108,26 +109,35 @@ class HttpFront:
 def _open_sockets(host: str, port: int) -> list[socket.socket]:
     """Listens on every address of a host, on one number."""
     sockets: list[socket.socket] = []
+    reason = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            sockets.append(_listen(family, (address[0], port, *address[2:]), host))
+        except OSError as error:
+            reason = error
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                break
+            continue  # a name may have an address of a kind that this machine does not have
+        port = sockets[-1].getsockname()[1]
+    else:
+        if sockets:
+            return sockets
+    for listener in sockets:
+        listener.close()
+    raise reason
+
+
+def _listen(family: int, address: tuple, host: str) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        for family, kind, protocol, _, address in dict.fromkeys(
-            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        ):
-            try:
-                listener = socket.socket(family, kind, protocol)
-            except OSError:  # a family that this machine does not have
-                continue
-            sockets.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                # "::" is every address of IPv6 and IPv4, as in the real server.
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
-            listener.bind((address[0], port, *address[2:]))
-            listener.listen(_BACKLOG)
-            port = listener.getsockname()[1]
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # "::" is every address of IPv6 and IPv4, as in the real server.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        listener.bind(address)
+        listener.listen(_BACKLOG)
     except OSError:
-        for listener in sockets:
-            listener.close()
+        listener.close()
         raise
-    if not sockets:
-        raise OSError(errno.EAFNOSUPPORT, f"no address of {host} can be listened on")
-    return sockets
+    return listener
