@@ -19,7 +19,7 @@ from imgcap.config import flag_fields
 from imgcap.errors import ConfigError, ImgcapError
 from imgcap.files import failures
 from imgcap.files.names import ESCAPED, find_path
-from imgcap.host import quiet
+from imgcap.host import proxies, quiet
 
 PIPE_STATUS = 141
 """What a shell shows of a program that SIGPIPE ended."""
@@ -126,6 +126,7 @@ def _run(command: Command, argv: list[str]) -> int:
         raise ConfigError(f"unexpected argument {arguments[0]!r} (see {command.name} --help)")
     sections = _read_sections(command, values)
     if command.tensorflow:
+        proxies.keep_local_calls_direct()
         quiet.import_tensorflow()
     return command.run(*sections, list(map(find_path, arguments))) or 0
 

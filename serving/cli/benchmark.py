@@ -87,6 +87,8 @@ def benchmark(
             raise ConfigError(
                 f"{path} can't be written: its folder is missing or not writable for this account"
             )
+        if Path(path).is_dir():
+            raise ConfigError(f"{path} can't be written: it is a folder, give the name of a file")
     if config.plot:
         refuse_without_matplotlib(config.plot)
     images = make_images(config, arguments)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError, ServingError
+from imgcap.files.literal import is_literal
 from imgcap.files.model_folder import MANIFEST, find_versions
 from imgcap.host import quiet
 from imgcap.host.cpu import missing_cpu_features
@@ -148,6 +149,7 @@ def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
             f"model_base_path {config.model_base_path} does not exist: export a model with "
             f"imgcap-export --output_dir={config.model_base_path}"
         )
+    _refuse_pattern(config.model_base_path)
     refuse_cpu(config)
     arguments = binary_command(os.path.abspath(binary), config)
     print(shlex.join(arguments), flush=True)
@@ -182,6 +184,15 @@ def with_threads(config: ServeConfig) -> ServeConfig:
     with contextlib.suppress(ValueError, TypeError):
         threads = int(_newest_manifest(config).get("intra_op_threads", 0))
     return dataclasses.replace(config, tensorflow_intra_op_parallelism=threads)
+
+
+def _refuse_pattern(model_base_path: str) -> None:
+    """Raises ServingError if the real server would read a path as a pattern and find nothing."""
+    if not is_literal(Path(model_base_path).absolute()):
+        raise ServingError(
+            f"{BINARY} takes model_base_path {model_base_path} for a pattern: give it a symbolic "
+            "link with a plain name (ln -s), or serve with --embedded"
+        )
 
 
 def refuse_cpu(config: ServeConfig) -> None:

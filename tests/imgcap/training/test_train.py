@@ -345,6 +345,19 @@ def test_wrong_flags_end_before_any_work(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_a_file_that_is_no_encoder_leaves_no_run(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.keras").write_text("no model")
+    flags = [f"--data_dir={data_dir}", f"--encoder={tmp_path}/mine.keras", "--strategy=one_device"]
+    assert train(tmp_path / "run", flags) == 2
+    error = capsys.readouterr().err
+    assert f"--encoder={tmp_path}/mine.keras is no Keras model that can be loaded" in error
+    assert error.count("\n") == 1
+    assert not directory.is_run(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
 def test_a_second_process_is_refused(
     workdir: Path, train_flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

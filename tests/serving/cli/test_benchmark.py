@@ -163,6 +163,7 @@ def test_server_that_only_refuses(capsys):
     [
         (["--concurrency=two"], 2, "--concurrency=two is no list of numbers"),
         (["--plot=/no/such/folder/a.png"], 2, "/no/such/folder/a.png can't be written"),
+        (["--json_output=/"], 2, "/ can't be written: it is a folder"),
         (["--concurrency=1"], 3, "no model server answers at"),
     ],
 )

@@ -287,3 +287,13 @@ def test_json_log_metrics_and_batching_in_a_process(base_path, tmp_path):
     words = [entry["message"].split()[0] for entry in entries]
     assert words == ["starting:", "loading", "model", "Predict", "stopping:"]
     assert entries[1]["version"] == entries[2]["version"] == 1 and entries[3]["status"] == "OK"
+
+
+def test_a_folder_that_the_real_server_takes_for_a_pattern_is_refused(tmp_path):
+    fake_binary(tmp_path)
+    (tmp_path / "m[1]").mkdir()
+    done = run(f"--model_base_path={tmp_path}/m[1]", path=f"{tmp_path}:/bin")
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"takes model_base_path {tmp_path}/m[1] for a pattern: give it a symbolic" in done.stderr
+    (tmp_path / "m1").symlink_to("m[1]")
+    assert run(f"--model_base_path={tmp_path}/m1", path=f"{tmp_path}:/bin").returncode == 0
