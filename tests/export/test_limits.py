@@ -1,14 +1,20 @@
 """What a signature refuses by itself, whoever serves it, and that a large batch is no other."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from imgcap import signature
+from serving.server.models.predict import parse_predict
+from serving.server.models.servable import _graph_message, _read_signature_defs
+from serving.server.request_error import RequestError
 
 CONTRACT = signature.make_signatures(attends=False, confident=True)
 """Of the shared export."""
@@ -36,6 +42,31 @@ def test_too_many_rows(name: str, served: Any) -> None:
         match=rf"\[{first} has 257 rows, this model takes at most 256 at a time: send fewer\]",
     ):
         served[name](**rows)
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_embedded_server_says_the_same_before_the_rows_are_made(
+    name: str, served: Any, models: Path
+) -> None:
+    manifest = json.loads((models / "1" / "manifest.json").read_text())
+    model = SimpleNamespace(
+        version=1,
+        max_rows=manifest["max_batch"],
+        signature_defs=_read_signature_defs(models / "1"),
+    )
+    given = served[name].structured_input_signature[1]
+    rows = {alias: tf.zeros([300, *spec.shape[1:]], spec.dtype) for alias, spec in given.items()}
+    with pytest.raises(tf.errors.InvalidArgumentError) as graph:
+        served[name](**rows)
+    request = PredictRequest()
+    request.model_spec.signature_name = name
+    for alias, spec in given.items():  # no value is sent
+        shape = tf.TensorShape([300, *spec.shape[1:]]).as_proto()
+        proto = TensorProto(dtype=spec.dtype.as_datatype_enum, tensor_shape=shape)
+        request.inputs[alias].CopyFrom(proto)
+    with pytest.raises(RequestError) as server:
+        parse_predict(model, request)
+    assert server.value.details == _graph_message(graph.value).partition("\n\t [[")[0]
 
 
 def test_a_seed_for_each_image(served: Any) -> None:
