@@ -91,7 +91,7 @@ class HttpFront:
         self._config.timeout_graceful_shutdown = grace_seconds  # type: ignore[assignment]  # as above
         self._server.should_exit = True
 
-    def stop(self, grace_seconds: float = 0.0) -> None:
+    def stop(self, grace_seconds: float = 1.0) -> None:
         """Closes the port, and waits until all requests are answered or the time is over.
 
         Args:

@@ -49,6 +49,15 @@ class LimitedProtocol(H11Protocol):
         super().handle_events()
         self._time_head()
 
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is not None:
+            # Who works on the request may answer no more: the connection has its answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        self._close()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():

@@ -221,6 +221,20 @@ def test_bodies_are_limited_while_they_come_in():
             assert caller.answer("POST") == (200, b"POST / " + b"x" * 1000)
 
 
+def test_a_body_that_breaks_off_in_the_middle_is_told_once(caplog):
+    with serving(body_bytes=1000) as front:
+        with Caller(front, post(b"3\r\nabc\r\n", CHUNKED)) as caller:
+            time.sleep(0.1)
+            caller.socket.sendall(b"zz\r\n")
+            assert caller.read().startswith(b"HTTP/1.1 400 ")
+        with Caller(front, post(chunks(b"x" * 1001)[:-5], CHUNKED)) as caller:
+            assert caller.answer("POST")[0] == 413
+            caller.socket.sendall(b"zz\r\n")
+            assert caller.is_closed()
+        assert comes_true(lambda: front.connections == 0)
+    assert not caplog.records
+
+
 def test_a_caller_who_still_sends_reads_that_its_body_is_too_large():
     with serving(body_bytes=1000) as front, Caller(front) as caller:
         caller.socket.sendall(post(b"", "Content-Length: 10000000") + b"x" * 10_000_000)
