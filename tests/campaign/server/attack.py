@@ -168,14 +168,14 @@ def run(size: int, seed: int, picture: bool = True) -> list[Row]:
             right = lambda text, version: text == alone  # noqa: E731
             with GoodCallers(server.target, photo, 2, right, pause=0.05) as before:
                 time.sleep(5 if picture else 1)
-            megabytes = settled_megabytes(server, 6.0)
+            megabytes = settled_megabytes(server, 6.0 if picture else 1.0)
             with (
                 MemoryWatch(server) as watch,
                 GoodCallers(server.target, photo, 2, right, pause=0.05) as good,
                 ThreadPoolExecutor(4) as pool,
             ):
                 list(pool.map(lambda name: _attempt(server, name, photo, rng, tally), names))
-            afterwards = settled_megabytes(server)
+            afterwards = settled_megabytes(server, 30.0, enough=1.03 * megabytes)
     for asked in good.asked:
         tally.add("good callers", asked.problem)
     if picture:

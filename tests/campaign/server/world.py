@@ -154,10 +154,16 @@ class MemoryWatch:
         return max(megabytes for _, megabytes in self.samples)
 
 
-def settled_megabytes(server: ServerProcess, seconds: float = 15.0) -> float:
-    """The least memory within some seconds of rest: freed memory is returned after a while."""
+def settled_megabytes(server: ServerProcess, seconds: float, enough: float = 0.0) -> float:
+    """The least memory within some seconds of rest: freed memory is returned after a while.
+
+    Args:
+        server: that rests.
+        seconds: how long to look at most.
+        enough: MB at which looking ends.
+    """
     least, end = server.megabytes(), time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and least > enough:
         time.sleep(0.5)
         least = min(least, server.megabytes())
     return least

@@ -87,4 +87,5 @@ def _add_value(value: JsonValue, name: str, feature: Feature) -> None:
         with np.errstate(over="ignore"):
             feature.float_list.value.append(float(np.float32(value)))
     else:
-        getattr(feature, kind).value.append(value)
+        # true and false are 1 and 0; the list itself takes no booleans.
+        getattr(feature, kind).value.append(int(value) if isinstance(value, bool) else value)
