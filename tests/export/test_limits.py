@@ -66,7 +66,7 @@ def test_embedded_server_says_the_same_before_the_rows_are_made(
         request.inputs[alias].CopyFrom(proto)
     with pytest.raises(RequestError) as server:
         parse_predict(model, request)
-    assert server.value.details == _graph_message(graph.value).partition("\n\t [[")[0]
+    assert server.value.details == _graph_message(graph.value.message).partition("\n\t [[")[0]
 
 
 def test_a_seed_for_each_image(served: Any) -> None:

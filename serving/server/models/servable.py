@@ -115,7 +115,10 @@ class Servable:
             # ends the process over a tensor of 33 to 64 dimensions when it writes its refusal.
             outputs = self.functions[signature_name]._call_with_flat_signature([], tensors)
         except tf.errors.OpError as error:
-            raise RequestError(_STATUS[error.error_code], _graph_message(error)) from None
+            raise RequestError(_STATUS[error.error_code], _graph_message(error.message)) from None
+        except UnicodeDecodeError as error:
+            # A message that quotes bytes of the request which are no text; its code is lost.
+            raise invalid(_graph_message(error.object.decode(errors="replace"))) from None
         return {alias: to_array(tensor) for alias, tensor in outputs.items()}
 
     def warm_up_next(self) -> bool:
@@ -243,9 +246,15 @@ def _join_twins(
     }
 
 
-def _graph_message(error: tf.errors.OpError) -> str:
-    """The op's own words and its node, without what the eager runtime wraps around them."""
-    text = re.sub(r"\s*\[Op:\w*\]\s*$", "", error.message)
+def _graph_message(message: str) -> str:
+    """The op's own words and its node, without what Python's calls wrap around them.
+
+    A message may quote a whole request, so nothing here takes longer than in proportion to it.
+    """
+    text = message.partition("\n\nOriginal stack trace for ")[0]
+    before, mark, name = text.rpartition("[Op:")
+    if mark and re.fullmatch(r"\w*\]\s*", name):
+        text = before
     text = re.sub(r"^Graph execution error:.*?\n(?=[^\n]*\n\t \[\[)", "", text, flags=re.DOTALL)
     return text.strip()
 

@@ -4,6 +4,7 @@ import json
 import random
 import resource
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -344,3 +345,19 @@ def test_what_tensorflow_reads_is_read_and_nothing_else():
         assert again.dtype == values.dtype
         np.testing.assert_array_equal(again, values)
     assert read_at_all > 300
+
+
+NO_EXAMPLES = {
+    "no text": bytes.fromhex("0a0f0a0d0a016ea10812060a0400000040"),
+    "100,000 spaces": b"\xff" + b" " * 100_000,
+    "marks of the runtime": b"\xff" + b"[Op:" * 10_000,
+}
+
+
+@pytest.mark.parametrize("name", NO_EXAMPLES)
+def test_error_that_quotes_the_request(prediction, name):
+    started = time.monotonic()
+    with pytest.raises(grpc.RpcError) as caught:
+        prediction.Predict(predict("price", inputs=parcels(NO_EXAMPLES[name])), timeout=20)
+    code, details = refusal(caught.value)
+    assert code == "INVALID_ARGUMENT" and "parse" in details and time.monotonic() - started < 5
