@@ -13,7 +13,7 @@ from imgcap.errors import ConfigError
 from imgcap.files.names import write_line
 from imgcap.host import quiet
 from imgcap.host.progress import Progress
-from imgcap.signature import GREEDY
+from imgcap.signature import DECODE_DETAILS, GREEDY
 from serving.cli.connection import ConnectionConfig, LocalConfig, client_arguments
 from serving.cli.formats import FormatConfig, judge, open_output
 from serving.client import BadImage, Caption, CaptionClient, Outcome, ServerUnavailable
@@ -74,8 +74,8 @@ def caption_files(
     if not names:
         wanted = f"no image in {', '.join(arguments)}" if arguments else "no image is given"
         raise ConfigError(f"{wanted}: name files, folders or globs (see {COMMAND.name} --help)")
-    if config.heatmap and len(names) > 1:
-        raise ConfigError(f"--heatmap={config.heatmap} is about one image: {len(names)} are given")
+    if config.heatmap:
+        _check_heatmap(config.heatmap, len(names), connection, local)
     failures = 0
     with open_output(output) as write:
         for name, outcome in _outcomes(connection, config, output, local, names):
@@ -86,6 +86,19 @@ def caption_files(
                 _write_heatmap(config.heatmap, outcome.source, outcome.caption)
             write(judge(name, outcome, output.min_confidence))
     return 1 if failures else 0
+
+
+def _check_heatmap(
+    path: str, images: int, connection: ConnectionConfig, local: LocalConfig
+) -> None:
+    """Refuses a heatmap of several images, or of a search that does not say where it looked."""
+    if images > 1:
+        raise ConfigError(f"--heatmap={path} is about one image: {images} are given")
+    if connection.signature == GREEDY and not local.local:
+        raise ConfigError(
+            f"--heatmap={path} needs beam search, which says where it looked: leave out "
+            f"--signature={GREEDY}"
+        )
 
 
 def _outcomes(
@@ -101,8 +114,9 @@ def _outcomes(
         with _progress(output, len(names)) as progress:
             yield from zip(names, captioner.caption_many(images, progress), strict=True)
         return
+    wanted = {"signature": DECODE_DETAILS} if config.heatmap else {}
     with (
-        CaptionClient(**client_arguments(connection)) as client,
+        CaptionClient(**client_arguments(connection) | wanted) as client,
         _progress(output, len(names)) as progress,
     ):
         outcomes = client.caption_many(images, config.concurrency, progress)

@@ -81,7 +81,9 @@ class Connection:
             version: a fixed version of it; the newest by default.
             label: a label that the server gives to a version, such as "stable"; not together with
                 `version`.
-            signature: the model's function to call, "decode" or "greedy".
+            signature: the model's function to call, "decode", "decode_details" or "greedy". The
+                second gives the tokens, their log-probabilities and the attention, too; a model
+                without it is asked for "decode".
             timeout: seconds a call may take, retries included.
             retries: how often a call is repeated that the server could not take (0 to 4).
             max_side: photos are made smaller before they are sent, to this many pixels on the

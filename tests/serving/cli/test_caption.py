@@ -326,6 +326,7 @@ def test_wrong_use_is_status_2(capsys, tmp_path, arguments, message):
 
 
 def attending(request, context):
+    assert request.model_spec.signature_name == "decode_details"
     answer = length_of(request, context)
     answer.outputs["attention"].CopyFrom(numbers([0.25] * 24, 1, 2, 3, 4))
     return answer
@@ -353,3 +354,8 @@ def test_heatmap_is_about_one_image_of_a_model_that_attends(capsys, server, phot
     assert status == 2 and "--heatmap=a.png is about one image: 3 are given" in err
     status, _, err = run(capsys, photos / "a.jpg", server, "--heatmap=a.png")
     assert status == 2 and "this model does not attend" in err
+    status, _, err = run(capsys, photos, server, "--heatmap=a.png", "--signature=greedy")
+    assert status == 2 and "is about one image" in err
+    one = photos / "a.jpg"
+    status, _, err = run(capsys, one, server, "--heatmap=a.png", "--signature=greedy")
+    assert status == 2 and "--heatmap=a.png needs beam search" in err
