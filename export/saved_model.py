@@ -72,7 +72,7 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
         encoder.encode,
         config.max_missing,
     )
-    variables = tf_variables([*encoder.variables, *captioner.decoder.variables])
+    variables = [*encoder.variables, *tf_variables(captioner.decoder.variables)]
     variables += confidence.variables if confidence else []
     with versions.unfinished_folder(base) as unfinished:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):

@@ -12,8 +12,7 @@ while the first follows the chain of layers; only the outputs of the group itsel
 layer by layer.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -184,49 +183,120 @@ def make_rectifier(affine: Affine, unit: float = 1.0) -> Rectifier:
     return Rectifier(affine.scale / magnitude, affine.shift / magnitude, magnitude)
 
 
-def make_graph(
-    parts: DenseNet, pixels: Affine, dtype: tf.DType
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Builds the folded network; all weights are constants of the graph that the function is traced
-    into.
+Kernel: TypeAlias = tf.Variable | np.ndarray
+"""Of a convolution: a variable, or numbers that become a constant of the graph.
 
-    Args:
-        parts: of the network.
-        pixels: what preprocessing does to a channel of the image [3].
-        dtype: of activations and kernels between stem and last BatchNorm, float32 or bfloat16.
+In float32 they are variables. Every graph that a server makes of a signature would hold a constant
+twice, as it is and as oneDNN packs it, and the file's graph itself is held several times over:
+DenseNet201 took 2.8 GB. All graphs share a variable, and packing it in each call costs 2 % of the
+CPU time of an image (AVX2). In bfloat16, half as large, they are constants.
+"""
 
-    Returns:
-        Images float32 [B, H, W, 3] in 0..255 → grid float32 [B, h, w, C].
+
+class FoldedLayer(NamedTuple):
+    """A dense layer with its BatchNorms folded into weights.
+
+    Attributes:
+        before: the rectifier of its input [C].
+        squeeze_known: the part of the 1 × 1 kernel that sees the input of its group.
+        squeeze_grown: the part that sees what the group has grown; None in the first of a group.
+        shift: bias after the 1 × 1 kernel [4 G].
+        grow: kernel [3, 3, 4 G, G].
     """
 
-    def encode(images: tf.Tensor) -> tf.Tensor:
-        x = _stem(parts, pixels, images, dtype)
-        for number, block in enumerate(parts.blocks):
+    before: Rectifier
+    squeeze_known: Kernel
+    squeeze_grown: Kernel | None
+    shift: np.ndarray
+    grow: Kernel
+
+
+class FoldedDenseNet:
+    """The folded network: images float32 [B, H, W, 3] in 0..255 → grid float32 [B, h, w, C].
+
+    Attributes:
+        variables: those that it reads; all other weights are constants of the graph that a call is
+            traced into.
+    """
+
+    def __init__(self, parts: DenseNet, pixels: Affine, dtype: tf.DType) -> None:
+        """Folds the weights.
+
+        Args:
+            parts: of the network.
+            pixels: what preprocessing does to a channel of the image [3].
+            dtype: of activations and kernels between stem and last BatchNorm, float32 or bfloat16.
+        """
+        self.variables: list[tf.Variable] = []
+        self._parts, self._pixels, self._dtype = parts, pixels, dtype
+        self._stem_kernel = self._keep(
+            parts.stem * pixels.scale[:, np.newaxis] * parts.after_stem.scale
+        )
+        self._groups = [
+            [
+                self._fold_group(block[start : start + GROUP])
+                for start in range(0, len(block), GROUP)
+            ]
+            for block in parts.blocks
+        ]
+        before = [make_rectifier(transition.before) for transition in parts.transitions]
+        self._transitions = [
+            (rectifier, self._keep(transition.kernel * rectifier.magnitude[:, np.newaxis]))
+            for rectifier, transition in zip(before, parts.transitions, strict=True)
+        ]
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Computes the grid."""
+        x = self._stem(images)
+        for number, groups in enumerate(self._groups):
             if number:
-                x = _transition(parts.transitions[number - 1], x)
-            for start in range(0, len(block), GROUP):
-                x = _dense_group(block[start : start + GROUP], x)
+                x = _transition(*self._transitions[number - 1], x)
+            for layers in groups:
+                x = _dense_group(layers, x)
         # In float32: what is rounded here goes to the decoder as it is.
-        scale, shift = (tf.constant(part, tf.float32) for part in parts.last)
+        scale, shift = (tf.constant(part, tf.float32) for part in self._parts.last)
         return tf.nn.relu(tf.cast(x, tf.float32) * scale + shift)
 
-    return encode
+    def _keep(self, kernel: np.ndarray) -> Kernel:
+        if self._dtype != tf.float32:
+            return kernel
+        variable = tf.Variable(kernel, trainable=False, dtype=self._dtype)
+        self.variables.append(variable)
+        return variable
+
+    def _fold_group(self, layers: list[DenseLayer]) -> list[FoldedLayer]:
+        split = layers[0].before.scale.size  # channels of the input of the group
+        folded = []
+        for number, layer in enumerate(layers):
+            # Equal weights on the same input would be merged into one convolution, and no bias
+            # fused with it.
+            before = make_rectifier(layer.before, unit=2.0**number)
+            kernel = layer.squeeze * before.magnitude[:, np.newaxis] * layer.between.scale
+            folded.append(
+                FoldedLayer(
+                    before,
+                    self._keep(kernel[:, :, :split]),
+                    self._keep(kernel[:, :, split:]) if number else None,
+                    layer.between.shift,
+                    self._keep(layer.grow),
+                )
+            )
+        return folded
+
+    def _stem(self, images: tf.Tensor) -> tf.Tensor:
+        # Keras pads preprocessed images, so zero must mean the same here: the shift cannot go into
+        # the bias.
+        pixels, shift = self._pixels, self._parts.after_stem.shift
+        x = tf.cast(images + tf.constant(pixels.shift / pixels.scale, tf.float32), self._dtype)
+        x = tf.pad(x, [[0, 0], [3, 3], [3, 3], [0, 0]])
+        x = tf.nn.conv2d(x, _read(self._stem_kernel, x.dtype), 2, "VALID")
+        x = tf.nn.relu(tf.nn.bias_add(x, tf.constant(shift, x.dtype)))
+        # After a relu zeros change no maximum, so padding with them is as good as Keras' own
+        # padding; VALID is the faster kernel.
+        return tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
 
 
-def _stem(parts: DenseNet, pixels: Affine, images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    # Keras pads preprocessed images, so zero must mean the same here: the shift cannot go into the
-    # bias.
-    x = tf.cast(images + tf.constant(pixels.shift / pixels.scale, tf.float32), dtype)
-    x = tf.pad(x, [[0, 0], [3, 3], [3, 3], [0, 0]])
-    kernel = parts.stem * pixels.scale[:, np.newaxis] * parts.after_stem.scale
-    x = tf.nn.conv2d(x, tf.constant(kernel, dtype), 2, "VALID")
-    x = tf.nn.relu(tf.nn.bias_add(x, tf.constant(parts.after_stem.shift, dtype)))
-    # After a relu zeros change no maximum, so padding with them is as good as Keras' own padding;
-    # VALID is the faster kernel.
-    return tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
-
-
-def _dense_group(layers: list[DenseLayer], known: tf.Tensor) -> tf.Tensor:
+def _dense_group(layers: list[FoldedLayer], known: tf.Tensor) -> tf.Tensor:
     """Some layers of a dense block.
 
     Args:
@@ -238,31 +308,25 @@ def _dense_group(layers: list[DenseLayer], known: tf.Tensor) -> tf.Tensor:
     """
     split = known.shape[-1]
     grown: list[tf.Tensor] = []
-    for number, layer in enumerate(layers):
-        # Equal weights on the same input would be merged into one convolution, and no bias fused
-        # with it.
-        before = make_rectifier(layer.before, unit=2.0**number)
-        kernel = layer.squeeze * before.magnitude[:, np.newaxis] * layer.between.scale
-        squeezed = _convolve(
-            _rectify(known, before.weight[:split], before.bias[:split]), kernel[:, :, :split]
-        )
-        bias = tf.constant(layer.between.shift, known.dtype)
-        if grown:
-            own = _rectify(tf.concat(grown, axis=-1), before.weight[split:], before.bias[split:])
+    for layer in layers:
+        weight, bias = layer.before.weight, layer.before.bias
+        squeezed = _convolve(_rectify(known, weight[:split], bias[:split]), layer.squeeze_known)
+        shift = tf.constant(layer.shift, known.dtype)
+        if layer.squeeze_grown is None:
+            squeezed = tf.nn.bias_add(squeezed, shift)
+        else:
+            own = _rectify(tf.concat(grown, axis=-1), weight[split:], bias[split:])
             # add_n and in this order: it becomes one operation with the convolution, bias and relu.
             squeezed = tf.add_n(
-                [tf.nn.bias_add(_convolve(own, kernel[:, :, split:]), bias), squeezed]
+                [tf.nn.bias_add(_convolve(own, layer.squeeze_grown), shift), squeezed]
             )
-        else:
-            squeezed = tf.nn.bias_add(squeezed, bias)
         grown.append(_convolve(tf.nn.relu(squeezed), layer.grow))
     return tf.concat([known, *grown], axis=-1)
 
 
-def _transition(transition: Transition, x: tf.Tensor) -> tf.Tensor:
-    before = make_rectifier(transition.before)
+def _transition(before: Rectifier, kernel: Kernel, x: tf.Tensor) -> tf.Tensor:
     x = tf.nn.avg_pool2d(_rectify(x, before.weight, before.bias), 2, 2, "VALID")
-    return _convolve(x, transition.kernel * before.magnitude[:, np.newaxis])
+    return _convolve(x, kernel)
 
 
 def _rectify(x: tf.Tensor, weight: np.ndarray, bias: np.ndarray) -> tf.Tensor:
@@ -272,5 +336,9 @@ def _rectify(x: tf.Tensor, weight: np.ndarray, bias: np.ndarray) -> tf.Tensor:
     return tf.nn.relu(tf.nn.bias_add(x, tf.constant(bias, x.dtype)))
 
 
-def _convolve(x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
-    return tf.nn.conv2d(x, tf.constant(kernel, x.dtype), 1, "SAME")
+def _convolve(x: tf.Tensor, kernel: Kernel) -> tf.Tensor:
+    return tf.nn.conv2d(x, _read(kernel, x.dtype), 1, "SAME")
+
+
+def _read(kernel: Kernel, dtype: tf.DType) -> tf.Tensor:
+    return tf.constant(kernel, dtype) if isinstance(kernel, np.ndarray) else kernel.value()

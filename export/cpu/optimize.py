@@ -52,7 +52,7 @@ class FastEncoder(NamedTuple):
     numerics: str
     cpu_features: tuple[str, ...] = ()
     intra_op_threads: int = 0
-    variables: Sequence[keras.Variable] = ()
+    variables: Sequence[tf.Variable] = ()
     in_float32: Callable[[tf.Tensor], tf.Tensor] | None = None
 
 
@@ -87,25 +87,21 @@ def make_fast_encoder(encoder: Encoder, kind: str) -> FastEncoder:
     """
     if kind == NONE:
         return FastEncoder(
-            encoder, "as Keras runs it", compute_dtype(encoder), variables=encoder.variables
+            encoder,
+            "as Keras runs it",
+            compute_dtype(encoder),
+            variables=[variable.value for variable in encoder.variables],
         )
     parts = densenet.read_densenet(encoder.network)
     if parts is None:
         return _freeze(encoder, kind)
-    exact = _fold(encoder, parts, tf.float32)
+    exact, variables = _fold(encoder, parts, tf.float32)
     if kind == CPU:
-        return FastEncoder(
-            exact, "DenseNet folded", "float32", intra_op_threads=1, in_float32=exact
-        )
+        return FastEncoder(exact, "DenseNet folded", "float32", (), 1, variables, exact)
     _refuse_cpu(kind)
+    rounded, variables = _fold(encoder, parts, tf.bfloat16)
     return FastEncoder(
-        _fold(encoder, parts, tf.bfloat16),
-        "DenseNet folded, in bfloat16",
-        "bfloat16",
-        BF16_FEATURES,
-        1,
-        (),
-        exact,
+        rounded, "DenseNet folded, in bfloat16", "bfloat16", BF16_FEATURES, 1, variables, exact
     )
 
 
@@ -137,12 +133,11 @@ def _freeze(encoder: Encoder, kind: str) -> FastEncoder:
 
 def _fold(
     encoder: Encoder, parts: densenet.DenseNet, dtype: tf.DType
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A DenseNet in fewer operations, computed in float32 or bfloat16."""
-    grid = densenet.make_graph(parts, _pixels(encoder), dtype)
-    return _in_slices(
-        _one_copy(encoder, lambda images: encoder.to_features(grid(images))), encoder.features_shape
-    )
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[tf.Variable]]:
+    """A DenseNet in fewer operations, computed in float32 or bfloat16, and its variables."""
+    grid = densenet.FoldedDenseNet(parts, _pixels(encoder), dtype)
+    encode = _one_copy(encoder, lambda images: encoder.to_features(grid(images)))
+    return _in_slices(encode, encoder.features_shape), grid.variables
 
 
 def _one_copy(

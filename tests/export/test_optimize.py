@@ -95,6 +95,7 @@ def real() -> Encoder:
 def write_encoder(path: Path, encoder: optimize.FastEncoder) -> None:
     images = tf.TensorSpec([None, REAL_SIZE, REAL_SIZE, 3], tf.float32, name="images")
     module = tf.Module()
+    module.weights = list(encoder.variables)
     module.encode = tf.function(
         lambda images: {"features": encoder.encode(images)}, input_signature=[images]
     )

@@ -1,13 +1,12 @@
 """A module to export, straight from a captioner that no run has trained."""
 
-import tensorflow as tf
-
 from export.cpu import FastEncoder
 from export.module import Assets, CaptionModule
 from export.searches import choose_searches
 from imgcap.config import DecodeConfig
 from imgcap.model.caption_graph import CaptionGraph
 from imgcap.model.captioner import Captioner
+from imgcap.run.checkpoints import tf_variables
 
 
 def make_module(
@@ -15,6 +14,5 @@ def make_module(
 ) -> CaptionModule:
     """Makes the module of a captioner without confidence, for images of 32 × 32 pixels."""
     graph = CaptionGraph(captioner, 32, 5000, None, encoder.encode)
-    layers = [*encoder.variables, *captioner.decoder.variables]
-    variables: list[tf.Variable] = [variable.value for variable in layers]
+    variables = [*encoder.variables, *tf_variables(captioner.decoder.variables)]
     return CaptionModule(graph, choose_searches(options, {}), variables, assets)

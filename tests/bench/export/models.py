@@ -64,7 +64,7 @@ def write_models(captioner: Captioner, image_size: int, folder: Path) -> dict[st
             continue
         _write_encoder(fast, image_size, folder / kind / ENCODER)
         graph = CaptionGraph(captioner, image_size, MAX_PIXELS, None, fast.encode)
-        variables = tf_variables([*fast.variables, *captioner.decoder.variables])
+        variables = [*fast.variables, *tf_variables(captioner.decoder.variables)]
         module = CaptionModule(graph, choose_searches(options, {}), variables, assets)
         written = folder / kind / CAPTIONER
         tf.saved_model.save(module, str(written), signatures=module.signatures())
@@ -74,7 +74,7 @@ def write_models(captioner: Captioner, image_size: int, folder: Path) -> dict[st
 
 def _write_encoder(fast: FastEncoder, image_size: int, folder: Path) -> None:
     module = tf.Module()
-    module.weights = tf_variables(fast.variables)
+    module.weights = list(fast.variables)
     images = tf.TensorSpec([None, image_size, image_size, 3], tf.float32, name="images")
     module.encode = tf.function(fast.encode, input_signature=[images])
     tf.saved_model.save(module, str(folder), signatures={ENCODER: module.encode})
