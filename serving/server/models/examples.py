@@ -63,6 +63,11 @@ def parse_classify(
 ) -> Call:
     """Checks a request for classes and makes its tensor.
 
+    Args:
+        model: the version that it is for.
+        request: the request.
+        check_shapes: what else the shapes of the inputs must fulfil.
+
     Raises:
         RequestError: the signature does not classify, or there are no examples.
     """
@@ -77,6 +82,11 @@ def parse_regress(
 ) -> Call:
     """Checks a request for values and makes its tensor.
 
+    Args:
+        model: the version that it is for.
+        request: the request.
+        check_shapes: what else the shapes of the inputs must fulfil.
+
     Raises:
         RequestError: the signature is no regression, or there are no examples.
     """
@@ -90,6 +100,11 @@ def parse_multi_inference(
     model: Model, request: MultiInferenceRequest, check_shapes: ShapeCheck = any_shapes
 ) -> list[Call]:
     """Checks a request for several tasks on the same examples and makes their tensors.
+
+    Args:
+        model: the version that it is for.
+        request: the request.
+        check_shapes: what else the shapes of the inputs must fulfil.
 
     Raises:
         RequestError: a task that cannot be done, or tasks that do not go together.
@@ -123,6 +138,12 @@ def answer_classify(
 ) -> ClassificationResponse:
     """Makes the response to a request for classes that ran.
 
+    Args:
+        model: the version that ran.
+        request: the request.
+        calls: its one call.
+        outputs: the tensors that came out of it.
+
     Raises:
         RequestError: the outputs are no classes and scores of the examples.
     """
@@ -139,6 +160,12 @@ def answer_regress(
 ) -> RegressionResponse:
     """Makes the response to a request for values that ran.
 
+    Args:
+        model: the version that ran.
+        request: the request.
+        calls: its one call.
+        outputs: the tensors that came out of it.
+
     Raises:
         RequestError: the output is not a value for each example.
     """
@@ -154,6 +181,12 @@ def answer_multi_inference(
     outputs: Sequence[Mapping[str, Tensor]],
 ) -> MultiInferenceResponse:
     """Makes the response to several tasks that ran.
+
+    Args:
+        model: the version that ran.
+        request: the request.
+        calls: one for each task.
+        outputs: the tensors that came out of each.
 
     Raises:
         RequestError: the outputs are not what their task gives.
