@@ -202,6 +202,25 @@ def gif_in_a_corner() -> Kind:
     return Kind(data, shown, lost=DECODED)
 
 
+def webp_in_a_corner() -> Kind:
+    """An animated WebP without alpha whose first frame covers a part of the canvas."""
+    part = picture().resize((60, 48))
+    still = encoded(part, "WEBP", lossless=True)[12:]
+
+    def three(number: int) -> bytes:
+        return struct.pack("<I", number)[:3]
+
+    def part_of(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack("<I", len(content)) + content
+
+    place = three(24 // 2) + three(16 // 2) + three(60 - 1) + three(48 - 1)
+    body = part_of(b"VP8X", b"\2\0\0\0" + three(WIDTH - 1) + three(HEIGHT - 1))
+    body += part_of(b"ANIM", bytes(6)) + part_of(b"ANMF", place + three(100) + b"\2" + still)
+    shown = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    shown.paste(part, (24, 16))
+    return Kind(part_of(b"RIFF", b"WEBP" + body), shown, lost=OPENED)
+
+
 def many_pictures() -> dict[str, Kind]:
     all_of_them = {"save_all": True, "append_images": frames()[1:]}
     palette = [frame.quantize(128) for frame in frames()]
@@ -212,6 +231,7 @@ def many_pictures() -> dict[str, Kind]:
         "gif of 3": Kind(gif, palette[0].convert("RGB")),
         "gif of 301": Kind(long_gif, palette[0].convert("RGB")),
         "gif in a corner": gif_in_a_corner(),
+        "webp in a corner": webp_in_a_corner(),
         "webp of 3": Kind(encoded(frames()[0], "WEBP", lossless=True, **all_of_them), picture()),
         "apng of 3": Kind(encoded(frames()[0], "PNG", **all_of_them), picture()),
         "apng with a picture of its own": Kind(second_first, frames()[1]),
@@ -234,11 +254,13 @@ def trailing() -> dict[str, Kind]:
 def ends() -> dict[str, Kind]:
     jpeg = encoded(picture(), "JPEG", quality=95)
     progressive = encoded(picture(), "JPEG", quality=95, progressive=True)
+    palette = picture().quantize(64)
     return {
         "jpeg without end marker": Kind(jpeg[:-2], picture(), lost=DECODED),
         "jpeg with half of it": Kind(jpeg[:-1], picture(), lost=DECODED),
         "progressive without end marker": Kind(progressive[:-2], picture(), lost=DECODED),
         "png without end": Kind(encoded(picture(), "PNG")[:-12], picture()),
+        "gif without end": Kind(encoded(palette, "GIF")[:-2], palette.convert("RGB")),
     }
 
 

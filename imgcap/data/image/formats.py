@@ -60,14 +60,14 @@ def decode_picture(image_bytes: tf.Tensor, max_pixels: int, max_missing: float =
 
 
 def _decode_jpeg(data: tf.Tensor, max_pixels: int, max_missing: float) -> Picture:
-    """Decodes a JPEG; one of usual size needs no search for its scans."""
+    """Decodes a JPEG; one of usual size that ends as it should needs no search in its data."""
     height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(data, tf.int64))
     size = header.Size(width, height)
     harmless = is_harmless(size, tf.cast(tf.strings.length(data), tf.int64), max_pixels)
     return tf.cond(
-        harmless,
-        lambda: _decode_checked_jpeg(data, max_missing),
-        lambda: _decode_large_jpeg(data, size, max_pixels, max_missing),
+        harmless & (tf.strings.substr(data, -2, 2) == kinds.END_OF_IMAGE),
+        lambda: _whole_jpeg(data),
+        lambda: _decode_unusual_jpeg(data, size, max_pixels, max_missing),
     )
 
 
@@ -92,25 +92,20 @@ def is_harmless(size: header.Size, length: tf.Tensor | int, max_pixels: int) -> 
 
 
 @apart
-def _decode_large_jpeg(
+def _decode_unusual_jpeg(
     data: tf.Tensor, size: header.Size, max_pixels: int, max_missing: float
 ) -> Picture:
-    """Decodes a JPEG after its size and the number of its scans were checked."""
+    """Decodes a JPEG after its size, the number of its scans and its end were looked at."""
     endless = size.width * size.height * header.jpeg_scans(data) > max_pixels * kinds.MAX_SCANS
     too_large = _refusal(size, max_pixels)
     error = tf.where(endless & (too_large == ""), kinds.TOO_MANY_SCANS, too_large)
-    return tf.cond(
-        error == "", lambda: _decode_checked_jpeg(data, max_missing), lambda: _no_picture(error)
-    )
 
+    def decoded() -> Picture:
+        return tf.cond(
+            header.jpeg_ends(data), lambda: _whole_jpeg(data), lambda: _cut_jpeg(data, max_missing)
+        )
 
-def _decode_checked_jpeg(data: tf.Tensor, max_missing: float) -> Picture:
-    """Decodes a JPEG whose header was checked."""
-    return tf.cond(
-        tf.strings.substr(data, -2, 2) == kinds.END_OF_IMAGE,
-        lambda: _whole_jpeg(_jpeg_pixels(data), data),
-        lambda: _decode_open_jpeg(data, max_missing),
-    )
+    return tf.cond(error == "", decoded, lambda: _no_picture(error))
 
 
 def _jpeg_pixels(data: tf.Tensor) -> tf.Tensor:
@@ -121,36 +116,31 @@ def _jpeg_pixels(data: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def _whole_jpeg(pixels: tf.Tensor, data: tf.Tensor) -> Picture:
-    """The picture of a JPEG that lacks no pixel."""
+def _whole_jpeg(data: tf.Tensor) -> Picture:
+    """Decodes a JPEG that has its end marker, without any check."""
+    pixels = _jpeg_pixels(data)
     return Picture(pixels, orientation.jpeg_orientation(data), tf.constant(0.0), tf.constant(""))
 
 
-@apart
-def _decode_open_jpeg(data: tf.Tensor, max_missing: float) -> Picture:
-    """Decodes a JPEG that does not end with the end marker: more follows it, or it is missing.
+def _cut_jpeg(data: tf.Tensor, max_missing: float) -> Picture:
+    """Decodes a JPEG without its end marker.
 
     How many rows are missing is not to be read from the file, and the decoder, which makes them
     grey, does not tell. So two files are decoded: one with the marker added, one with other data
     and the marker. If nothing is missing, the decoder passes over the other data. If something is,
     the pictures differ from the first missing block on.
     """
-
-    def added() -> Picture:
-        # Half a marker, or half of a byte that is stored as two, says nothing.
-        length = tf.strings.length(data)
-        half = tf.cast(tf.strings.substr(data, -1, 1) == b"\xff", tf.int32)
-        body = tf.strings.substr(data, 0, length - half)
-        pixels = _jpeg_pixels(tf.strings.join([body, kinds.END_OF_IMAGE]))
-        trial = _jpeg_pixels(tf.strings.join([body, kinds.TRIAL, kinds.END_OF_IMAGE]))
-        same = tf.reduce_all(pixels == trial, axis=[1, 2])  # -> [h]
-        present = tf.reduce_sum(tf.math.cumprod(tf.cast(same, tf.float32)))
-        missing = 1.0 - present / tf.cast(tf.size(same), tf.float32)
-        found = Picture(pixels, orientation.jpeg_orientation(data), missing, tf.constant(""))
-        too_few = tf.constant(kinds.DAMAGED)
-        return tf.cond(missing <= max_missing, lambda: found, lambda: _no_picture(too_few))
-
-    return tf.cond(header.jpeg_ends(data), lambda: _whole_jpeg(_jpeg_pixels(data), data), added)
+    # Half a marker, or half of a byte that is stored as two, says nothing.
+    half = tf.cast(tf.strings.substr(data, -1, 1) == b"\xff", tf.int32)
+    body = tf.strings.substr(data, 0, tf.strings.length(data) - half)
+    pixels = _jpeg_pixels(tf.strings.join([body, kinds.END_OF_IMAGE]))
+    trial = _jpeg_pixels(tf.strings.join([body, kinds.TRIAL, kinds.END_OF_IMAGE]))
+    same = tf.reduce_all(pixels == trial, axis=[1, 2])  # -> [h]
+    present = tf.reduce_sum(tf.math.cumprod(tf.cast(same, tf.float32)))
+    missing = 1.0 - present / tf.cast(tf.size(same), tf.float32)
+    found = Picture(pixels, orientation.jpeg_orientation(data), missing, tf.constant(""))
+    too_few = tf.constant(kinds.DAMAGED)
+    return tf.cond(missing <= max_missing, lambda: found, lambda: _no_picture(too_few))
 
 
 @apart

@@ -23,7 +23,13 @@ from imgcap.data.pictures import kinds
 PNG, GIF, BMP, WEBP, UNKNOWN = range(5)
 """Results of `image_format`."""
 
-_MAGIC = [b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF\0\0\0\0WEBP", b""]
+_MAGIC = [
+    kinds.PNG_MAGIC,
+    kinds.GIF_MAGIC,
+    kinds.BMP_MAGIC,
+    b"RIFF\0\0\0\0" + kinds.WEBP_MAGIC,
+    b"",
+]
 
 # Bounds on the walks, far above what real files have: a file made of tiny parts can't buy time.
 MAX_EXTENSIONS = 64
@@ -123,13 +129,18 @@ def jpeg_ends(data: tf.Tensor) -> tf.Tensor:
     Returns:
         bool [].
     """
-    values = tf.io.decode_raw(data, tf.uint8)
-    marked, code = values[:-1] == 0xFF, values[1:]
 
-    def last(marker: int) -> tf.Tensor:
-        return tf.concat([[[-1]], tf.where(marked & (code == marker))], axis=0)[-1, 0]
+    def searched() -> tf.Tensor:
+        values = tf.io.decode_raw(data, tf.uint8)
+        marked, code = values[:-1] == 0xFF, values[1:]
 
-    return last(0xD9) > last(0xDA)
+        def last(marker: int) -> tf.Tensor:
+            return tf.concat([[[-1]], tf.where(marked & (code == marker))], axis=0)[-1, 0]
+
+        return last(0xD9) > last(0xDA)
+
+    at_the_end = tf.strings.substr(data, -2, 2) == kinds.END_OF_IMAGE
+    return tf.cond(at_the_end, lambda: tf.constant(True), searched)
 
 
 def jpeg_scans(data: tf.Tensor) -> tf.Tensor:
@@ -230,6 +241,8 @@ def gif_first_frame(data: tf.Tensor) -> GifFrame:
     held. So the frame gets a file of its own, with white as its transparent colour and a second
     frame of one pixel: the decoder reaches that one only if the first was sound.
     """
+    # What ends the pixels and the file may be missing: the decoder sees whether the pixels do.
+    data = tf.strings.join([data, kinds.GIF_END])
     screen_width, screen_height = integers(data, 6, 2, tf.uint16)
     (screen_flags,) = integers(data, 10, 1)
     shared_colors = _colors_size(screen_flags)

@@ -86,6 +86,7 @@ def _exif_orientation(data: tf.Tensor) -> tf.Tensor:
     return tf.where(exif < 0, tf.constant(1, tf.int64), _tiff_orientation(tiff))
 
 
+@apart
 def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
     """Orientation in the first directory of an EXIF block, a TIFF file in either byte order.
 

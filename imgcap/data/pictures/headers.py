@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 from imgcap.data.pictures import kinds
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _RED_GREEN_BLUE = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0"
 
 
@@ -41,9 +40,9 @@ def read_orientation(image_bytes: bytes) -> int:
     """The EXIF orientation of a JPEG, PNG or WebP, 1 to 8; 1 (upright) if it has none."""
     if image_bytes.startswith(kinds.JPEG_MAGIC):
         return _tiff_orientation(_jpeg_exif(image_bytes))
-    if image_bytes.startswith(PNG_MAGIC):
+    if image_bytes.startswith(kinds.PNG_MAGIC):
         return _tiff_orientation(_png_exif(image_bytes))
-    if image_bytes[8:12] == b"WEBP":
+    if image_bytes[8:12] == kinds.WEBP_MAGIC:
         return _tiff_orientation(_webp_exif(image_bytes).removeprefix(b"Exif\0\0"))
     return 1
 
@@ -61,7 +60,7 @@ def count_jpeg_scans(image_bytes: bytes) -> int:
 
 def png_chunks(image_bytes: bytes) -> Iterator[Chunk]:
     """Walks over the chunks of a PNG up to its end; the last one may be cut off."""
-    position = len(PNG_MAGIC)
+    position = len(kinds.PNG_MAGIC)
     while position < len(image_bytes):
         length = _number(image_bytes, position, 4, "big")
         stored = image_bytes[position : position + 12 + length]
@@ -83,7 +82,7 @@ def plain_png(image_bytes: bytes) -> bytes:
         for chunk in png_chunks(image_bytes)
         if chunk.critical or (chunk.name == b"tRNS" and chunk.sound)
     ]
-    return PNG_MAGIC + b"".join(kept)
+    return kinds.PNG_MAGIC + b"".join(kept)
 
 
 def webp_size(image_bytes: bytes) -> tuple[int, int]:
@@ -97,6 +96,12 @@ def webp_size(image_bytes: bytes) -> tuple[int, int]:
         return bits % (1 << 14) + 1, bits // (1 << 14) % (1 << 14) + 1
     width, height = (_number(image_bytes, start, 2, "little") for start in (26, 28))
     return width % (1 << 14), height % (1 << 14)
+
+
+def webp_with_alpha(image_bytes: bytes) -> bytes:
+    """Sets the alpha flag of an animated WebP, so that a canvas without picture is transparent."""
+    animated = image_bytes[12:16] == b"VP8X" and _number(image_bytes, 20, 1, "big") & 2
+    return image_bytes[:20] + b"\x12" + image_bytes[21:] if animated else image_bytes
 
 
 def is_supported_bmp(image_bytes: bytes) -> bool:
@@ -134,7 +139,7 @@ def _jpeg_exif(data: bytes) -> bytes:
 
 def _png_exif(data: bytes) -> bytes:
     """The EXIF block of a PNG, if it stands before the pixels; else empty."""
-    position, name = len(PNG_MAGIC), b"IHDR"
+    position, name = len(kinds.PNG_MAGIC), b"IHDR"
     for _ in range(kinds.MAX_CHUNKS):
         if name in (b"eXIf", b"IDAT", b""):
             break

@@ -5,7 +5,12 @@ decodes by Pillow.
 """
 
 JPEG_MAGIC = b"\xff\xd8\xff"
-"""How a JPEG begins."""
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+GIF_MAGIC = b"GIF8"
+BMP_MAGIC = b"BM"
+"""How files of these formats begin; a WebP has WEBP_MAGIC from its ninth byte on."""
+
+WEBP_MAGIC = b"WEBP"
 
 END_OF_IMAGE = b"\xff\xd9"
 """The end marker of a JPEG."""
@@ -17,6 +22,9 @@ marker, and in no order that a code might take for "the same as before".
 
 PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 """The last chunk of a PNG, without which libpng gives up a picture that is whole."""
+
+GIF_END = b"\0;"
+"""How a GIF ends: a block of length 0, and the trailer."""
 
 NOT_AN_IMAGE = "not an image: JPEG, PNG, GIF, BMP or WebP is required"
 DAMAGED = "the image data is cut off or damaged: send the whole file"
@@ -66,12 +74,15 @@ def foreign_error(name: str) -> str:
     return f"a {name} picture cannot be read: save it as JPEG or PNG"
 
 
-def unknown_error(image_bytes: bytes) -> str:
-    """Says why a file of no supported format is refused, as the graph does.
+def opening_error(image_bytes: bytes) -> str:
+    """Says why a file cannot be opened, as the graph does.
 
     Args:
         image_bytes: the whole file, or at least its first 12 bytes.
     """
+    known = (JPEG_MAGIC, PNG_MAGIC, GIF_MAGIC, BMP_MAGIC)
+    if image_bytes.startswith(known) or image_bytes[8:12] == WEBP_MAGIC:
+        return DAMAGED
     head = image_bytes[:12].ljust(12, b"\0")
     for magic, name in zip(FOREIGN_MAGIC, FOREIGN_NAMES, strict=True):
         if all(wanted in (0, found) for wanted, found in zip(magic, head, strict=True)):

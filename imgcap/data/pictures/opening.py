@@ -23,19 +23,20 @@ def open_picture(image_bytes: bytes, max_pixels: int = MAX_PIXELS) -> Image.Imag
     Raises:
         ValueError: no picture that the graph decodes, or too many pixels.
     """
-    if image_bytes[8:12] == b"WEBP":
+    if image_bytes[8:12] == kinds.WEBP_MAGIC:
         _check_size(*headers.webp_size(image_bytes), max_pixels)
-    if image_bytes.startswith(headers.PNG_MAGIC):
+        image_bytes = headers.webp_with_alpha(image_bytes)
+    elif image_bytes.startswith(kinds.PNG_MAGIC):
         image_bytes = headers.plain_png(image_bytes)
+    elif image_bytes.startswith(kinds.BMP_MAGIC) and not headers.is_supported_bmp(image_bytes):
+        raise ValueError(kinds.UNSUPPORTED_BMP)
     try:
         image = Image.open(io.BytesIO(image_bytes), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"too many pixels ({error})") from None
     except Exception:  # Pillow's readers raise nearly anything on a mangled file
-        raise ValueError(kinds.unknown_error(image_bytes)) from None
+        raise ValueError(kinds.opening_error(image_bytes)) from None
     _check_size(*image.size, max_pixels)
-    if image.format == "BMP" and not headers.is_supported_bmp(image_bytes):
-        raise ValueError(kinds.UNSUPPORTED_BMP)
     if image.format in ("JPEG", "MPO"):
         scans = headers.count_jpeg_scans(image_bytes)
         if image.width * image.height * scans > max_pixels * kinds.MAX_SCANS:

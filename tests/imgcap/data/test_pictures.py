@@ -94,6 +94,15 @@ def test_other_files_are_no_images(data: bytes) -> None:
     assert str(caught.value) == kinds.NOT_AN_IMAGE
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_damaged_files_are_called_so(format: str) -> None:
+    data = encoded(photo(), format)
+    for cut in (data[:12], data[:20], data[: len(data) // 2]):
+        assert image.check(cut) == kinds.DAMAGED
+        with pytest.raises(ValueError, match="cut off|damaged|broken image"):
+            load_rgb(cut)
+
+
 def test_bmps_that_the_graph_refuses_are_refused() -> None:
     data = encoded(Image.new("1", (64, 32)), "BMP")
     assert image.check(data) == kinds.UNSUPPORTED_BMP
