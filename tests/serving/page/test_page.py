@@ -332,6 +332,13 @@ def test_server_away(page, server):
     assert page.button(key="again") and "not ready" in shown(page)
 
 
+def test_what_is_no_address_is_explained(page, monkeypatch):
+    monkeypatch.setenv("IMGCAP_SERVER", "http://localhost:8501")
+    page.run()
+    assert "is an address of the web, a model server speaks gRPC: give host:port" in shown(page)
+    assert not page.code and not page.exception
+
+
 def test_default_address_needs_no_port(page):
     settings = Settings("localhost:8500", "imgcap", "", "decode")
     assert start_command(settings) == "imgcap-serve"
