@@ -10,7 +10,7 @@ from export.check import sample_images
 from export.check.parity import reload_answers
 from export.versions import prune, publish
 from serving.server.models.servable import Servable
-from tests.support.hostile_names import ALL_AT_ONCE
+from tests.support.paths import ALL_AT_ONCE
 
 
 class Assets(tf.Module):

@@ -10,7 +10,7 @@ import pytest
 from imgcap.cli import command
 from imgcap.config import Section, flag_fields, setting
 from tests.support.command_lines import load_commands
-from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
+from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 TEXTS = {
     "canary_label",

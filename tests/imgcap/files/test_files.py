@@ -13,7 +13,7 @@ from imgcap.errors import RunError
 from imgcap.files import locking, moving
 from imgcap.files.literal import is_literal, literal_folder
 from imgcap.run import directory
-from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
+from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from imgcap.files.names import is_text, read_name, shell_flag, write_line, write_name
-from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
+from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 LATIN_1 = os.fsdecode(b"caf\xe9.jpg")
 

@@ -12,7 +12,7 @@ import pytest
 from imgcap.config import ModelConfig
 from imgcap.errors import ConfigError
 from imgcap.model.encoder import Encoder, make_encoder
-from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
+from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 SIZE = 32
 IMAGES = np.random.default_rng(0).uniform(0, 255, [2, SIZE, SIZE, 3]).astype(np.float32)

@@ -20,7 +20,7 @@ from imgcap.run.checkpoints import (
     write_variables,
 )
 from serving.cli import caption
-from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
+from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

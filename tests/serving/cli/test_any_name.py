@@ -14,8 +14,7 @@ import pytest
 from imgcap.files.names import read_name
 from serving.cli import caption
 from tests.support.fake_server import length_of, serving
-from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
-from tests.support.paths import ROOT
+from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES, ROOT
 
 NAMES = sorted({name[:251] + ".jpg" for name in [*HOSTILE_NAMES, ALL_AT_ONCE]} | {"=1+1.jpg"})
 

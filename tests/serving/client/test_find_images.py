@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.client.images import find_images
-from tests.support.hostile_names import ALL_AT_ONCE, HOSTILE_NAMES
+from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 
 def found_under(folder: Path, *arguments: str) -> list[str]:
