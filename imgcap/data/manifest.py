@@ -146,3 +146,8 @@ def shard_paths(folder: Path, manifest: Manifest, split: str) -> list[Path]:
             f"{folder / NAME} has no images in split {split!r}: choose one of {available}"
         )
     return [folder / name for name in manifest.shards[split]]
+
+
+def count_images(manifest: Manifest, splits: str) -> int:
+    """Counts the images of a split, or of several joined by '+'."""
+    return sum(manifest.images.get(split, 0) for split in splits.split("+"))

@@ -72,6 +72,25 @@ class Reference(NamedTuple):
     captions: tuple[str, ...]
 
 
+def refuse_missing(found: int, expected: int, paths: Sequence[Path]) -> None:
+    """Raises DataError if shards hold another number of images than their manifest says.
+
+    A shard that was cut off between two records is read without an error, and manifests of earlier
+    versions do not say how long it was.
+
+    Args:
+        found: images that were read.
+        expected: by the manifest.
+        paths: of the shards.
+    """
+    if found != expected:
+        names = ", ".join(path.name for path in paths)
+        raise DataError(
+            f"{paths[0].parent} has {found} images in {names}, its manifest says {expected}: a "
+            f"shard is damaged: {PREPARE_AGAIN}"
+        )
+
+
 @tf.autograph.experimental.do_not_convert
 def references(paths: Sequence[Path]) -> list[Reference]:
     """Reads the names and captions of a split, in the order of `EvaluationBatch.number`.

@@ -13,9 +13,9 @@ import imgcap
 from imgcap import files
 from imgcap.config import DecodeConfig
 from imgcap.data.batches import evaluation_images
-from imgcap.data.manifest import Manifest, load_manifest, shard_paths
+from imgcap.data.manifest import Manifest, count_images, load_manifest, shard_paths
 from imgcap.data.records import parse_example
-from imgcap.data.shards import damage_refused, references
+from imgcap.data.shards import damage_refused, references, refuse_missing
 from imgcap.evaluation.confidence.reliability import describe_confidence
 from imgcap.evaluation.diversity import describe_diversity
 from imgcap.evaluation.generate import (
@@ -77,6 +77,7 @@ def evaluate(
         entries, scores = _caption_and_score(
             captioner, config.model.image_size, paths, options, find_confidence(workdir, options)
         )
+    refuse_missing(scores["images"], count_images(manifest, split), paths)
     scores = {**_provenance(workdir, manifest, split, options), **scores}
     files.write_json(evaluation.scores, scores)
     _write_captions(evaluation.captions, entries)

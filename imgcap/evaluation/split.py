@@ -5,8 +5,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from imgcap.data.batches import evaluation_images
-from imgcap.data.manifest import load_manifest, shard_paths
-from imgcap.data.shards import damage_refused, references
+from imgcap.data.manifest import count_images, load_manifest, shard_paths
+from imgcap.data.shards import damage_refused, references, refuse_missing
 from imgcap.evaluation.generate import IMAGES_AT_ONCE, best_captions, generate, make_caption_step
 from imgcap.run.identity import refuse_other_vocabulary
 from imgcap.run.restore import load_captioner
@@ -33,6 +33,7 @@ def caption_split(workdir: Path, data_dir: Path, split: str) -> dict[str, str]:
     paths = [path for part in split.split("+") for path in shard_paths(data_dir, manifest, part)]
     with damage_refused(paths):
         images = [reference.image_id for reference in references(paths)]
+        refuse_missing(len(images), count_images(manifest, split), paths)
         dataset = evaluation_images(
             paths, images=IMAGES_AT_ONCE, image_size=config.model.image_size
         )

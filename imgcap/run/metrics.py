@@ -21,7 +21,7 @@ class Metrics:
         """
         self._path = workdir / METRICS if workdir else None
         if self._path and self._path.exists():
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [line for line in lines if _step_of(line) <= step]
             files.write_text(self._path, "".join(f"{line}\n" for line in kept))
 
@@ -37,8 +37,25 @@ class Metrics:
 
 def _step_of(line: str) -> float:
     """The step that a line is about; infinity if the line is damaged."""
+    values = read_line(line)
+    return float("inf") if values is None else float(values["step"])
+
+
+def read_line(line: str) -> dict[str, float | str] | None:
+    """Reads a line of the log.
+
+    Args:
+        line: as `Metrics.write` wrote it, or cut off by a kill, or damaged.
+
+    Returns:
+        The values by name, `step` among them, all numbers but texts that name things; None if the
+        line is damaged.
+    """
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        # A line cut off by a kill: drop it.
-        return float("inf")
+        values = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(values, dict) or not isinstance(values.get("step"), int):
+        return None
+    plain = all(isinstance(value, int | float | str) for value in values.values())
+    return values if plain else None

@@ -163,6 +163,11 @@ def _train_epoch(run: Run, start: Progression, profiler: StepProfiler) -> Progre
     if here.batch < steps and here.step < run.last_step():
         # Fewer than were there when it began: something broke meanwhile.
         _steps_of_epoch(run, here)
+        if not run.config.train.skip_bad_records:
+            raise DataError(
+                f"{run.config.train.data_dir}: its shards hold only {here.batch} of {steps} "
+                f"batches: a shard is cut off: {shards.PREPARE_AGAIN}"
+            )
     return dataclasses.replace(here, epoch=epoch, batch=0)
 
 

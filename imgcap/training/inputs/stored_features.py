@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from imgcap import files
 from imgcap.data import image, records
 from imgcap.data.manifest import Manifest, shard_paths
 from imgcap.data.shards import damage_refused
+from imgcap.errors import DataError
+from imgcap.files.checked import read_checked, write_checked
 from imgcap.files.unfinished import remove_abandoned
 from imgcap.host.progress import Progress
 from imgcap.model.encoder import Encoder
 
-NAME = "features.json"
+NAME, SIZES = "features.json", "sizes"
 FOLDER = "features"
 # Large enough to fill the cores, small enough for the activations of a DenseNet201 in 2 GB.
 ENCODED_AT_ONCE = 32
@@ -106,9 +107,10 @@ def store_features(
         autograph=False,
     )
     images = sum(manifest.images[split] for split in splits)
+    sizes = _load_sizes(folder)
     with Progress("encode images", images, "images") as progress:
         for split, name in shards:
-            if (folder / name).exists():
+            if _is_whole(folder / name, sizes):
                 progress.skip(images // len(shards))
                 continue
             shard = _Shard(
@@ -119,9 +121,28 @@ def store_features(
             )
             with damage_refused([shard.source]):
                 records.write_shard(shard.target, _encoded(shard, encode, image_size, progress))
-    if not (folder / NAME).exists():
-        files.write_json(folder / NAME, _description(encoder, manifest, views))
+            # Another training may have stored others meanwhile.
+            sizes = {**(_load_sizes(folder) or {}), name: shard.target.stat().st_size}
+            description = _description(encoder, manifest, views)
+            write_checked(folder / NAME, {**description, SIZES: dict(sorted(sizes.items()))})
     return StoredFeatures(folder, encoder.features_shape, views.per_image)
+
+
+def _load_sizes(folder: Path) -> dict[str, int] | None:
+    """The sizes of the shards that are whole; None if an earlier version of imgcap stored them."""
+    if not (folder / NAME).exists():
+        return {}
+    try:
+        return read_checked(folder / NAME, DataError, "").get(SIZES)
+    except DataError:
+        return {}  # All can be stored again.
+
+
+def _is_whole(shard: Path, sizes: dict[str, int] | None) -> bool:
+    """Whether a shard is there as it was written; cut off between records it would be read."""
+    if not shard.exists():
+        return False
+    return sizes is None or sizes.get(shard.name) == shard.stat().st_size
 
 
 def _description(encoder: Encoder, manifest: Manifest, views: Views) -> dict[str, Any]:

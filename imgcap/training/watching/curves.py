@@ -1,11 +1,12 @@
 """A table of a run's epochs and a picture of its curves, both from metrics.jsonl alone."""
 
 import importlib.util
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from imgcap.run.metrics import read_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,8 +70,13 @@ class Epoch(NamedTuple):
 
 
 def read_metrics(path: Path) -> list[Metric]:
-    """Reads the lines of a `metrics.jsonl`, in order."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Reads the lines of a `metrics.jsonl`, in order, without damaged ones and without texts."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [
+        {name: value for name, value in values.items() if not isinstance(value, str)}
+        for values in map(read_line, lines)
+        if values
+    ]
 
 
 def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
@@ -89,7 +95,7 @@ def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
             # A line holds the mean of all steps since the line before.
             loss, steps = loss + line["loss"] * (line["step"] - step), steps + line["step"] - step
             step = line["step"]
-        if "dev_cider" in line:
+        if {"dev_cider", "dev_bleu_4", "epoch"} <= line.keys():
             mean = loss / steps if steps else math.nan
             seconds = line.get("seconds", math.nan)
             epochs.append(
@@ -150,7 +156,7 @@ def draw_curves(metrics: Sequence[Metric], title: str) -> "Figure":
     from matplotlib.figure import Figure
 
     best = max(
-        (line for line in metrics if "dev_cider" in line),
+        (line for line in metrics if {"dev_cider", "dev_bleu_4", "epoch"} <= line.keys()),
         key=lambda line: line["dev_cider"],
         default=None,
     )
