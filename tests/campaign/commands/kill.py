@@ -28,7 +28,7 @@ from tests.campaign.figures import Row, Tally
 SIZE = 50
 LONGEST_CHAIN = 3
 """Most kills of one command before it may come to its end."""
-_GLANCE = 0.001
+_GLANCE = 0.004
 
 
 class Undisturbed(NamedTuple):

@@ -5,6 +5,7 @@ does that a person starts. Each leads a process group, so that it can be killed 
 """
 
 import contextlib
+import fcntl
 import importlib
 import multiprocessing
 import os
@@ -44,6 +45,7 @@ _PRELOADED = [
 ]
 _PATIENCE = 180.0
 _WORKERS_PATIENCE = 20.0
+_PIPE_BYTES = 2**20
 
 
 def nothing() -> None:
@@ -94,6 +96,10 @@ class Command:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self._output = folder.with_name(f"{folder.name}.{time.monotonic_ns()}.output")
+        # A pipe, which no limit on the size of files and no full disk reaches.
+        os.mkfifo(self._output)
+        self._pipe = os.open(self._output, os.O_RDWR | os.O_NONBLOCK)
+        fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._started = time.monotonic()
         self.process: BaseProcess = context.Process(
             target=_become, args=(name, list(arguments), folder, self._output, prepare)
@@ -136,11 +142,13 @@ class Command:
         return Ended(self.process.exitcode, self._read_output(), seconds)
 
     def _read_output(self) -> str:
-        if not self._output.exists():
-            return ""
-        text = self._output.read_text(encoding="utf-8", errors="replace")
+        content = b""
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self._pipe, 65536):
+                content += part
+        os.close(self._pipe)
         self._output.unlink()
-        return text
+        return content.decode("utf-8", errors="replace")
 
 
 def run(
@@ -156,7 +164,7 @@ def _become(
     """Turns a forked process into the command."""
     os.setpgid(0, 0)
     os.chdir(folder)
-    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    written = os.open(output, os.O_WRONLY)
     os.dup2(written, 1)
     os.dup2(written, 2)
     # Workers of a preparation are forked as well: a fork server of their own would import
