@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: caption demo test check bench campaign reproduce clean
+.PHONY: caption demo test check bench campaign contract reproduce clean
 
 # make caption PHOTO=photo.jpg: installs what captioning needs, no more.
 caption: .venv/.captioner
@@ -48,6 +48,11 @@ reproduce: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.bench $(if $(MODELS),--model_base_path=$(MODELS))
+
+# What TensorFlow Serving answers, does and bears, asked of the embedded server and, with
+# SERVER=path/to/tensorflow_model_server, of the real one: "embedded | real" for each question.
+contract: .venv/.installed
+	$(BIN)/python -m tests.serving.server.contract $(if $(SERVER),--server=$(SERVER))
 
 # Random attempts to break commands, server and page; all of them without a NAME.
 campaign: .venv/.installed

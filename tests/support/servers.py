@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,9 @@ from serving.server.local_server import LocalServer
 from tests.support.paths import ROOT
 
 KINDS = ("embedded", "real")
+
+MAX_BYTES = 8 * 2**30
+"""Memory that a server in a process of its own may take."""
 
 ADDRESS = "IMGCAP_TF_SERVING"
 """Environment variable with the address of a real server that holds the toy."""
@@ -101,6 +105,11 @@ class ServerProcess(NamedTuple):
         return int(found[1]) / 1024 if found else 0.0
 
 
+def _limit_memory() -> None:
+    """Lets a server that takes too much die alone, and not the machine."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
+
+
 @contextmanager
 def server_process(kind: str, **flags: Any) -> Iterator[ServerProcess]:
     """Runs a server as `running` does, in a process that may die without the test.
@@ -124,7 +133,11 @@ def server_process(kind: str, **flags: Any) -> Iterator[ServerProcess]:
             for name, value in given.items()
         ]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_limit_memory,
     )
     server = ServerProcess(f"localhost:{config.port}", f"localhost:{config.rest_api_port}", process)
     try:

@@ -8,6 +8,8 @@ from tests.campaign.figures import Row, all_held, format_table
 from tests.campaign.server import attack, hot_swap, requests, soak
 from tests.campaign.server.mutation import mutate
 from tests.campaign.server.requests import RPCS, World
+from tests.campaign.server.world import KIND
+from tests.support.servers import KINDS
 
 
 def held(rows: list[Row]) -> str:
@@ -15,17 +17,25 @@ def held(rows: list[Row]) -> str:
     return format_table(rows)
 
 
-def test_changed_requests_of_all_rpcs() -> None:
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The kind of server that is attacked."""
+    monkeypatch.setenv(KIND, request.param)
+    return request.param
+
+
+def test_changed_requests_of_all_rpcs(kind: str) -> None:
     shown = held(requests.run(400, seed=1))
-    assert all(name in shown for name in (*RPCS, "REST", "good callers", "memory"))
+    names = [name for name in RPCS if kind == "embedded" or "Reload" not in name]
+    assert all(name in shown for name in (*names, "REST", "good callers", "memory"))
 
 
-def test_attack() -> None:
+def test_attack(kind: str) -> None:
     shown = held(attack.run(1, seed=1, picture=False))
     assert "256 photos" in shown and "memory afterwards" in shown
 
 
-def test_hot_swap() -> None:
+def test_hot_swap(kind: str) -> None:
     assert "requests" in held(hot_swap.run(4, seed=3, callers=8))
 
 
