@@ -44,6 +44,10 @@ _ESCAPES = {
 _WORDS = {b"n": (b"null", None), b"t": (b"true", True), b"f": (b"false", False)}
 _NUMBERS = re.compile(rb"\[[-+0-9.eE, \n\r\t]{0,%d}\]" % _RUN_BYTES)
 _RUN = re.compile(rb"[-+0-9.eE, \n\r\t]{%d,%d}" % (_SHORT_RUN, _RUN_BYTES))
+_ROWS = re.compile(
+    rb"(?=\[[-+0-9.eE, \n\r\t]{1,%d}\])\[[-+0-9.eE, \n\r\t\[\]]{64,%d}" % (_RUN_BYTES, _RUN_BYTES)
+)
+_OTHER_DEPTH = re.compile(rb"\]\]|\[\[")
 # Such numbers may be too big for the library or for 64 bits; the standard reader takes them.
 _LONG_NUMBER = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{19}")
 
@@ -220,22 +224,35 @@ class _Reader:
         return numbers
 
     def _read_runs(self) -> None:
-        """Reads many numbers of a list at once, up to a comma, since large tensors are such."""
+        """Reads many entries of a list at once if they are numbers, or lists of nothing else.
+
+        Large tensors are made of these. What is read ends before a comma, so that the next entry
+        is due then.
+        """
         while self._open and self.offset >= self._no_run_before:
             container = self._open[-1]
-            if isinstance(container, JsonObject):
+            run = b"" if isinstance(container, JsonObject) else self._find_run()
+            if isinstance(container, JsonObject) or not run:
                 return
-            match = _RUN.match(self.text, self.offset)
-            if match is None:
+            entries = self._load_numbers(b"[" + run + b"]")
+            if not entries:
+                self._no_run_before = self.offset + len(run)
                 return
-            end = match[0].rfind(b",")
-            numbers = self._load_numbers(b"[" + match[0][:end] + b"]") if end > 0 else None
-            if not numbers:
-                self._no_run_before = match.end()
-                return
-            container.extend(numbers)
-            self.offset += end + 1
+            container.extend(entries)
+            self.offset += len(run) + 1
             self._skip_space()
+
+    def _find_run(self) -> bytes:
+        """Finds such entries; nothing if they are few, and better read one by one."""
+        match = _RUN.match(self.text, self.offset)
+        if match is not None:
+            return match[0][: max(0, match[0].rfind(b","))]
+        match = _ROWS.match(self.text, self.offset)
+        if match is None:
+            return b""
+        other = _OTHER_DEPTH.search(match[0])
+        end = match[0].rfind(b"],", 0, other.start() if other else len(match[0]))
+        return match[0][: end + 1]
 
     def _load_numbers(self, text: bytes) -> list[JsonValue] | None:
         """Reads a list with the standard reader, or None if that might differ by more than a bit.
@@ -247,9 +264,13 @@ class _Reader:
             return None
         try:
             numbers = json.loads(text)
-        except ValueError:  # the error is found, with its offset, number by number
+        except (
+            ValueError,
+            RecursionError,
+        ):  # the error is found, with its offset, number by number
             return None
-        self._numbers += len(numbers)
+        self._values += text.count(b"[") - 1
+        self._numbers += text.count(b",") + 1
         if self._numbers > MAX_NUMBERS:
             raise self._error(f"More than {MAX_NUMBERS} numbers.")
         return numbers

@@ -150,6 +150,16 @@ def test_long_lists_are_read_in_pieces():
         read_json(text.replace(b"9223372036854775808", b"9 23"))
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_lists_of_lists_of_numbers(indent):
+    for shape in ((9_000, 2), (2, 300, 3), (1, 2, 40, 1, 2), (700, 0)):
+        values = np.arange(math.prod(shape)).reshape(shape).tolist()
+        text = json.dumps([values, 1, {"x": values}], indent=indent).encode()
+        assert plain(read_json(text)) == [values, 1, {"x": values}]
+    values[500] = [0.5, None]
+    assert plain(read_json(json.dumps(values, indent=indent).encode())) == values
+
+
 def test_what_one_text_may_make_is_limited(monkeypatch):
     assert value_text(read_json(b"[" * 9_999 + b"]" * 9_999)) == "[" * 9_999 + "]" * 9_999
     for deep in (b"[" * 100_000, b'{"a":' * 100_000):
