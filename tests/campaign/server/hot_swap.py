@@ -33,12 +33,14 @@ class Shelf:
 
     def __init__(self, base_path: Path, toys: list[Path], rng: random.Random) -> None:
         self.newest, self._highest = 0, 0
+        self._whole: list[int] = []
         self._base_path, self._toys, self._rng = base_path, toys, rng
 
     def publish(self) -> None:
         """Puts a new version in place by rename."""
         self._highest += 1
         self.newest = self._highest
+        self._whole.append(self.newest)
         self._place(self._toys[self.newest % len(WORDS)])
 
     def publish_broken(self) -> None:
@@ -71,15 +73,15 @@ class Shelf:
 
     def withdraw(self) -> None:
         """Removes the version that is served, and all that are newer; the one before comes back."""
-        whole = self.newest - 1
+        self._whole.pop()
+        self.newest = self._whole[-1]
         for path in self._base_path.iterdir():
-            if int(path.name) > whole:
+            if int(path.name) > self.newest:
                 shutil.rmtree(path)
-        self.newest = whole
 
-    def has(self, version: int) -> bool:
-        """Whether a version's folder is there and whole."""
-        return (self._base_path / str(version) / "variables" / "variables.index").is_file()
+    def can_withdraw(self) -> bool:
+        """Whether there is a whole version before the one that is served."""
+        return len(self._whole) > 1 and (self._base_path / str(self._whole[-2])).is_dir()
 
     def _place(self, toy: Path) -> None:
         half = self._base_path / ".half"
@@ -124,7 +126,7 @@ def run(size: int, seed: int, callers: int = 32) -> list[Row]:
 def _change(shelf: Shelf, rng: random.Random) -> str:
     """Does one thing to the folder, and says what."""
     kind = rng.random()
-    if kind < 0.2 and shelf.has(shelf.newest - 1):
+    if kind < 0.2 and shelf.can_withdraw():
         shelf.withdraw()
         return "versions withdrawn"
     if kind < 0.5:

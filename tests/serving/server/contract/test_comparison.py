@@ -30,7 +30,8 @@ def test_outcomes_are_read_from_a_report(tmp_path):
         '<testsuites><testsuite><testcase classname="m" name="test_a[embedded]"/>'
         '<testcase classname="m" name="test_a[real]"><skipped message="no server"/></testcase>'
         '<testcase classname="m" name="test_b[embedded]"><failure/></testcase>'
-        '<testcase classname="m" name="test_b[real]"><error/></testcase><testcase classname="m" name="test_c"/>'
+        '<testcase classname="m" name="test_b[real]"><error/></testcase>'
+        '<testcase classname="m" name="test_c"/>'
         "</testsuite></testsuites>"
     )
     assert read_outcomes(tmp_path / "report.xml") == {
