@@ -155,9 +155,9 @@ def server_process(kind: str, **flags: Any) -> Iterator[ServerProcess]:
 def _wait(target: str, process: subprocess.Popen) -> None:
     """Waits for the port, which opens only when the models are loaded."""
     host, port = target.split(":")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while True:
-        assert process.poll() is None and time.monotonic() < end, "the real server did not come up"
+        assert process.poll() is None and time.monotonic() < end, "the server did not come up"
         with socket.socket() as probe:
             if probe.connect_ex((host, int(port))) == 0:
                 return
