@@ -16,6 +16,7 @@ TEXTS = {
     "canary_label",
     "concurrency",
     "data_service",
+    "encoder_output",
     "host",
     "label",
     "license",

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from imgcap.errors import ConfigError
-from serving.cli import benchmark, caption
-from serving.cli import page as page_command
+from serving.cli import benchmark, caption, page
 from serving.client import CaptionClient, ServerUnavailable
 from serving.client.address import Address, find_proxy, is_this_machine, parse_address
 from serving.page.settings import Settings, start_command
@@ -76,7 +75,7 @@ def test_what_is_no_address(text: str, why: str) -> None:
 
 
 def test_every_command_refuses_what_is_no_address(capsys: pytest.CaptureFixture[str]) -> None:
-    for one in (caption, benchmark, page_command):
+    for one in (caption, benchmark, page):
         assert one.main([one.COMMAND.name, "--server=::1"]) == 2
         assert capsys.readouterr().err == (
             f"{one.COMMAND.name}: error: --server='::1' has several colons: give host:port, such "
