@@ -13,7 +13,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from imgcap import signature
 from serving.server.models.predict import parse_predict
-from serving.server.models.servable import _graph_message, _read_signature_defs
+from serving.server.models.servable import _graph_message, read_signature_defs
 from serving.server.request_error import RequestError
 
 CONTRACT = signature.make_signatures(attends=False, confident=True)
@@ -52,7 +52,7 @@ def test_embedded_server_says_the_same_before_the_rows_are_made(
     model = SimpleNamespace(
         version=1,
         max_rows=manifest["max_batch"],
-        signature_defs=_read_signature_defs(models / "1"),
+        signature_defs=read_signature_defs(models / "1"),
     )
     given = served[name].structured_input_signature[1]
     rows = {alias: tf.zeros([300, *spec.shape[1:]], spec.dtype) for alias, spec in given.items()}

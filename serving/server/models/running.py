@@ -1,10 +1,10 @@
 """What runs the signatures of a SavedModel: a session for exports, functions for other models.
 
-A session is what the real server runs, and holds the constants of an export twice for each
-signature that is asked. Functions hold them three times, and, what is worse, once more for each of
-the many graphs that Python keeps of them: DenseNet201, optimised for CPUs, loads with 1,250 MB
-against 420. But tensors of more than 32 dimensions can be given to functions alone. No signature of
-an export takes such, and its graph refuses every other shape than its own, as is done here for it.
+A session is what the real server runs. It holds a model's constants five times once it is loaded,
+and twice more for each signature that is asked; functions hold them some fifteen times and three
+times more, since Python keeps a graph for each of them. But tensors of more than 32 dimensions can
+be given to functions alone. No signature of an export takes such, and its graph refuses every other
+shape than its own, as is done here for it.
 """
 
 from collections.abc import Callable, Mapping

@@ -21,8 +21,9 @@ from imgcap.files.model_folder import MANIFEST, WARMUP_FILE
 from imgcap.host.cpu import missing_cpu_features
 from serving.server.models.calls import any_shapes
 from serving.server.models.examples import CLASSIFY, MULTI_INFERENCE, REGRESS
-from serving.server.models.messages import Tensor, to_array
+from serving.server.models.messages import Tensor
 from serving.server.models.predict import PREDICT
+from serving.server.models.running import Run, load_functions, load_session
 from serving.server.request_error import RequestError, invalid
 
 _LOAD_ERRORS = (OSError, ValueError, KeyError, AttributeError, DecodeError, tf.errors.OpError)
@@ -79,13 +80,16 @@ class Servable:
         self.max_rows: int | None = (manifest or {}).get("max_batch")
         _check_cpu(path, (manifest or {}).get("cpu_features", []))
         try:
-            self.signature_defs = _read_signature_defs(path)
-            # Kept, since the functions don't own their variables.
+            self.signature_defs = read_signature_defs(path)
             with literal_folder(path) as folder:
-                self._loaded = tf.saved_model.load(str(folder))
+                functions = (
+                    load_session(folder, self.signature_defs)
+                    if self.is_export
+                    else load_functions(folder)
+                )
         except _LOAD_ERRORS as error:
             raise LoadError(f"{path} can't be loaded ({_first_line(error)})") from None
-        self.functions = _join_twins(self._loaded.signatures, self.signature_defs)
+        self.functions = _join_twins(functions, self.signature_defs)
         self._warmup = _Warmup(path / WARMUP_FILE, on_warmup)
         self.warmup_seconds: float | None = None
         self._warm_up(1 if first_only else MAX_WARMUP_REQUESTS + 1)
@@ -109,17 +113,13 @@ class Servable:
                 f"Tensor {output.name}:0, specified in either feed_devices or fetch_devices was "
                 "not found in the Graph"
             )
-        tensors = {alias: tf.convert_to_tensor(value) for alias, value in inputs.items()}
         try:
-            # A call by its public name compares shapes first, which the real server does not, and
-            # ends the process over a tensor of 33 to 64 dimensions when it writes its refusal.
-            outputs = self.functions[signature_name]._call_with_flat_signature([], tensors)
+            return self.functions[signature_name](inputs)
         except tf.errors.OpError as error:
             raise RequestError(_STATUS[error.error_code], _graph_message(error.message)) from None
         except UnicodeDecodeError as error:
             # A message that quotes bytes of the request which are no text; its code is lost.
             raise invalid(_graph_message(error.object.decode(errors="replace"))) from None
-        return {alias: to_array(tensor) for alias, tensor in outputs.items()}
 
     def warm_up_next(self) -> bool:
         """Runs one more warm-up request.
@@ -220,26 +220,33 @@ def _check_cpu(path: Path, required: list[str]) -> None:
         )
 
 
-def _read_signature_defs(path: Path) -> dict[str, SignatureDef]:
-    """Reads the signatures from the file.
+def read_signature_defs(path: Path) -> dict[str, SignatureDef]:
+    """Reads the signatures of a SavedModel, by name, from its file.
 
     A loaded model has forgotten the names of its tensors, which error texts need.
+
+    Args:
+        path: the SavedModel's folder.
     """
     saved_model = SavedModel.FromString((path / "saved_model.pb").read_bytes())
     for meta_graph in saved_model.meta_graphs:
         if tf.saved_model.SERVING in meta_graph.meta_info_def.tags:
-            return dict(meta_graph.signature_def)
+            # Copies: a part of a message keeps the whole of it in memory, constants and all.
+            return {
+                name: SignatureDef.FromString(definition.SerializeToString())
+                for name, definition in meta_graph.signature_def.items()
+            }
     raise ValueError("no graph is tagged 'serve'")
 
 
 def _join_twins(
-    functions: Mapping[str, Any], signature_defs: Mapping[str, SignatureDef]
-) -> dict[str, Any]:
+    functions: Mapping[str, Run], signature_defs: Mapping[str, SignatureDef]
+) -> dict[str, Run]:
     """Gives signatures with the same tensors the same function, as the real server does.
 
     Each function builds a graph of its own, with all constants.
     """
-    first: dict[bytes, Any] = {}
+    first: dict[bytes, Run] = {}
     return {
         name: first.setdefault(signature_defs[name].SerializeToString(deterministic=True), function)
         for name, function in functions.items()

@@ -105,12 +105,12 @@ def measure(folder: Path, kind: str, steps: list[str]) -> None:
     import tensorflow as tf
 
     from serving.server.models.running import load_functions, load_session
-    from serving.server.models.servable import _read_signature_defs
+    from serving.server.models.servable import read_signature_defs
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tell = _Teller(started)
     tell("TensorFlow alone")
-    definitions = _read_signature_defs(folder)
+    definitions = read_signature_defs(folder)
     load: Callable[[], dict[str, Any]] = (
         (lambda: load_session(folder, definitions))
         if kind == SESSION
