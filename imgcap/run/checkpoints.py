@@ -119,7 +119,7 @@ def latest(workdir: Path) -> Progression | None:
     try:
         return Progression(**read_checked(path, RunError, remedy))
     except TypeError as error:
-        raise RunError(f"{path} says not where the run stands ({error}): {remedy}") from None
+        raise RunError(f"{path} does not say where the run stands ({error}): {remedy}") from None
 
 
 def best_step(workdir: Path) -> int:

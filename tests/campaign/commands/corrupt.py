@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgcap.errors import ImgcapError
+from imgcap.files.model_folder import WARMUP_FILE
 from imgcap.host.progress import Progress
 from tests.campaign.commands.cases import CASES, IMAGE_SIZE, World, build_world
 from tests.campaign.figures import Row, Tally
@@ -152,7 +153,7 @@ TARGETS = (
     Target("run/confidence.npz", read_run),
     Target("run/metrics.jsonl", read_metrics, log=True),
     Target("served/1/manifest.json", read_version),
-    Target("served/1/assets.extra/tf_serving_warmup_requests", read_version),
+    Target(f"served/1/{WARMUP_FILE}", read_version),
 )
 
 
@@ -184,8 +185,24 @@ def prepare_place(world: World) -> Path:
     if ended.status:
         raise RuntimeError(f"imgcap-evaluate failed undisturbed: {ended.output}")
     write_export(world.place / "served" / "1")
+    write_warmup(world.place / "served" / "1")
     complete_place(world.place)
     return world.place
+
+
+def write_warmup(version: Path) -> None:
+    """Writes a request to be replayed before a version is served."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+    request = predict_pb2.PredictRequest(
+        model_spec=model_pb2.ModelSpec(name="imgcap", signature_name="decode"),
+        inputs={"image_bytes": tf.make_tensor_proto([b"four"])},
+    )
+    log = prediction_log_pb2.PredictLog(request=request)
+    (version / WARMUP_FILE.parent).mkdir()
+    with tf.io.TFRecordWriter(str(version / WARMUP_FILE)) as writer:
+        writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
 def complete_place(place: Path) -> None:

@@ -167,6 +167,9 @@ def _become(
     written = os.open(output, os.O_WRONLY)
     os.dup2(written, 1)
     os.dup2(written, 2)
+    # The old streams know of files in which they can seek.
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
     # Workers of a preparation are forked as well: a fork server of their own would import
     # TensorFlow again, which takes longer than all the rest.
     fork = multiprocessing.get_context("fork")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,13 +12,15 @@ import tensorflow as tf
 
 from imgcap.cli import prepare
 from imgcap.config import PrepareConfig
-from imgcap.data.manifest import load_manifest
+from imgcap.data.manifest import count_images, load_manifest
 from imgcap.data.prepare import preparation
 from imgcap.data.prepare.words import choose_min_count
 from imgcap.data.raw import drawn
 from imgcap.data.records import parse_example
+from imgcap.data.shards import references, refuse_missing
 from imgcap.data.vocabulary import SPECIALS, Vocabulary, normalise
 from imgcap.errors import DataError
+from imgcap.files.locking import locked
 from tests.support.sharing import forget_checksums
 
 
@@ -320,3 +323,25 @@ def test_the_kind_of_pictures(raw_dir: Path, data_dir: Path, tmp_path: Path) -> 
     prepared = dataclasses.replace(load_manifest(data_dir), sizes={})
     assert load_manifest(old) == prepared
     assert preparation.prepare(config(raw_dir, old)) == prepared
+
+
+def test_two_preparations_of_one_folder(raw_dir: Path, tmp_path: Path) -> None:
+    message = f"{tmp_path} is being prepared by another process: wait for it"
+    with locked(tmp_path / ".lock"), pytest.raises(DataError, match=re.escape(message)):
+        preparation.prepare(config(raw_dir, tmp_path))
+
+
+def test_a_shard_cut_off_between_two_records(data_dir: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("features"))
+    shard = next(copy.glob("dev-*"))
+    whole = shard.read_bytes()
+    # A record is its length in 8 bytes and their checksum in 4, then itself and its checksum.
+    first = 12 + int.from_bytes(whole[:8], "little") + 4
+    shard.write_bytes(whole[:first])
+    message = f"{shard} has {first} bytes and was written with {len(whole)}: a shard is damaged"
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_manifest(copy)
+    # The manifest of an earlier version does not say how long it was: the images are counted.
+    images = count_images(load_manifest(data_dir), "dev")
+    with pytest.raises(DataError, match=f"has 1 images in dev-.*, its manifest says {images}: a"):
+        refuse_missing(len(references([shard])), images, [shard])
