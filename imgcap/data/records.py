@@ -5,10 +5,8 @@ are normalised and numbered once, when the record is made, so no second tokenize
 from the first. Feature shards have the same schema with the encoder's output in place of the bytes.
 """
 
-import contextlib
-import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from imgcap.files.unfinished import unfinished_file
+from imgcap.host.disk_errors import told_of
 
 
 class Record(NamedTuple):
@@ -169,25 +168,14 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
     """
     count = 0
     with unfinished_file(path) as unfinished:
-        with _told_of(path):
+        with told_of(path):
             writer = tf.io.TFRecordWriter(os.fsencode(unfinished))
         try:
             for example in examples:
-                with _told_of(path):
+                with told_of(path):
                     writer.write(example)
                 count += 1
         finally:
-            with _told_of(path):
+            with told_of(path):
                 writer.close()
     return count
-
-
-@contextlib.contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    """Turns an error of TensorFlow's writer into an OSError about a file."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        full = isinstance(error, tf.errors.ResourceExhaustedError)
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, os.strerror(number), os.fspath(path)) from None

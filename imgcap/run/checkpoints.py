@@ -15,6 +15,7 @@ from imgcap.files.checked import read_checked, write_checked
 from imgcap.files.literal import literal_folder
 from imgcap.files.moving import UNFINISHED, discard
 from imgcap.files.unfinished import finish_folder, remove_abandoned, unfinished_folder
+from imgcap.host.disk_errors import told_of
 
 CHECKPOINTS, STATE, WEIGHTS = "checkpoints", "state.json", "weights"
 ENCODER_WEIGHTS = "encoder"
@@ -76,7 +77,7 @@ def save(workdir: Path, variables: Variables, progression: Progression, keep: in
                 write_variables(unfinished / WEIGHTS, variables)
                 write_checked(unfinished / STATE, state)
                 finish_folder(unfinished, final)
-    except (OSError, tf.errors.OpError) as error:
+    except OSError as error:
         raise RunError(
             f"{final} can't be written ({str(error).splitlines()[0][:160]}): free the disk and run "
             "the same command again; the last checkpoint is intact"
@@ -156,9 +157,12 @@ def write_variables(prefix: Path, variables: Variables) -> None:
     Args:
         prefix: path of the files, without their endings.
         variables: what to write; each is stored under its part and its place in it.
+
+    Raises:
+        OSError: the disk is full or fails.
     """
     checkpoint = tf.train.Checkpoint(**{name: list(values) for name, values in variables.items()})
-    with literal_folder(prefix.parent) as folder:
+    with literal_folder(prefix.parent) as folder, told_of(prefix):
         checkpoint.write(str(folder / prefix.name))
 
 

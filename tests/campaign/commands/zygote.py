@@ -7,6 +7,7 @@ does that a person starts. Each leads a process group, so that it can be killed 
 import contextlib
 import fcntl
 import importlib
+import io
 import multiprocessing
 import os
 import signal
@@ -168,8 +169,10 @@ def _become(
     os.dup2(written, 1)
     os.dup2(written, 2)
     # The old streams know of files in which they can seek.
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
+    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding="utf-8")
+    sys.stderr = io.TextIOWrapper(
+        io.FileIO(2, "w", closefd=False), encoding="utf-8", write_through=True
+    )
     # Workers of a preparation are forked as well: a fork server of their own would import
     # TensorFlow again, which takes longer than all the rest.
     fork = multiprocessing.get_context("fork")
