@@ -169,17 +169,18 @@ def run(size: int, seed: int, picture: bool = True) -> list[Row]:
             with GoodCallers(server.target, photo, 2, right, pause=0.05) as before:
                 time.sleep(5 if picture else 1)
             megabytes = settled_megabytes(server, 6.0 if picture else 1.0)
-            with (
-                MemoryWatch(server) as watch,
-                GoodCallers(server.target, photo, 2, right, pause=0.05) as good,
-                ThreadPoolExecutor(4) as pool,
-            ):
-                list(pool.map(lambda name: _attempt(server, name, photo, rng, tally), names))
-            afterwards = settled_megabytes(server, 30.0, enough=1.03 * megabytes)
+            with MemoryWatch(server) as watch:
+                with (
+                    GoodCallers(server.target, photo, 2, right, pause=0.05) as good,
+                    ThreadPoolExecutor(4) as pool,
+                ):
+                    list(pool.map(lambda name: _attempt(server, name, photo, rng, tally), names))
+                attacked = watch.samples[-1][0]
+                afterwards = settled_megabytes(server, 30.0, enough=1.03 * megabytes)
     for asked in good.asked:
         tally.add("good callers", asked.problem)
     if picture:
-        _draw(watch.samples, megabytes, afterwards)
+        _draw(watch.samples, attacked, megabytes, afterwards)
     return [
         *tally.rows(),
         _latency("good callers' slowest", [asked.seconds for asked in good.asked]),
@@ -215,13 +216,23 @@ def _latency(name: str, seconds: list[float]) -> Row:
     return Row(name, 0, 0, f"{seconds[-1]:.2f} s, median {middle:.3f} s of {len(seconds)}")
 
 
-def _draw(samples: list[tuple[float, float]], before: float, afterwards: float) -> None:
-    """Draws memory over time."""
+def _draw(
+    samples: list[tuple[float, float]], attacked: float, before: float, afterwards: float
+) -> None:
+    """Draws memory over time.
+
+    Args:
+        samples: (seconds, MB).
+        attacked: seconds after which the attack was over.
+        before: MB before it.
+        afterwards: MB at the end.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(*zip(*samples, strict=True), color="tab:red", label="under attack")
+    axes.plot(*zip(*samples, strict=True), color="tab:red")
+    axes.axvspan(0, attacked, color="tab:red", alpha=0.1, label="under attack")
     axes.axhline(before, color="tab:blue", linestyle="--", label=f"before: {before:.0f} MB")
     axes.axhline(
         afterwards, color="tab:green", linestyle=":", label=f"afterwards: {afterwards:.0f} MB"
