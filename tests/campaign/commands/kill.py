@@ -118,7 +118,7 @@ def kill_and_repeat(
         command.kill(whole_group=whole_group)
         ended = command.wait()
         problem = f"broke before the kill: {ended.output[-800:]}" if ended.broke else ""
-        if not problem and not command.workers_end():
+        if not problem and not command.workers_ended:
             problem = "its workers go on"
         if number < kills - 1:
             tally.add(case.command, problem, instants)

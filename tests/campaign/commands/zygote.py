@@ -77,7 +77,12 @@ class Ended(NamedTuple):
 
 
 class Command:
-    """A command that was started."""
+    """A command that was started.
+
+    Attributes:
+        process: leads the group of all its processes.
+        workers_ended: after `wait`, whether the others ended with it or soon after it.
+    """
 
     def __init__(
         self,
@@ -102,6 +107,7 @@ class Command:
         self._pipe = os.open(self._output, os.O_RDWR | os.O_NONBLOCK)
         fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._started = time.monotonic()
+        self.workers_ended = False
         self.process: BaseProcess = context.Process(
             target=_become, args=(name, list(arguments), folder, self._output, prepare)
         )
@@ -117,7 +123,7 @@ class Command:
             kill = os.killpg if whole_group else os.kill
             kill(self.process.pid or 0, signal.SIGKILL)
 
-    def workers_end(self) -> bool:
+    def _wait_for_workers(self) -> bool:
         """Waits some seconds for the end of all its processes; returns whether they ended."""
         deadline = time.monotonic() + _WORKERS_PATIENCE
         while time.monotonic() < deadline:
@@ -140,6 +146,7 @@ class Command:
         if self.process.exitcode is None:
             self.kill(whole_group=True)
             raise TimeoutError(f"still running after {_PATIENCE:.0f} s: {self._read_output()}")
+        self.workers_ended = self._wait_for_workers()
         return Ended(self.process.exitcode, self._read_output(), seconds)
 
     def _read_output(self) -> str:
