@@ -22,6 +22,7 @@ from imgcap.data.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, DataError, ExportError, RunError
 from imgcap.evaluation.report.result_files import SCORES_PATTERN, evaluation_name
 from imgcap.evaluation.scores import NAMES
+from imgcap.files.checked import read_checked, write_checked
 from imgcap.files.model_folder import MANIFEST
 from imgcap.run import checkpoints, directory
 from imgcap.run.identity import PACKED
@@ -155,7 +156,7 @@ def write_card(version: Path, facts: Facts) -> None:
         version: the folder; has the folder `assets`.
         facts: from `collect_facts`.
     """
-    files.write_json(version / MANIFEST, facts)
+    write_checked(version / MANIFEST, facts)
     write_line(version / ASSETS / CARD, facts)
     files.write_text(version / MODEL_CARD, format_card(facts))
 
@@ -179,7 +180,7 @@ def read_manifest(version: Path) -> Facts:
     Raises:
         ExportError: there is no manifest, or it cannot be read.
     """
-    return files.read_json(version / MANIFEST, ExportError, "export the run again")
+    return read_checked(version / MANIFEST, ExportError, "export the run again")
 
 
 def format_card(facts: Facts) -> str:

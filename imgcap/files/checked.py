@@ -41,10 +41,16 @@ def read_checked(path: Path, error: type[ImgcapError], remedy: str) -> dict[str,
     tree = read_json(path, error, remedy)
     if not isinstance(tree, dict):
         raise error(f"{path} holds no JSON object: {remedy}")
-    expected = tree.pop(CHECKSUM, None)
-    if expected is not None and expected != digest(tree):
+    if not is_unchanged(tree):
         raise error(f"{path} was changed or is damaged (its checksum does not fit): {remedy}")
+    tree.pop(CHECKSUM, None)
     return tree
+
+
+def is_unchanged(tree: dict[str, Any]) -> bool:
+    """Whether an object as `write_checked` wrote it has its checksum, or is of before them."""
+    others = {name: value for name, value in tree.items() if name != CHECKSUM}
+    return tree.get(CHECKSUM) in (None, digest(others))
 
 
 def digest(tree: object) -> str:

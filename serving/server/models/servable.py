@@ -16,6 +16,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from imgcap.files.checked import is_unchanged
 from imgcap.files.literal import literal_folder
 from imgcap.files.model_folder import MANIFEST, WARMUP_FILE
 from imgcap.host.cpu import missing_cpu_features
@@ -194,6 +195,8 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
         raise LoadError(f"{path / MANIFEST} can't be read ({_first_line(error)})") from None
     if not _is_manifest(manifest):
         raise LoadError(f"{path / MANIFEST} can't be read (not a manifest of imgcap-export)")
+    if not is_unchanged(manifest):
+        raise LoadError(f"{path / MANIFEST} can't be read (its checksum does not fit)")
     return manifest
 
 

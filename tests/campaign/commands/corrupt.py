@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgcap.errors import ImgcapError
-from imgcap.files.model_folder import WARMUP_FILE
+from imgcap.files.checked import write_checked
+from imgcap.files.model_folder import MANIFEST, WARMUP_FILE
 from imgcap.host.progress import Progress
 from tests.campaign.commands.cases import CASES, IMAGE_SIZE, World, build_world
 from tests.campaign.figures import Row, Tally
@@ -185,6 +186,7 @@ def prepare_place(world: World) -> Path:
     if ended.status:
         raise RuntimeError(f"imgcap-evaluate failed undisturbed: {ended.output}")
     write_export(world.place / "served" / "1")
+    write_checked(world.place / "served" / "1" / MANIFEST, {"max_batch": 256})
     write_warmup(world.place / "served" / "1")
     complete_place(world.place)
     return world.place
