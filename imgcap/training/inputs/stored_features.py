@@ -96,33 +96,29 @@ def store_features(
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
     shards = [
-        (split, name)
+        _Shard(
+            data_dir / name,
+            folder / name,
+            views if split == AUGMENTED_SPLIT else THE_IMAGE_ALONE,
+            split in skipping,
+        )
         for split in splits
         for name in manifest.shards[split]
         if manifest.images[split]
     ]
-    encode = tf.function(
-        encoder.__call__,
-        input_signature=[tf.TensorSpec([None, image_size, image_size, 3])],
-        autograph=False,
-    )
+    pixels = tf.TensorSpec([None, image_size, image_size, 3])
+    encode = tf.function(encoder.__call__, input_signature=[pixels], autograph=False)
     images = sum(manifest.images[split] for split in splits)
     sizes = _load_sizes(folder)
     with Progress("encode images", images, "images") as progress:
-        for split, name in shards:
-            if _is_whole(folder / name, sizes):
+        for shard in shards:
+            if _is_whole(shard.target, sizes):
                 progress.skip(images // len(shards))
                 continue
-            shard = _Shard(
-                data_dir / name,
-                folder / name,
-                views if split == AUGMENTED_SPLIT else THE_IMAGE_ALONE,
-                split in skipping,
-            )
             with damage_refused([shard.source]):
                 records.write_shard(shard.target, _encoded(shard, encode, image_size, progress))
             # Another training may have stored others meanwhile.
-            sizes = {**(_load_sizes(folder) or {}), name: shard.target.stat().st_size}
+            sizes = {**(_load_sizes(folder) or {}), shard.target.name: shard.target.stat().st_size}
             description = _description(encoder, manifest, views)
             write_checked(folder / NAME, {**description, SIZES: dict(sorted(sizes.items()))})
     return StoredFeatures(folder, encoder.features_shape, views.per_image)

@@ -110,6 +110,7 @@ class _Reader:
         self._names: list[bytes] = []
 
     def read(self) -> JsonValue:
+        """Reads the first value."""
         if not self.text:
             raise invalid("JSON Parse error: The document is empty")
         for byte in _BYTE_ORDER_MARK:
