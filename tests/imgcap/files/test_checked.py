@@ -22,7 +22,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("1000", "1001"), ("dev", "dew"), ("0.1", "0.2"), ("true", "null")]
+    ("old", "new"),
+    [
+        ("1000", "1001"),
+        ("dev", "dew"),
+        ("0.1", "0.2"),
+        ("true", "null"),
+        ("checksum", "cheXksuQ"),
+    ],
 )
 def test_a_change_is_found(tmp_path: Path, old: str, new: str) -> None:
     path = tmp_path / "file.json"
