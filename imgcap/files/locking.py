@@ -40,15 +40,29 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[int]:
         OSError: the file cannot be written.
     """
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            if error.errno in _HELD:
-                raise Held from None
-            if error.errno not in _HAS_NONE:
-                raise
-            _say_unlocked(path.parent, error.strerror)
+        lock(file.fileno(), path.parent, wait=wait)
         yield file.fileno()
+
+
+def lock(descriptor: int, folder: Path, *, wait: bool = False) -> None:
+    """Locks an open file until it is closed, as `locked` does.
+
+    Args:
+        descriptor: of the file.
+        folder: in which it is, for the line that is said if there are no locks.
+        wait: whether to wait for another process that holds the lock.
+
+    Raises:
+        Held: another process holds it, and `wait` is false.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in _HELD:
+            raise Held from None
+        if error.errno not in _HAS_NONE:
+            raise
+        _say_unlocked(folder, error.strerror)
 
 
 @functools.cache

@@ -1,19 +1,23 @@
 """imgcap-caption: captions of image files, from a running server or by TensorFlow right here."""
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgcap.cli import command
 from imgcap.config import Section, setting
 from imgcap.data.pictures import load_rgb
 from imgcap.errors import ConfigError
-from imgcap.files.names import write_line
+from imgcap.files.names import write_line, write_name
+from imgcap.files.writing import write_bytes
 from imgcap.host import quiet
 from imgcap.host.progress import Progress
 from imgcap.signature import DECODE_DETAILS, GREEDY
+from serving.cli.answer_file import Kept
 from serving.cli.connection import ConnectionConfig, LocalConfig, client_arguments
 from serving.cli.formats import FormatConfig, judge, open_output
 from serving.client import BadImage, Caption, CaptionClient, Outcome, ServerUnavailable
@@ -76,9 +80,10 @@ def caption_files(
         raise ConfigError(f"{wanted}: name files, folders or globs (see {COMMAND.name} --help)")
     if config.heatmap:
         _check_heatmap(config.heatmap, len(names), connection, local)
-    failures = 0
-    with open_output(output) as write:
-        for name, outcome in _outcomes(connection, config, output, local, names):
+    with open_output(output) as (write, kept):
+        failures = _report_kept(output, names, kept)
+        left = [name for name in names if write_name(name) not in kept]
+        for name, outcome in _outcomes(connection, config, output, local, left):
             _raise_or_report(name, outcome)
             failures += outcome.error is not None
             _report_missing(name, outcome.caption)
@@ -86,6 +91,19 @@ def caption_files(
                 _write_heatmap(config.heatmap, outcome.source, outcome.caption)
             write(judge(name, outcome, output.min_confidence))
     return 1 if failures else 0
+
+
+def _report_kept(output: FormatConfig, names: list[str], kept: Kept) -> int:
+    """Prints a line if answers are there already, and counts those that are no captions."""
+    written = [write_name(name) for name in names]
+    there = [name for name in written if name in kept]
+    if there:
+        print(
+            f"{COMMAND.name}: {write_line(output.jsonl_output)} has {len(there)} of {len(names)} "
+            "answers already; remove it to ask for them again",
+            file=sys.stderr,
+        )
+    return sum(name in kept.refused for name in there)
 
 
 def _check_heatmap(
@@ -109,6 +127,8 @@ def _outcomes(
     names: list[str],
 ) -> Iterator[tuple[str, Outcome]]:
     images = (sys.stdin.buffer.read() if name == STDIN else name for name in names)
+    if not names:
+        return
     if local.local:
         captioner = _load_captioner(local.workdir, connection)
         with _progress(output, len(names)) as progress:
@@ -152,9 +172,10 @@ def _write_heatmap(path: str, source: ImageSource, caption: Caption) -> None:
             f"--heatmap={path}: this model does not attend; train one with --decoder=attention or "
             "adaptive"
         )
-    picture = draw_heatmap(load_rgb(read_image(source), in_part=True), caption)
+    picture = io.BytesIO()
+    draw_heatmap(load_rgb(read_image(source), in_part=True), caption).save(picture, "PNG")
     try:
-        picture.save(path, "PNG")
+        write_bytes(Path(path), picture.getvalue())
     except OSError as error:
         raise ConfigError(f"--heatmap={path} can't be written ({error.strerror})") from None
 
@@ -176,10 +197,8 @@ def _raise_or_report(name: str, outcome: Outcome) -> None:
 def _report_missing(name: str, caption: Caption | None) -> None:
     """Prints a line if a caption is of a part of the image."""
     if caption is not None and caption.missing:
-        print(
-            f"{COMMAND.name}: {name}: cut off, the lower {caption.missing:.0%} is missing",
-            file=sys.stderr,
-        )
+        what = f"cut off, the lower {caption.missing:.0%} is missing"
+        print(f"{COMMAND.name}: {write_line(name)}: {what}", file=sys.stderr)
 
 
 COMMAND = command.Command(

@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
-from imgcap.files.names import ESCAPED, write_line, write_name
+from imgcap.files.names import write_line, write_name
+from serving.cli.answer_file import Kept, open_answers
 from serving.client import Outcome
 from serving.client.texts import FORMULA_STARTS, CsvRows, make_alt_text
 
@@ -24,7 +25,8 @@ class FormatConfig(Section):
     json: bool = setting(False, "Print one JSON array of objects instead of lines.")
     jsonl_output: str = setting(
         "",
-        "Write one JSON object a line to this file, as the answers come, instead of printing.",
+        "Write one JSON object a line to this file, as the answers come, instead of printing. What "
+        "the file has already is kept, and not asked for again.",
         path=True,
     )
     csv: bool = setting(
@@ -92,35 +94,48 @@ def judge(name: str, outcome: Outcome, min_confidence: float) -> Answer:
     return Answer(name, outcome, caption.confidence < min_confidence)
 
 
+class Output(NamedTuple):
+    """Where answers go.
+
+    Attributes:
+        write: takes an answer.
+        kept: what an earlier run has written there.
+    """
+
+    write: Callable[[Answer], None]
+    kept: Kept = Kept()
+
+
 @contextlib.contextmanager
-def open_output(config: FormatConfig) -> Iterator[Callable[[Answer], None]]:
+def open_output(config: FormatConfig) -> Iterator[Output]:
     """Opens where the answers go.
 
     Args:
         config: which format, and which file if it is not standard output.
 
     Yields:
-        A function that writes an answer, in a JSON array when the context ends without an error.
+        How to write an answer, in a JSON array when the context ends without an error, and which
+        answers are there already.
 
     Raises:
         ConfigError: the file cannot be written.
     """
     if config.jsonl_output:
-        with _opened(config.jsonl_output) as file:
-            yield lambda answer: print(
-                json.dumps(to_object(answer), ensure_ascii=False), file=file, flush=True
-            )
+        with open_answers(config.jsonl_output) as file:
+            yield Output(lambda answer: file.add(to_object(answer)), file.kept)
     elif config.json:
         objects: list[dict[str, Any]] = []
-        yield lambda answer: objects.append(to_object(answer))
+        yield Output(lambda answer: objects.append(to_object(answer)))
         print(json.dumps(objects, indent=2, ensure_ascii=False))
     elif config.csv:
         rows = CsvRows(sys.stdout, CSV_COLUMNS)
-        yield lambda answer: rows.write(to_row(answer))
+        yield Output(lambda answer: rows.write(to_row(answer)))
     elif config.alt_text:
-        yield lambda answer: print(f"{write_line(answer.name)}\t{_alt_text(answer)}", flush=True)
+        yield Output(
+            lambda answer: print(f"{write_line(answer.name)}\t{_alt_text(answer)}", flush=True)
+        )
     else:
-        yield _print_line
+        yield Output(_print_line)
 
 
 def to_object(answer: Answer) -> dict[str, Any]:
@@ -161,13 +176,6 @@ def to_row(answer: Answer) -> dict[str, Any]:
         "confidence": None if caption.confidence is None else round(caption.confidence, 4),
         "unsure": str(answer.unsure).lower(),
     }
-
-
-def _opened(path: str) -> TextIO:
-    try:
-        return open(path, "w", encoding="utf-8", errors=ESCAPED)
-    except OSError as error:
-        raise ConfigError(f"--jsonl_output={path} can't be written ({error.strerror})") from None
 
 
 def _cell(name: str) -> str:

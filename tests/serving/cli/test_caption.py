@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from serving.cli import caption
+from serving.cli.answer_file import open_answers
 from tests.support.fake_server import answer_for, failing, length_of, numbers, serving
 from tests.support.paths import ROOT
 from tests.support.servers import free_port
@@ -117,6 +118,47 @@ def test_jsonl_goes_to_a_file(capsys, server, photos, tmp_path):
     assert (second["caption"], second["error"]) == (None, "not an image")
     assert run(capsys, photos, server, "--jsonl_output=/no/folder/x")[0] == 2
     assert run(capsys, photos, server, "--json", f"--jsonl_output={output}")[0] == 2
+
+
+def test_a_second_run_asks_for_what_is_not_in_the_file(capsys, server, photos, tmp_path):
+    (photos / "bad.jpg").write_bytes(b"bad")
+    output = tmp_path / "out.jsonl"
+    flag = f"--jsonl_output={output}"
+    assert run(capsys, photos / "a.jpg", photos / "bad.jpg", server, flag)[0] == 1
+    first = output.read_text()
+    mine = first.replace('"caption": "1"', '"caption": "mine"')
+    output.write_text(mine + '{"image": "half of a li')
+    names = [photos / name for name in ("a.jpg", "b.png", "bad.jpg")]
+    status, _, err = run(capsys, *names, server, flag)
+    assert status == 1  # one of them still has no caption
+    assert err == (
+        f"imgcap-caption: {output} has 2 of 3 answers already; remove it to ask for them again\n"
+    )
+    text = output.read_text()
+    assert text.startswith(mine) and "half" not in text
+    assert [json.loads(line)["caption"] for line in text.splitlines()] == ["mine", None, "2"]
+    # All is there: no server is needed.
+    assert run(capsys, *names[:2], "--server=localhost:1", flag)[0] == 0
+    assert output.read_text() == text
+
+
+def test_a_file_that_holds_something_else_stays(capsys, server, photos, tmp_path):
+    for content in ("# notes\n", '{"image": "x"}\n', "[1]\n"):
+        notes = tmp_path / "notes.txt"
+        notes.write_text(content)
+        status, _, err = run(capsys, photos, server, f"--jsonl_output={notes}")
+        assert (status, notes.read_text()) == (2, content)
+        assert "notes.txt has a line 1 that is no answer: name another file" in err
+
+
+def test_two_commands_do_not_write_one_file(capsys, server, photos, tmp_path):
+    output = tmp_path / "out.jsonl"
+    with open_answers(str(output)):
+        status, _, err = run(capsys, photos, server, f"--jsonl_output={output}")
+    assert status == 2 and err.endswith(
+        f"{output} is being written by another command: wait for it\n"
+    )
+    assert run(capsys, photos, server, "--jsonl_output=/dev/null")[0] == 0
 
 
 # What a calibrated model says of the photos, and how far to trust it; "!" is no image.
