@@ -37,6 +37,10 @@ from serving.server.queue.options import (
 
 # Threads to refuse, and to answer health and status, while all others wait for the model.
 _SPARE_THREADS = 8
+# A call holds a thread from its start, and a caller may start many and send nothing: 80 such calls
+# shut everybody out when there were 72 threads. One is made only if all others are held, and each
+# takes some 50 KB.
+_SILENT_CALLS = 1000
 _MAX_MESSAGE = 2**31 - 1
 
 
@@ -229,11 +233,11 @@ class LocalServer:
             ("grpc.max_receive_message_length", options.max_request_bytes),
             ("grpc.max_send_message_length", _MAX_MESSAGE),
         ]
-        threads = options.max_threads + _SPARE_THREADS
+        threads = options.max_threads + _SPARE_THREADS + _SILENT_CALLS
         pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
         # The pool's own queue has no bound; a request that finds no thread even for a refusal is
         # refused by gRPC itself.
-        server = grpc.server(pool, options=settings, maximum_concurrent_rpcs=2 * threads)
+        server = grpc.server(pool, options=settings, maximum_concurrent_rpcs=threads)
         services = (
             PredictionService(self.models, predictor, self.metrics, options.log_requests),
             ModelService(self.models, self.metrics, options.log_requests),

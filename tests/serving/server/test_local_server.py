@@ -342,6 +342,28 @@ def test_too_many_requests_are_refused_at_once_and_the_rest_answered(base_path):
     assert "Server Threadpool Exhausted" in str(refused[0]) and seconds < 30
 
 
+def test_calls_that_send_nothing_keep_nobody_out(base_path):
+    """Each holds a thread of the server until its caller ends it."""
+    ended = threading.Event()
+
+    def nothing():
+        ended.wait(60)
+        yield from ()
+
+    method = "/tensorflow.serving.PredictionService/Predict"
+    with serve(base_path, max_threads=4) as server, grpc.insecure_channel(server.target) as channel:
+        silent = [channel.stream_unary(method).future(nothing()) for _ in range(40)]
+        try:
+            # A call begins when its caller's thread comes to it.
+            wait_for(lambda: sum(t.name.startswith("grpc_") for t in threading.enumerate()) >= 40)
+            with CaptionClient(server.target, timeout=10) as client:
+                assert client.caption(b"1234").text.startswith("one")
+        finally:
+            ended.set()
+            for call in silent:
+                call.cancel()
+
+
 def test_gate_lets_few_run_and_a_bounded_number_wait():
     gate, inside, release = Gate(waiting=2, running=1), threading.Event(), threading.Event()
 
