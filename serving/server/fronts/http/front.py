@@ -129,7 +129,9 @@ def _open_sockets(host: str, port: int) -> list[socket.socket]:
 
 
 def _listen(family: int, address: tuple, host: str) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Of this protocol by name: asyncio sends the second half of an answer without waiting for the
+    # first one's receipt (40 ms) on such sockets alone.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

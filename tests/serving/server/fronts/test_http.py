@@ -196,6 +196,18 @@ def test_an_odd_request_is_refused_and_nothing_after_it_is_read(front, request_b
         assert answers.count(b"HTTP/1.1 ") == 1 and b"/next" not in answers
 
 
+def test_an_answer_does_not_wait_for_a_receipt(front):
+    """The system delays the receipt of an answer's first half by 40 ms."""
+    seconds = []
+    with Caller(front) as caller:
+        for _ in range(20):
+            started = time.monotonic()
+            caller.socket.sendall(GET)
+            assert caller.answer() == NEXT
+            seconds.append(time.monotonic() - started)
+    assert sorted(seconds)[5] < 0.03
+
+
 @pytest.mark.parametrize(
     "head",
     [
