@@ -7,11 +7,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import pytest
 
@@ -132,32 +133,34 @@ def server_process(kind: str, **flags: Any) -> Iterator[ServerProcess]:
             f"--{name}={str(value).lower() if value in (True, False) else value}"
             for name, value in given.items()
         ]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=_limit_memory,
-    )
-    server = ServerProcess(f"localhost:{config.port}", f"localhost:{config.rest_api_port}", process)
-    try:
-        _wait(server.target, process)
-        yield server
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=_limit_memory
+        )
+        server = ServerProcess(
+            f"localhost:{config.port}", f"localhost:{config.rest_api_port}", process
+        )
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _wait(server.target, process, output)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def _wait(target: str, process: subprocess.Popen) -> None:
+def _wait(target: str, process: subprocess.Popen, output: TextIO) -> None:
     """Waits for the port, which opens only when the models are loaded."""
     host, port = target.split(":")
     end = time.monotonic() + 180
     while True:
-        assert process.poll() is None and time.monotonic() < end, "the server did not come up"
+        if process.poll() is not None or time.monotonic() > end:
+            output.seek(0)
+            said = output.read()[-2000:]
+            raise AssertionError(f"the server did not come up ({process.returncode}): {said}")
         with socket.socket() as probe:
             if probe.connect_ex((host, int(port))) == 0:
                 return
