@@ -156,7 +156,11 @@ def _parse(command: Command, argv: list[str]) -> tuple[flags.FlagValues, list[st
     try:
         return values, values(find_flagfiles(argv) if command.recipes else argv)[1:]
     except flags.Error as error:
-        raise ConfigError(f"{error} (see {command.name} --help)") from None
+        text, cause = str(error), error.__context__
+        if cause is not None and len(cause.args) > 1:
+            # absl's reader of booleans gives text and value, which print as Python's tuple.
+            text = text.replace(str(cause), str(cause.args[0]))
+        raise ConfigError(f"{text} (see {command.name} --help)") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"a --flagfile is no UTF-8 text ({error.reason}): convert it") from None
 

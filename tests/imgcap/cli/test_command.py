@@ -115,6 +115,19 @@ def test_positional_arguments_where_none_are_taken(capsys: pytest.CaptureFixture
     assert "unexpected argument 'photo.jpg' (see imgcap-train --help)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "flag, why",
+    [
+        ("--cache_features=maybe", "Non-boolean argument to boolean flag"),
+        ("--epochs=many", "invalid literal for int() with base 10: 'many'"),
+    ],
+)
+def test_value_of_a_wrong_type(flag: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["imgcap-train", flag]) == 2
+    line = f"imgcap-train: error: flag {flag}: {why} (see imgcap-train --help)\n"
+    assert capsys.readouterr().err == line
+
+
 def test_recipes_are_the_configs() -> None:
     assert recipe_names() == RECIPE_NAMES
     for name in RECIPE_NAMES:
