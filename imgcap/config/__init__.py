@@ -6,12 +6,12 @@ from imgcap.config.commands import (
     DataServiceConfig,
     EvaluateConfig,
     PackConfig,
-    PrepareConfig,
     ShowConfig,
 )
 from imgcap.config.decode import DecodeConfig, decode_from_tree
 from imgcap.config.limits import MAX_MAX_PIXELS, MAX_PIXELS
 from imgcap.config.model import ATTENDING, ModelConfig
+from imgcap.config.prepare import PrepareConfig
 from imgcap.config.run import MOVABLE, Config, config_from_json, to_json
 from imgcap.config.setting import Section, flag_fields, setting
 from imgcap.config.train import TrainConfig

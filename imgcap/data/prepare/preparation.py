@@ -41,6 +41,7 @@ from imgcap.data.vocabulary import UNK, Vocabulary, normalise
 from imgcap.errors import DataError
 from imgcap.files import locking
 from imgcap.files.checked import read_checked
+from imgcap.files.locations import file_size
 from imgcap.files.unfinished import remove_abandoned
 from imgcap.host.progress import Progress
 
@@ -251,7 +252,7 @@ def _fingerprint(config: PrepareConfig, raw: RawDataset, vocabulary: Vocabulary)
 def _identities(raw: RawDataset) -> list[list[str | int]]:
     """Name, size of the file, split and captions of each image."""
     return [
-        [example.image_id, example.path.stat().st_size, example.split, *example.captions]
+        [example.image_id, file_size(example.location), example.split, *example.captions]
         for example in raw.examples
     ]
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from imgcap.files.checked import write_checked
+from imgcap.files.locations import open_file
 from imgcap.host import quiet
 
 # Workers only read and write: if each of them opened the GPU, no memory would be left for training.
@@ -55,7 +56,8 @@ def _make_record(
 ) -> records.Record | None:
     """Reads one image and makes its record; None if it is unreadable, which is then noted."""
     try:
-        image_bytes = example.path.read_bytes()
+        with open_file(example.location) as file:
+            image_bytes = file.read()
     except OSError as error:
         unreadable[example.image_id] = error.strerror or "can't be read"
         return None

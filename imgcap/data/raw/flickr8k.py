@@ -51,7 +51,8 @@ def read(raw_dir: Path, seed: int) -> RawDataset:
     usable = sorted(name for name in splits if name in present and name in captions)
     return RawDataset(
         examples=[
-            Example(name, present[name], tuple(captions[name]), splits[name]) for name in usable
+            Example(name, str(present[name]), tuple(captions[name]), splits[name])
+            for name in usable
         ],
         absent=sorted((splits.keys() | captions.keys()) - present.keys()),
         unlisted=sorted((captions.keys() & present.keys()) - splits.keys()),
