@@ -18,7 +18,7 @@ import imgcap
 from imgcap import files, signature
 from imgcap.config import MOVABLE, Config, DecodeConfig, decode_from_tree
 from imgcap.data import manifest
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, DataError, ExportError, RunError
 from imgcap.evaluation.report.result_files import SCORES_PATTERN, evaluation_name
 from imgcap.evaluation.scores import NAMES

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from imgcap.cli import command
 from imgcap.config import PrepareConfig
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.files.names import shell_flag
 from imgcap.run.directory import load_run
 from imgcap.run.pretrained import resolve_run

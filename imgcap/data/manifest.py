@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgcap.data.vocabulary import SPECIALS, UNK
+from imgcap.data.text.vocabulary import SPECIALS, UNK
 from imgcap.errors import DataError
 from imgcap.files.checked import read_checked, write_checked
 from imgcap.files.names import shell_flag

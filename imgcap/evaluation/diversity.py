@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from imgcap.data.vocabulary import normalise
+from imgcap.data.text.tokenisation import normalise
 from imgcap.evaluation.scores.cider import Cider
 from imgcap.evaluation.scores.ngrams import Words
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from imgcap.data.vocabulary import normalise
+from imgcap.data.text.tokenisation import normalise
 
 # Bounds, in words, of the mean length of an image's references.
 LENGTH_BOUNDS = (8, 10, 12, 14)

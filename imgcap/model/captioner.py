@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import DecodeConfig, ModelConfig
-from imgcap.data.vocabulary import END, GLUE_PATTERN, GLUE_REWRITE, PAD, START, Vocabulary
+from imgcap.data.text.tokenisation import GLUE_PATTERN, GLUE_REWRITE
+from imgcap.data.text.vocabulary import END, PAD, START, Vocabulary
 from imgcap.model import search
 from imgcap.model.decoders import DECODERS, Decoder, Start, make_decoder
 from imgcap.model.encoder import Encoder, make_encoder

@@ -19,7 +19,7 @@ import imgcap
 from imgcap import files
 from imgcap.config import Config, DecodeConfig, decode_from_tree, to_json
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, RunError
 from imgcap.files import locking
 from imgcap.files.checked import read_checked, write_checked

@@ -10,7 +10,7 @@ from typing import Any
 
 from imgcap.config import MOVABLE, Config
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
 from imgcap.files.checked import digest_bytes, read_checked, write_checked
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config

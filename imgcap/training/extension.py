@@ -3,7 +3,7 @@
 import numpy as np
 
 from imgcap.config import ModelConfig
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError
 from imgcap.model.captioner import Captioner, join_captioner
 from imgcap.model.decoders import Decoder

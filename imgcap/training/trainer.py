@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from imgcap.config import Config
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
 from imgcap.evaluation.generate import CaptionStep, make_caption_step
 from imgcap.model.captioner import Captioner, make_captioner

@@ -28,7 +28,7 @@ from serving.client.images import ImageSource
 from serving.wire import wire_pb2
 from serving.wire.tensors import signature_names, to_array
 
-# The vocabulary splits "dog's" and "don't" before their endings, as `imgcap.data.vocabulary` says.
+# `imgcap.data.text.tokenisation` splits "dog's" and "don't" before their endings.
 _PIECES = re.compile(r"n't\b|'[^']*|[^']+?(?=n't\b|'|$)")
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from imgcap.data.vocabulary import START
+from imgcap.data.text.vocabulary import START
 from imgcap.model.encoder import Encoder
 
 NotebookBatch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]

@@ -23,7 +23,7 @@ from export.module import Assets
 from imgcap import signature
 from imgcap.config import DecodeConfig, ModelConfig, decode_from_tree
 from imgcap.data import batches, manifest, records
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import ExportError
 from imgcap.model.captioner import make_captioner
 from imgcap.run.confidence_file import load_confidence

@@ -37,7 +37,8 @@ from imgcap.data.prepare.tasks import ShardResult, ShardTask
 from imgcap.data.prepare.words import Words, choose_words
 from imgcap.data.raw import flickr8k
 from imgcap.data.raw.example import SPLITS, RawDataset
-from imgcap.data.vocabulary import UNK, Vocabulary, normalise
+from imgcap.data.text.tokenisation import normalise
+from imgcap.data.text.vocabulary import UNK, Vocabulary
 from imgcap.errors import DataError
 from imgcap.files import locking
 from imgcap.files.checked import read_checked

@@ -16,7 +16,7 @@ quiet.import_tensorflow(devices=False)
 from imgcap.data import image, records  # noqa: E402  They import TensorFlow.
 from imgcap.data.prepare.tasks import ShardResult, ShardTask  # noqa: E402
 from imgcap.data.raw.example import Example  # noqa: E402
-from imgcap.data.vocabulary import normalise  # noqa: E402
+from imgcap.data.text.tokenisation import normalise  # noqa: E402
 
 
 def write(task: ShardTask) -> ShardResult:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgcap.data.raw.example import Example
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 
 
 class ShardTask(NamedTuple):

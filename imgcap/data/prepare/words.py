@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 
 USUAL_MIN_COUNT = 5
 """Least count of a word if the captions are many; usual for Flickr8k's 30,000."""

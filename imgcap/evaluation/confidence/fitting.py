@@ -13,7 +13,7 @@ from imgcap.config import DecodeConfig
 from imgcap.data.batches import evaluation_images
 from imgcap.data.manifest import load_manifest, shard_paths
 from imgcap.data.shards import Reference, damage_refused, references
-from imgcap.data.vocabulary import normalise
+from imgcap.data.text.tokenisation import normalise
 from imgcap.errors import DataError
 from imgcap.evaluation.confidence.logistic import fit_regression, predict
 from imgcap.evaluation.confidence.reliability import calibration_error, reliability_curve

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgcap.data.vocabulary import TOKENISATION, normalise
+from imgcap.data.text.tokenisation import TOKENISATION, normalise
 from imgcap.errors import DataError
 from imgcap.evaluation.scores.bleu import bleu, count_bleu
 from imgcap.evaluation.scores.bootstrap import percentile_interval, resample

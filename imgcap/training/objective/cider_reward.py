@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from imgcap.data.vocabulary import PAD
+from imgcap.data.text.vocabulary import PAD
 from imgcap.evaluation.scores.cider import SIGMA
 from imgcap.evaluation.scores.ngrams import MAX_ORDER
 

@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from imgcap.config import DecodeConfig, TrainConfig
-from imgcap.data.vocabulary import PAD, START
+from imgcap.data.text.vocabulary import PAD, START
 from imgcap.model import search
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start

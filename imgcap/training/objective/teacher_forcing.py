@@ -5,7 +5,7 @@ dropout, scheduled sampling and the regulariser of attention.
 import tensorflow as tf
 
 from imgcap.config import TrainConfig
-from imgcap.data.vocabulary import PAD, START, UNK
+from imgcap.data.text.vocabulary import PAD, START, UNK
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start
 from imgcap.model.rows import repeat_rows

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from imgcap.data.manifest import Manifest
-from imgcap.data.vocabulary import normalise
+from imgcap.data.text.tokenisation import normalise
 from imgcap.evaluation.scores import score_each
 
 FEWEST_STEPS = 100

@@ -11,7 +11,7 @@ from export.module import Assets, CaptionModule
 from export.searches import choose_searches
 from imgcap import files
 from imgcap.config import MAX_PIXELS, DecodeConfig, ModelConfig
-from imgcap.data.vocabulary import SPECIALS, Vocabulary
+from imgcap.data.text.vocabulary import SPECIALS, Vocabulary
 from imgcap.errors import ExportError
 from imgcap.model.caption_graph import CaptionGraph
 from imgcap.model.captioner import Captioner, make_captioner

@@ -24,7 +24,7 @@ from imgcap.data import manifest
 from imgcap.data.batches import Batch
 from imgcap.data.manifest import Manifest
 from imgcap.data.prepare.preparation import prepare
-from imgcap.data.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError
 from imgcap.model.captioner import Captioner, make_captioner_encoder
 from imgcap.model.decoders import make_decoder

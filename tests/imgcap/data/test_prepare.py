@@ -18,7 +18,8 @@ from imgcap.data.prepare.words import choose_min_count
 from imgcap.data.raw import drawn
 from imgcap.data.records import parse_example
 from imgcap.data.shards import references, refuse_missing
-from imgcap.data.vocabulary import SPECIALS, Vocabulary, normalise
+from imgcap.data.text.tokenisation import normalise
+from imgcap.data.text.vocabulary import SPECIALS, Vocabulary
 from imgcap.errors import DataError
 from imgcap.files.locking import locked
 from tests.support.sharing import forget_checksums

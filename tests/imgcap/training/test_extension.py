@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from imgcap.cli import prepare, train
 from imgcap.config import ModelConfig
-from imgcap.data.vocabulary import SPECIALS, Vocabulary
+from imgcap.data.text.vocabulary import SPECIALS, Vocabulary
 from imgcap.errors import DataError
 from imgcap.model.decoders import Decoder, make_decoder
 from imgcap.run.restore import load_captioner

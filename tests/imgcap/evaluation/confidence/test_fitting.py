@@ -9,7 +9,7 @@ import pytest
 
 from imgcap.cli import evaluate
 from imgcap.data.shards import Reference
-from imgcap.data.vocabulary import normalise
+from imgcap.data.text.tokenisation import normalise
 from imgcap.errors import DataError, RunError
 from imgcap.evaluation.confidence.fitting import human_median, measure_spread
 from imgcap.evaluation.confidence.logistic import RIDGE, fit_regression, predict

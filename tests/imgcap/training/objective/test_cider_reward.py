@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from imgcap.data.vocabulary import END, PAD
+from imgcap.data.text.vocabulary import END, PAD
 from imgcap.evaluation.scores.cider import Cider, DocumentFrequencies
 from imgcap.training.objective.cider_reward import CiderReward, ngram_keys
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from imgcap.config import DecodeConfig, TrainConfig
-from imgcap.data.vocabulary import END, PAD, START
+from imgcap.data.text.vocabulary import END, PAD, START
 from imgcap.errors import ConfigError
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start

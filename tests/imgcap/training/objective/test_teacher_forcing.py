@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from imgcap.config import Config, ModelConfig, TrainConfig
-from imgcap.data.vocabulary import END, PAD, START, UNK
+from imgcap.data.text.vocabulary import END, PAD, START, UNK
 from imgcap.errors import ConfigError
 from imgcap.model.decoders import make_decoder
 from imgcap.training.objective import teacher_forcing

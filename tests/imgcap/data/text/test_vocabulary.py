@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from imgcap.data.vocabulary import END, PAD, SPECIALS, START, UNK, Vocabulary, normalise
+from imgcap.data.text.tokenisation import normalise
+from imgcap.data.text.vocabulary import END, PAD, SPECIALS, START, UNK, Vocabulary
 from imgcap.errors import DataError
 from tests.support.paths import SHARED
 

@@ -1,8 +1,7 @@
-"""Text to words, words to numbers, and back; vocabulary and scores share one word splitter."""
+"""The words that a model knows: words to numbers and back, and the file that keeps them."""
 
 import hashlib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from imgcap import files
+from imgcap.data.text.tokenisation import GLUE_PATTERN, GLUE_REWRITE
 from imgcap.errors import DataError
 
 PAD, START, END, UNK = 0, 1, 2, 3
@@ -17,49 +17,6 @@ PAD, START, END, UNK = 0, 1, 2, 3
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 """Texts of the special tokens, by number; `normalise` never makes one: it drops the brackets."""
-
-TOKENISATION = (
-    "lower-case; 's, n't, 're, 've, 'll, 'd and 'm are words; hyphens inside words, abbreviations "
-    "(d.c.), numbers (3.5) and the signs # & % $ = + are kept; other punctuation is dropped; no "
-    "word is replaced"
-)
-"""The rules of `normalise` in one line, for the files of scores."""
-
-GLUE_PATTERN = r" ('|n't\b)"
-GLUE_REWRITE = r"\1"
-"""Pattern and rewrite, for `re` and RE2, that join clitics to words ("dog 's" -> "dog's")."""
-
-# The words that the Penn Treebank tokenizer of the COCO evaluation keeps. On 35,455 captions of
-# Flickr8k the words are the same in all but 21 (it keeps "mr.", "'n'" and addresses of web sites
-# whole, and turns brackets into "-lrb-"). Without the abbreviations and the signs BLEU-1 moves by
-# 0.013 on the dev split.
-_WORD = re.compile(
-    r"""
-      '(?:s|d|m|ll|re|ve)\b | n't\b         # clitics
-    | (?:[^\W\d_]\.){2,}                    # d.c.
-    | \d+(?:[.,:]\d+)+                      # 3.5  1,000  5:30
-    | [^\W_]+(?:-[^\W_]+)*                  # dog  t-shirt
-    | [#&%$=+]
-    """,
-    re.VERBOSE,
-)
-
-
-def normalise(text: str) -> list[str]:
-    """Splits a caption into words, as the scores of the field need them.
-
-    Args:
-        text: a caption as written: any case, any punctuation.
-
-    Returns:
-        The words (see `TOKENISATION`); empty if the text has none. Splitting the words joined by
-        spaces again gives the same words.
-    """
-    # Composed form: a letter and its accent as two characters would be split into two words.
-    text = unicodedata.normalize("NFC", text.lower()).replace(
-        "\N{RIGHT SINGLE QUOTATION MARK}", "'"
-    )
-    return _WORD.findall(text.replace("n't", " n't"))
 
 
 @dataclass(frozen=True)
