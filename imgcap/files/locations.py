@@ -25,6 +25,9 @@ class FileSystem(Protocol):
     def open(self, location: str, mode: str) -> BinaryIO: ...  # 'rb' or 'wb'
     def size(self, location: str) -> int: ...  # bytes; OSError if it is no file
     def is_folder(self, location: str) -> bool: ...
+    def names(
+        self, folder: str
+    ) -> Iterator[str]: ...  # in it; folders end in "/"
     def walk(self, folder: str) -> Iterator[str]: ...  # files at any depth, sorted
     def rename(self, source: str, target: str) -> None: ...
     def remove(self, location: str) -> None: ...
@@ -80,6 +83,11 @@ def is_file(location: str) -> bool:
 def is_folder(location: str) -> bool:
     """Whether there is a folder; in a bucket, whether a file lies below the address."""
     return _files_of(location).is_folder(location)
+
+
+def list_folder(folder: str) -> list[str]:
+    """The names that lie directly in a folder, sorted; those of folders end in `/`."""
+    return sorted(_files_of(folder).names(folder))
 
 
 def walk(folder: str) -> Iterator[str]:
@@ -159,6 +167,10 @@ class _Local:
     def is_folder(self, location: str) -> bool:
         return os.path.isdir(location)
 
+    def names(self, folder: str) -> Iterator[str]:
+        for entry in os.scandir(folder):
+            yield entry.name + ("/" if entry.is_dir() else "")
+
     def walk(self, folder: str) -> Iterator[str]:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.is_dir():
@@ -209,6 +221,13 @@ class _Tensorflow:
 
     def is_folder(self, location: str) -> bool:
         return self._files.isdir(location)
+
+    def names(self, folder: str) -> Iterator[str]:
+        for name in map(str, self._files.listdir(folder)):
+            # A name with a dot is taken for a file's: to ask is a request for each image.
+            known = name.endswith("/") or "." in name
+            a_folder = not known and self._files.isdir(posixpath.join(folder, name))
+            yield name + ("/" if a_folder else "")
 
     def walk(self, folder: str) -> Iterator[str]:
         for name in sorted(self._files.listdir(folder)):
@@ -266,6 +285,11 @@ class _Beam:
     def is_folder(self, location: str) -> bool:
         pattern = posixpath.join(location, "**")
         return bool(self._files.match([pattern], limits=[1])[0].metadata_list)
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Yields the files alone: Beam matches no folders."""
+        found = self._files.match([posixpath.join(folder, "*")])[0].metadata_list
+        yield from (posixpath.basename(entry.path) for entry in found)
 
     def walk(self, folder: str) -> Iterator[str]:
         found = self._files.match([posixpath.join(folder, "**")])[0].metadata_list
