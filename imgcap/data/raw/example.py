@@ -23,7 +23,7 @@ class Source(NamedTuple):
     """Where a raw data set lies: all that its reader needs to yield its rows.
 
     Attributes:
-        dataset: the reader's name, one of `imgcap.config.commands.DATASETS` but 'auto'.
+        dataset: the reader's name, one of `imgcap.config.prepare.DATASETS` but 'auto'.
         captions_files: locations of the files with captions, in the order they are read.
         image_roots: locations of the folders that hold the images; paths in rows are below one.
         split_lists: split to the location of the list of its images; empty if there are none.
@@ -45,8 +45,8 @@ class Example(NamedTuple):
     """One image of a raw data set.
 
     Attributes:
-        image_id: unique name: its path below the image root, as `imgcap.files.names.write_name`
-            writes it.
+        image_id: unique name: its path below the image folder (of several, below the folder that
+            holds them all), as `imgcap.files.names.write_name` writes it.
         location: the image file, a path or an address (`imgcap.files.locations`).
         captions: the captions as written by people, at least one.
         split: 'train', 'dev' or 'test'.
@@ -66,7 +66,8 @@ class RawDataset(NamedTuple):
         absent: names in captions or split files that the image folder lacks.
         unlisted: names of images with captions that no split file lists.
         uncaptioned: names of listed images without a caption.
-        split_source: 'official' (split files) or 'seeded' (drawn here).
+        split_source: 'official' (split files or rows say it) or 'seeded' (drawn here).
+        repeated: rows of a table that repeat image and caption of an earlier one, and are left out.
     """
 
     examples: list[Example]
@@ -74,3 +75,4 @@ class RawDataset(NamedTuple):
     unlisted: list[str]
     uncaptioned: list[str]
     split_source: str
+    repeated: int = 0

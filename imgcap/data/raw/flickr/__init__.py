@@ -1,0 +1,1 @@
+"""Readers of Flickr8k and Flickr30k, whose captions are tables of two forms."""

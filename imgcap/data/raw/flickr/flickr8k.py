@@ -1,0 +1,116 @@
+"""Reader of Flickr8k (Hodosh et al. 2013), and of one's own photos in one of its two layouts.
+
+Kaggle's: `Images/` and `captions.txt`, a CSV with the header `image,caption`. The original:
+`Flicker8k_Dataset/` and `Flickr8k.token.txt`, lines of `name.jpg#0<TAB>caption`. In either,
+`Flickr_8k.{train,dev,test}Images.txt` are the official split, if present.
+"""
+
+import csv
+from collections.abc import Iterator
+
+from imgcap.data.raw.example import SPLITS, Row, Source
+from imgcap.data.raw.flickr.tokens import has_token_lines, rows_of_tokens
+from imgcap.data.raw.images import ENDINGS
+from imgcap.errors import DataError
+from imgcap.files.locations import is_file, is_folder, join
+from imgcap.files.text import open_text, read_first_line
+
+TITLE = "Flickr8k"
+EXAMPLE = (
+    "Images/ with the photos, and captions.txt (image,caption) or Flickr8k.token.txt "
+    "(name.jpg#0<TAB>caption)"
+)
+IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
+CAPTIONS_FILES = ("captions.txt", "Flickr8k.token.txt")
+TEXT_FOLDERS = (".", "Flickr8k_text")
+_HEADER = ("image", "caption")
+
+
+def find(folder: str) -> Source | None:
+    """Looks whether a folder is in one of the two layouts.
+
+    Args:
+        folder: location of the data set's folder.
+
+    Returns:
+        What lies where; None if it is in another layout.
+
+    Raises:
+        DataError: some of the official lists are missing.
+    """
+    images = next((name for name in IMAGE_FOLDERS if is_folder(join(folder, name))), None)
+    captions = next(filter(None, (_find_text(folder, name) for name in CAPTIONS_FILES)), None)
+    if images is None or captions is None or not _looks_right(captions):
+        return None
+    return Source("flickr8k", (captions,), (join(folder, images),), _find_lists(folder))
+
+
+def rows(location: str, source: Source) -> Iterator[Row]:
+    """Reads a captions file of either layout.
+
+    Args:
+        location: the file.
+        source: not needed.
+
+    Yields:
+        One row a caption.
+
+    Raises:
+        DataError: a broken row or line.
+    """
+    del source
+    return rows_of_tokens(location) if has_token_lines(location) else _rows_of_table(location)
+
+
+def _find_text(folder: str, name: str) -> str | None:
+    """The location of a text file in one of TEXT_FOLDERS; None if it is in none."""
+    for inner in TEXT_FOLDERS:
+        location = join(folder, name) if inner == "." else join(folder, inner, name)
+        if is_file(location):
+            return location
+    return None
+
+
+def _looks_right(captions: str) -> bool:
+    """Whether the first line of a captions file is its header, or names an image."""
+    first = read_first_line(captions)
+    name = first.partition("#")[0] if has_token_lines(captions) else first.partition(",")[0]
+    return _is_header(first.split(",")) or name.strip().lower().endswith(ENDINGS)
+
+
+def _is_header(row: list[str]) -> bool:
+    return tuple(cell.strip().lower() for cell in row) == _HEADER
+
+
+def _find_lists(folder: str) -> dict[str, str]:
+    """Split to its official list; empty if there are none, DataError if some are missing."""
+    names = {split: f"Flickr_8k.{split}Images.txt" for split in SPLITS}
+    lists = {split: _find_text(folder, name) for split, name in names.items()}
+    lacking = [names[split] for split, location in lists.items() if location is None]
+    if lacking and len(lacking) < len(SPLITS):
+        raise DataError(
+            f"{folder} lacks {', '.join(lacking)}: add the file, or remove the other lists for a "
+            "drawn split"
+        )
+    return {split: location for split, location in lists.items() if location is not None}
+
+
+def _rows_of_table(location: str) -> Iterator[Row]:
+    """Yields one row of Kaggle's CSV a row."""
+    with open_text(location) as file:
+        # strict: an unclosed quote is an error, else the rest of the file would become one caption.
+        reader = csv.reader(file, strict=True)
+        try:
+            for row in reader:
+                if not row or reader.line_num == 1 and _is_header(row):
+                    continue
+                if len(row) != 2 or not row[0].strip() or not row[1].strip():
+                    raise DataError(
+                        f"{location}:{reader.line_num}: {','.join(row)[:60]!r} is no row of "
+                        "image,caption: quote captions that hold commas"
+                    )
+                yield Row(row[0].strip(), (row[1].strip(),))
+        except csv.Error as error:
+            raise DataError(
+                f"{location}:{reader.line_num}: broken CSV row ({error}): mend its quotes"
+            ) from None

@@ -1,0 +1,31 @@
+"""Lines of `name.jpg#0<TAB>caption`, in which Flickr8k and Flickr30k were first published."""
+
+import re
+from collections.abc import Iterator
+
+from imgcap.data.raw.example import Row
+from imgcap.errors import DataError
+from imgcap.files.text import read_first_line, read_lines
+
+_TOKEN_LINE = re.compile(r"(?P<name>[^\t]+)#\d+\t(?P<caption>.*)", re.DOTALL)
+
+
+def has_token_lines(location: str) -> bool:
+    """Whether the first line of a file is such a line."""
+    return _TOKEN_LINE.match(read_first_line(location)) is not None
+
+
+def rows_of_tokens(location: str) -> Iterator[Row]:
+    """Yields one row a line.
+
+    Raises:
+        DataError: a line of another form.
+    """
+    for number, line in read_lines(location):
+        parts = _TOKEN_LINE.match(line)
+        if not parts or not parts["caption"].strip():
+            raise DataError(
+                f"{location}:{number}: {line[:60]!r} is no line of "
+                "name.jpg#0<TAB>caption: mend or drop it"
+            )
+        yield Row(parts["name"].strip(), (parts["caption"].strip(),))

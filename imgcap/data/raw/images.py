@@ -1,0 +1,290 @@
+"""The image files of a raw data set, and the file that a name in a captions file means.
+
+Names are written in many ways: below the image folder, below a folder above it, by the file's name
+alone, absolute. Rows and files meet by their last name (`key`), so that a machine which sees all of
+one key can decide alone; a file outside of the given folders is never meant.
+"""
+
+import itertools
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from imgcap.errors import DataError
+from imgcap.files.locations import is_folder, is_remote, join, walk
+from imgcap.files.names import is_text, write_name
+from imgcap.files.text import as_written
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+"""Endings by which photos are told from other files when a layout is looked for."""
+
+FOLDERS = (
+    "Images",
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "flickr30k_images",
+    "flickr30k-images",
+    "images",
+    "photos",
+    "Photos",
+)
+"""Names of folders that hold photos, in the order in which they are looked for."""
+
+MOST_LOOKED_AT = 10_000
+"""Files that are looked at for a first photo before a folder counts as one without."""
+
+
+class ImageFile(NamedTuple):
+    """A file in an image folder.
+
+    Attributes:
+        image_id: its name in records, unique in the data set.
+        path: where it is below its image folder, as its file system has it.
+        location: where it is.
+    """
+
+    image_id: str
+    path: str
+    location: str
+
+
+def find_root(folder: str) -> str | None:
+    """Finds the folder of the photos of a data set, which may be its own folder.
+
+    Args:
+        folder: location of the data set's folder.
+
+    Returns:
+        Its location; None if there are no photos.
+    """
+    for name in FOLDERS:
+        if is_folder(join(folder, name)):
+            return join(folder, name)
+    return folder if has_photos(folder) else None
+
+
+def has_photos(folder: str) -> bool:
+    """Whether one of the first files of a folder, at any depth, is a photo by its name."""
+    first = itertools.islice(walk(folder), MOST_LOOKED_AT)
+    return any(location.lower().endswith(ENDINGS) for location in first)
+
+
+def list_files(roots: Sequence[str]) -> Iterator[ImageFile]:
+    """Yields the files below the image folders, each once."""
+    common = _common_folder(roots)
+    seen: set[str] | None = set() if len(roots) > 1 else None
+    for root in roots:
+        for location in walk(root):
+            if seen is not None:
+                if location in seen:
+                    continue
+                seen.add(location)
+            path = location[len(root) :].lstrip("/")
+            below = location[len(common) :].lstrip("/") if common is not None else location
+            yield ImageFile(write_name(below), path, location)
+
+
+def _common_folder(roots: Sequence[str]) -> str | None:
+    """The deepest folder that holds all image folders; None if there is none."""
+    if len(roots) == 1:
+        return roots[0]
+    parts = [root.rstrip("/").split("/") for root in roots]
+    common = os.path.commonprefix(parts)
+    if any(map(is_remote, roots)) and len(common) < 3:  # Less than scheme and bucket.
+        return None
+    return "/".join(common)
+
+
+def keys(file: ImageFile) -> tuple[str, ...]:
+    """The last names by which rows may know a file: one, and a second if it is no plain text."""
+    return tuple({posixpath.basename(path): None for path in _forms(file.path)})
+
+
+def key(name: str) -> str:
+    """The last name of an image as rows have it, by which it meets its file."""
+    return posixpath.basename(name)
+
+
+def clean_name(image: str, roots: Sequence[str]) -> str:
+    """Brings the name of an image into the one form that `match` takes.
+
+    Args:
+        image: as written in a captions file or a list.
+        roots: locations of the image folders.
+
+    Returns:
+        A path without '.' and '..'; an absolute one begins with one of `roots`, as that is given.
+
+    Raises:
+        DataError: it leads out of the image folders.
+    """
+    name = as_written(image)
+    if "/" not in name and name != "..":
+        return name
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise _outside(name, roots)
+    if not name.startswith("/") and not is_remote(name):
+        return "/".join(parts)
+    for root in roots:
+        base = root if is_remote(root) else os.path.abspath(root)
+        if name.startswith(base.rstrip("/") + "/"):
+            below = [part for part in name[len(base) :].split("/") if part not in ("", ".")]
+            return join(root, *below)
+    raise _outside(name, roots)
+
+
+def _outside(name: str, roots: Sequence[str]) -> DataError:
+    return DataError(
+        f"{name} is outside of the image folders ({', '.join(roots)}): write paths below them, or "
+        "give its folder in --images"
+    )
+
+
+def match(names: Iterable[str], files: Sequence[ImageFile]) -> dict[str, ImageFile]:
+    """Finds the files that names mean, among those of one key.
+
+    A name is first a path below an image folder; else the end of one file's location (folders are
+    left out in the name); else a path whose end is one file's path below its image folder (folders
+    are left out on the disk), if no better name has that file.
+
+    Args:
+        names: from `clean_name`, of one `key`.
+        files: all files that have that key.
+
+    Returns:
+        Name to file; names without a file are left out.
+
+    Raises:
+        DataError: a name means several files.
+    """
+    below = _group((path, file) for file in files for path in _forms(file.path))
+    found: dict[str, ImageFile] = {}
+    left = []
+    for name in names:
+        if name in below:
+            found[name] = _only(name, below[name])
+        else:
+            left.append(name)
+    if not left:
+        return found
+    ends = _group(
+        (end, file) for file in files for path in _forms(file.location) for end in _ends(path)
+    )
+    found.update({name: _only(name, ends[name]) for name in left if name in ends})
+    taken = set(found.values())
+    for name in left:
+        end = next((end for end in _ends(name) if end in below), None)
+        if name not in found and end is not None:
+            file = _only(name, below[end])
+            if file not in taken:
+                found[name] = file
+    return found
+
+
+def _group(pairs: Iterable[tuple[str, ImageFile]]) -> dict[str, list[ImageFile]]:
+    """Path to the files that have it, each once."""
+    groups: dict[str, list[ImageFile]] = {}
+    for path, file in pairs:
+        group = groups.setdefault(path, [])
+        if file not in group[-1:]:
+            group.append(file)
+    return groups
+
+
+def _only(name: str, files: Sequence[ImageFile]) -> ImageFile:
+    """The only file of a group; DataError if there are more."""
+    if len(files) > 1:
+        raise DataError(
+            f"{name} may be {files[0].location} or {files[1].location}: write its path below the "
+            "image folder, or give --images fewer folders"
+        )
+    return files[0]
+
+
+def _forms(path: str) -> tuple[str, ...]:
+    """A path as rows may have it: as it is, if it is text, and as `write_name` writes it."""
+    written = write_name(path)
+    return (path, written) if written != path and is_text(path) else (written,)
+
+
+def _ends(path: str) -> Iterator[str]:
+    """The path and what is left of it without its first folder, its first two, and so on."""
+    yield path
+    while "/" in path:
+        path = path.partition("/")[2]
+        yield path
+
+
+class LinkGuard:
+    """Refuses files of this machine that symbolic links lead out of the image folders."""
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        """Follows the links that lead to the image folders themselves, which are no error.
+
+        Args:
+            roots: locations of the image folders.
+        """
+        self._roots = tuple(roots)
+        local = [root for root in roots if not is_remote(root)]
+        self._real_roots = tuple(os.path.realpath(root).rstrip("/") + "/" for root in local)
+        self._real_folders: dict[str, str] = {}
+
+    def check(self, file: ImageFile) -> None:
+        """Raises DataError if the file lies outside in truth."""
+        if is_remote(file.location):
+            return
+        folder, name = os.path.split(file.location)
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        real = os.path.join(self._real_folders[folder], name)
+        if os.path.islink(real):
+            real = os.path.realpath(real)
+        if not real.startswith(self._real_roots):
+            raise DataError(
+                f"{file.location} is a link to {real}, outside of the image folders "
+                f"({', '.join(self._roots)}): copy the photo, or add its folder to --images"
+            )
+
+
+class ImageIndex:
+    """All files below the image folders, in memory."""
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        """Lists the files.
+
+        Args:
+            roots: locations of the image folders.
+
+        Raises:
+            OSError: a folder cannot be listed.
+        """
+        self._guard = LinkGuard(roots)
+        self._files: dict[str, list[ImageFile]] = {}
+        for file in list_files(roots):
+            for last_name in keys(file):
+                self._files.setdefault(last_name, []).append(file)
+
+    def find(self, names: Iterable[str]) -> dict[str, ImageFile]:
+        """Finds the files that names mean, as `match` does.
+
+        Args:
+            names: from `clean_name`.
+
+        Returns:
+            Name to file; names without a file are left out.
+
+        Raises:
+            DataError: a name means several files, or a link that leads out of the image folders.
+        """
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            groups.setdefault(key(name), []).append(name)
+        found: dict[str, ImageFile] = {}
+        for last_name, group in groups.items():
+            if last_name in self._files:
+                found.update(match(group, self._files[last_name]))
+        for file in found.values():
+            self._guard.check(file)
+        return found

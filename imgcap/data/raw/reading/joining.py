@@ -1,0 +1,146 @@
+"""Rows of captions files, image files and splits, joined to one data set.
+
+What is decided of one image is decided by functions of that image alone, so that a data set which
+no machine holds whole is read by the same rules.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from imgcap.data.raw.example import Example, RawDataset, Row, Source
+from imgcap.data.raw.images import ImageFile, ImageIndex, clean_name
+from imgcap.data.raw.reading.readers import READERS, TABLES
+from imgcap.data.raw.splits import draw, join_splits, read_lists
+from imgcap.errors import DataError
+from imgcap.files.failures import describe as describe_failure
+from imgcap.files.names import is_text
+
+
+def read_rows(location: str, source: Source) -> Iterator[Row]:
+    """Yields the rows of one captions file, checked, with names as `clean_name` makes them.
+
+    Args:
+        location: one of `source.captions_files`.
+        source: the data set.
+
+    Raises:
+        DataError: the file cannot be read, a row is broken, a caption is no text, or an image lies
+            outside of the image folders.
+    """
+    try:
+        for row in READERS[source.dataset].rows(location, source):
+            if not all(map(is_text, row.captions)):
+                raise DataError(
+                    f"{location} is not UTF-8 text (a caption of {row.image}): convert it"
+                )
+            yield row._replace(image=clean_name(row.image, source.image_roots))
+    except OSError as error:
+        raise DataError(describe_failure(error)) from None
+
+
+def join_captions(source: Source, captions: Iterable[str]) -> tuple[str, ...]:
+    """The captions of one image, of all its rows.
+
+    In a table a row that repeats image and caption is a slip and counts once. In a published data
+    set each caption counts, since two people may have written the same words.
+
+    Args:
+        source: the data set.
+        captions: in the order of the rows.
+    """
+    return tuple(dict.fromkeys(captions) if source.dataset in TABLES else captions)
+
+
+def read(source: Source, seed: int) -> RawDataset:
+    """Reads images, captions and splits into memory; opens no image.
+
+    Args:
+        source: where they lie.
+        seed: of the split, if the data set has none.
+
+    Returns:
+        The usable images, and the names of the others.
+
+    Raises:
+        DataError: a folder or file is missing or broken; one line with its name and the remedy.
+    """
+    captions: dict[str, list[str]] = {}
+    row_splits: dict[str, str] = {}
+    for location in source.captions_files:
+        for row in read_rows(location, source):
+            captions.setdefault(row.image, []).extend(row.captions)
+            if row.split:
+                earlier = row_splits.get(row.image, "")
+                row_splits[row.image] = join_splits(row.image, (earlier, row.split))
+    listed = {
+        clean_name(name, source.image_roots): split
+        for name, split in read_lists(source.split_lists).items()
+    }
+    files = _find_images(source, captions, listed)
+    return _join(source, seed, captions, listed or row_splits, files)
+
+
+def _find_images(
+    source: Source, captions: Mapping[str, list[str]], listed: Mapping[str, str]
+) -> dict[str, ImageFile]:
+    """Name to file, of all images that have captions or are listed."""
+    try:
+        index = ImageIndex(source.image_roots)
+    except OSError as error:
+        raise DataError(describe_failure(error)) from None
+    files = index.find(dict.fromkeys([*captions, *listed]))
+    if not files.keys() & captions.keys():
+        raise DataError(
+            f"{', '.join(source.image_roots)} holds none of the {len(captions)} captioned images: "
+            "unpack the photos there"
+        )
+    return files
+
+
+def _join(
+    source: Source,
+    seed: int,
+    captions: Mapping[str, list[str]],
+    official: Mapping[str, str],
+    files: Mapping[str, ImageFile],
+) -> RawDataset:
+    """Joins what was read of each name, of which several may mean one file."""
+    names: dict[ImageFile, list[str]] = {}
+    for name in sorted(files):
+        names.setdefault(files[name], []).append(name)
+    texts = {
+        file.image_id: join_captions(
+            source, (text for name in known for text in captions.get(name, ()))
+        )
+        for file, known in names.items()
+    }
+    usable = {file.image_id: file for file in names if texts[file.image_id]}
+    splits = (
+        {
+            file.image_id: join_splits(file.image_id, (official.get(name, "") for name in known))
+            for file, known in names.items()
+        }
+        if official
+        else draw(usable, seed)
+    )
+    written = sum(len(texts) for name, texts in captions.items() if name in files)
+    return RawDataset(
+        examples=[
+            Example(image_id, usable[image_id].location, texts[image_id], splits[image_id])
+            for image_id in sorted(usable)
+            if splits[image_id]
+        ],
+        absent=sorted((captions.keys() | official.keys()) - files.keys()),
+        unlisted=sorted(image_id for image_id in usable if not splits[image_id]),
+        uncaptioned=sorted(file.image_id for file in names if file.image_id not in usable),
+        split_source="official" if official else "seeded",
+        repeated=written - sum(map(len, texts.values())),
+    )
+
+
+def describe(source: Source, raw: RawDataset) -> str:
+    """Describes in one line what was found, such as "Flickr8k, 8,000 images, 40,000 captions"."""
+    images, captions = len(raw.examples), sum(len(example.captions) for example in raw.examples)
+    line = f"{READERS[source.dataset].TITLE}, {images:,} images, {captions:,} captions"
+    if raw.repeated:
+        line += f" ({raw.repeated:,} repeated rows count once)"
+    return line
