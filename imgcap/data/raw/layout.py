@@ -1,37 +1,28 @@
 """What readers look at to recognise a layout: names in folders, where images lie, names of splits.
 
-All of it is cheap: names, and whether single files exist.
+All of it is cheap: names, and whether single files exist. No file is read as a whole but
+by its reader.
 """
 
 import os
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
+from imgcap.data.raw.images import ENDINGS
+from imgcap.data.raw.splits import find_split
 from imgcap.errors import DataError
-from imgcap.files.locations import base_name, is_file, is_folder, is_remote, join, list_folder
+from imgcap.files.locations import base_name, is_file, is_remote, join, list_folder
+from imgcap.files.text import open_text
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "restval": "train",
-    "dev": "dev",
-    "development": "dev",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "test": "test",
-    "testing": "test",
-}
-"""What data sets call the three splits; `restval` is Karpathy's addition to COCO's training images."""
+HEAD = 65536
+"""Characters of a file by which it is recognised."""
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 TEXT_FOLDERS = ("annotations", "captions", "metadata", "labels", "text", "data")
 
 
-def split_named(name: str) -> str:
-    """The split that a word names, such as `val` or `train2017`; empty if it names none."""
-    return SPLIT_NAMES.get(re.sub(r"\d+$", "", name.strip().casefold()), "")
+def split_named(word: str) -> str:
+    """The split that a word of a file's name tells, such as `val` or `train2017`; or empty."""
+    return find_split(re.sub(r"\d+$", "", word))
 
 
 def split_of_file(location: str, captions_files: Sequence[str]) -> str:
@@ -42,8 +33,8 @@ def split_of_file(location: str, captions_files: Sequence[str]) -> str:
         captions_files: all of them.
 
     Returns:
-        The split; empty if the names do not tell all of them, or if they name no training images or
-        nothing but those: then the name of a file is no division of the images.
+        The split; empty if the names do not tell the split of every file, or tell no training
+        images or nothing but those: names of files are no division of the images then.
     """
     splits = {file: _split_of_path(file) for file in captions_files}
     divided = all(splits.values()) and "train" in splits.values() and len(set(splits.values())) > 1
@@ -56,7 +47,7 @@ def _split_of_path(location: str) -> str:
     for word in reversed(re.split(r"[^a-z0-9]+", stem)):
         if split_named(word):
             return split_named(word)
-    return split_named(base_name(parent(location)))
+    return split_named(base_name(folder_of(location)))
 
 
 def choose_files(files: Sequence[str]) -> tuple[str, ...]:
@@ -66,47 +57,56 @@ def choose_files(files: Sequence[str]) -> tuple[str, ...]:
         files: locations, at least one.
 
     Returns:
-        All of them, if they are parts of one set (their names differ by numbers alone) or one file
-        or several parts for each split.
+        All of them, sorted, if they are parts of one set: their names differ by numbers alone, or
+        each split has a file or parts of one.
 
     Raises:
         DataError: they are several sets.
     """
-    kinds = {(parent(file), re.sub(r"\d+", "", base_name(file))): file for file in files}
+    kinds = {(folder_of(file), re.sub(r"\d+", "", base_name(file))): file for file in files}
     splits = [split_of_file(file, list(kinds.values())) for file in kinds.values()]
     if len(kinds) > 1 and (not all(splits) or len(set(splits)) < len(splits)):
         names = ", ".join(sorted(files)[:4])
-        raise DataError(f"several files could be the captions ({names}): give --captions_file")
+        raise DataError(f"several files could be the captions ({names}): choose by --captions")
     return tuple(sorted(files))
 
 
-def find_texts(folder: str, endings: tuple[str, ...], beside: str = "") -> list[str]:
-    """Finds the files of some kind in a folder, or else in its subfolders that keep texts.
+def find_files(
+    folder: str, endings: tuple[str, ...], is_known: Callable[[str], bool], beside: str = ""
+) -> list[str]:
+    """Finds the captions files of one kind in a folder, or else in its subfolders that keep texts.
 
     Args:
         folder: of the data set.
         endings: of the files' names, lower case.
+        is_known: whether the file at a location is of the kind.
         beside: a name that is looked for in every subfolder, too: such files lie beside images.
 
     Returns:
         Locations in sorted order; none from subfolders if the folder itself has some.
     """
     names = list_folder(folder)
-    here = [join(folder, name) for name in names if name.lower().endswith(endings)]
-    if here:
-        return sorted(here)
+    here = [join(folder, name) for name in names if _has_ending(name, endings)]
+    known = [location for location in here if is_known(location)]
+    if known:
+        return known
     found = []
     for name in (name.rstrip("/") for name in names if name.endswith("/")):
         inner = join(folder, name)
         if name.lower() in TEXT_FOLDERS or split_named(name):
             deeper = list_folder(inner)
-            found += [join(inner, file) for file in deeper if file.lower().endswith(endings)]
+            found += [join(inner, file) for file in deeper if _has_ending(file, endings)]
         elif beside and is_file(join(inner, beside)):
             found.append(join(inner, beside))
-    return sorted(found)
+    return sorted(location for location in found if is_known(location))
 
 
-def find_root(folder: str, images: Sequence[str]) -> str:
+def _has_ending(name: str, endings: tuple[str, ...]) -> bool:
+    """Whether a name has one of the endings; hidden files, which some systems leave, have none."""
+    return name.lower().endswith(endings) and not name.startswith(".")
+
+
+def root_holding(folder: str, images: Sequence[str]) -> str | None:
     """Finds the folder below which the images lie.
 
     Args:
@@ -114,51 +114,59 @@ def find_root(folder: str, images: Sequence[str]) -> str:
         images: some images, as the captions name them.
 
     Returns:
-        The first of the folder, its subfolders and theirs that has most of them; the folder itself
-        if none has any.
+        The folder itself, one of its subfolders or one of theirs: the first that has most of the
+        images, or the folder itself if no one has all that are found, or if names are absolute.
+        None if none is found.
     """
     if any(is_absolute(image) for image in images):
         return folder
-    best, most = folder, 0
+    best, most, everywhere = folder, 0, set()
     for candidate in _folders(folder):
-        found = sum(is_file(join(candidate, image)) for image in images)
-        if found > most:
-            best, most = candidate, found
-        if found == len(images):
+        found = {image for image in images if is_file(join(candidate, image))}
+        everywhere |= found
+        if len(found) > most:
+            best, most = candidate, len(found)
+        if most == len(images):
             break
-    return best
+    if not everywhere:
+        return None
+    return best if len(everywhere) == most else folder
 
 
-def _folders(folder: str) -> list[str]:
-    """The folder, its subfolders, and theirs; of another file system the first two."""
-    first = [join(folder, name.rstrip("/")) for name in list_folder(folder) if name.endswith("/")]
-    second = [
-        join(inner, name.rstrip("/"))
-        for inner in first
-        if not is_remote(inner)
-        for name in list_folder(inner)
-        if name.endswith("/")
-    ]
-    return [folder, *first, *second]
+def _folders(folder: str) -> Iterator[str]:
+    """Yields the folder, its subfolders, and theirs; of another file system the first two."""
+    yield folder
+    inner = [join(folder, name.rstrip("/")) for name in list_folder(folder) if name.endswith("/")]
+    yield from inner
+    for first in (location for location in inner if not is_remote(location)):
+        yield from (
+            join(first, name.rstrip("/")) for name in list_folder(first) if name.endswith("/")
+        )
+
+
+def folder_of(location: str) -> str:
+    """The folder that a file lies in."""
+    return location.rpartition("/")[0] or ("/" if location.startswith("/") else ".")
 
 
 def folder_below(location: str, roots: Sequence[str]) -> str:
     """The folder of a file, as a path below one of the roots with a final '/'; empty if none."""
-    folder = _absolute(parent(location))
-    for root in map(_absolute, roots):
-        if folder.startswith(root.rstrip("/") + "/"):
-            return folder[len(root.rstrip("/")) + 1 :] + "/"
+    folder = _absolute(folder_of(location))
+    for root in (_absolute(root).rstrip("/") + "/" for root in roots):
+        if folder.startswith(root):
+            return folder[len(root) :] + "/"
     return ""
 
 
-def find_below(roots: Sequence[str], name: str) -> bool:
-    """Whether one of the roots has a folder of that name."""
-    return any(is_folder(join(root, name)) for root in roots)
+def _absolute(location: str) -> str:
+    """A location that does not depend on the working folder."""
+    return location if is_remote(location) else os.path.abspath(location)
 
 
-def parent(location: str) -> str:
-    """The folder of a file."""
-    return location.rstrip("/").rpartition("/")[0] or ("/" if location.startswith("/") else ".")
+def put_below(folder: str, image: str) -> str:
+    """The path of an image that is written relative to a folder, such as `train2017/`."""
+    whole = is_absolute(image) or image.startswith(folder)
+    return image if whole else folder + image
 
 
 def is_absolute(image: str) -> bool:
@@ -168,25 +176,10 @@ def is_absolute(image: str) -> bool:
 
 def names_image(text: str) -> bool:
     """Whether a text ends as the names of image files do."""
-    return text.strip().lower().endswith(IMAGE_ENDINGS)
+    return text.strip().lower().endswith(ENDINGS)
 
 
-def _absolute(location: str) -> str:
-    """A location of this machine without `.`, `..` and links of the working folder."""
-    return location if is_remote(location) else os.path.abspath(location)
-
-
-def require_text(value: Any, what: str, where: str) -> str:
-    """Returns a text without the blanks around it.
-
-    Args:
-        value: what a file has.
-        what: its name, for the error.
-        where: file and place, for the error.
-
-    Raises:
-        DataError: it is no text, or an empty one.
-    """
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: {what} is {str(value)[:40]!r}, not a text: mend or drop it")
-    return value.strip()
+def read_head(location: str) -> str:
+    """Reads the beginning of a text file, `HEAD` characters at most."""
+    with open_text(location) as file:
+        return file.read(HEAD)

@@ -1,0 +1,87 @@
+"""Reader of Karpathy's JSON files (Karpathy & Fei-Fei 2015): Flickr8k, Flickr30k and COCO.
+
+`dataset_flickr8k.json`, `dataset_flickr30k.json` and `dataset_coco.json` have the captions and the
+splits that most papers report on. COCO's `restval` images are training images.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from imgcap.data.raw.example import Row, Source
+from imgcap.data.raw.layout import find_files, put_below, read_head, root_holding
+from imgcap.data.raw.splits import parse_split
+from imgcap.data.raw.values import (
+    first_objects,
+    read_captions,
+    read_object,
+    require_objects,
+    require_text,
+)
+from imgcap.errors import DataError
+
+TITLE = "Karpathy's JSON"
+EXAMPLE = (
+    'dataset_flickr8k.json: {"images": [{"filename": "1.jpg", "split": "train", "sentences": '
+    '[{"raw": "A dog runs."}]}]}'
+)
+
+
+def find(folder: str) -> Source | None:
+    """Looks for one of Karpathy's files in a folder or its `annotations/`.
+
+    Args:
+        folder: location of the data set's folder.
+
+    Returns:
+        The source; None if there is none.
+
+    Raises:
+        DataError: there are several whose images may be in the folder.
+    """
+    files = find_files(folder, (".json",), lambda file: bool(_first_images(file)))
+    roots = {file: root_holding(folder, _first_images(file)) for file in files}
+    present = [file for file, root in roots.items() if root] or list(roots)
+    if len(present) > 1:
+        names = ", ".join(present)
+        raise DataError(f"several files could be the captions ({names}): choose by --captions")
+    return Source("karpathy", (present[0],), (roots[present[0]] or folder,)) if present else None
+
+
+def _first_images(location: str) -> list[str]:
+    """The first images of a file that begins as Karpathy's do; empty for other files."""
+    entries = first_objects(read_head(location), "images")
+    known = [entry for entry in entries if "filename" in entry and "sentences" in entry]
+    return [_path(entry, location) for entry in known]
+
+
+def rows(location: str, source: Source) -> Iterator[Row]:
+    """Yields the images of the file, in its order, each with its captions and its split.
+
+    Args:
+        location: the source's captions file.
+        source: the data set.
+
+    Raises:
+        DataError: the file is broken, or an image has no name or an unknown split.
+    """
+    del source
+    images = require_objects(read_object(location), "images", location)
+    for number, image in enumerate(images, start=1):
+        yield _read_image(image, f"{location}: image {number}")
+
+
+def _read_image(image: dict[str, Any], where: str) -> Row:
+    """The row of one image."""
+    split = parse_split(require_text(image.get("split"), "split", where), where)
+    captions: list[str] = []
+    for sentence in require_objects(image, "sentences", where):
+        captions += read_captions(sentence.get("raw"), "raw", where)
+    return Row(_path(image, where), tuple(captions), split)
+
+
+def _path(image: dict[str, Any], where: str) -> str:
+    """The path of an image; `filepath` is the folder it is in, which only COCO's file has."""
+    name, folder = require_text(image.get("filename"), "filename", where), image.get("filepath")
+    if not folder:
+        return name
+    return put_below(require_text(folder, "filepath", where).rstrip("/") + "/", name)
