@@ -36,11 +36,6 @@ def write_name(name: str) -> str:
     return _LOOKS_WRITTEN.sub(r"\\x5c", name).encode("utf-8", ESCAPED).decode("utf-8")
 
 
-def as_written(name: str) -> str:
-    """The name of a file in a text; bytes that are no UTF-8 may stand there as they are."""
-    return name if is_text(name) else write_name(name)
-
-
 def write_line(name: str) -> str:
     r"""Makes a name that fits into one line: `write_name`, and control characters as `\x0a`."""
     return "".join(

@@ -5,14 +5,34 @@ alone, absolute. Rows and files meet by their last name (`key`), so that a machi
 one key can decide alone; a file outside of the given folders is never meant.
 """
 
+import itertools
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from imgcap.errors import DataError
-from imgcap.files.locations import is_remote, join, walk
-from imgcap.files.names import as_written, is_text, write_name
+from imgcap.files.locations import is_folder, is_remote, join, walk
+from imgcap.files.names import is_text, write_name
+from imgcap.files.text import as_written
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+"""Endings by which photos are told from other files when a layout is looked for."""
+
+FOLDERS = (
+    "Images",
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "flickr30k_images",
+    "flickr30k-images",
+    "images",
+    "photos",
+    "Photos",
+)
+"""Names of folders that hold photos, in the order in which they are looked for."""
+
+MOST_LOOKED_AT = 10_000
+"""Files that are looked at for a first photo before a folder counts as one without."""
 
 
 class ImageFile(NamedTuple):
@@ -27,6 +47,27 @@ class ImageFile(NamedTuple):
     image_id: str
     path: str
     location: str
+
+
+def find_root(folder: str) -> str | None:
+    """Finds the folder of the photos of a data set, which may be its own folder.
+
+    Args:
+        folder: location of the data set's folder.
+
+    Returns:
+        Its location; None if there are no photos.
+    """
+    for name in FOLDERS:
+        if is_folder(join(folder, name)):
+            return join(folder, name)
+    return folder if has_photos(folder) else None
+
+
+def has_photos(folder: str) -> bool:
+    """Whether one of the first files of a folder, at any depth, is a photo by its name."""
+    first = itertools.islice(walk(folder), MOST_LOOKED_AT)
+    return any(location.lower().endswith(ENDINGS) for location in first)
 
 
 def list_files(roots: Sequence[str]) -> Iterator[ImageFile]:

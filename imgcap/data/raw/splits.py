@@ -2,16 +2,31 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from imgcap.data.raw.layout import SPLIT_NAMES, split_named
 from imgcap.data.raw.order import position
 from imgcap.errors import DataError
-from imgcap.files.failures import describe as describe_failure
-from imgcap.files.lines import read_lines
-from imgcap.files.names import as_written
+from imgcap.files.text import as_written, read_lines
 
 HELD_OUT_FRACTION = 0.1
 SALT = "split"
 """Of the order by which a split is drawn, so that it is independent of the order of records."""
+
+_NAMES = {
+    "train": "train",
+    "training": "train",
+    "restval": "train",  # Karpathy's name for COCO's validation images that he trains on.
+    "dev": "dev",
+    "development": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def find_split(name: str) -> str:
+    """The split that a name means: 'train', 'dev' or 'test'; empty if it means none."""
+    return _NAMES.get(name.strip().lower(), "")
 
 
 def parse_split(name: str, place: str) -> str:
@@ -27,11 +42,9 @@ def parse_split(name: str, place: str) -> str:
     Raises:
         DataError: the name means no split.
     """
-    split = split_named(name)
+    split = find_split(name)
     if name.strip() and not split:
-        raise DataError(
-            f"{place}: {name.strip()[:60]!r} is no split: write {', '.join(SPLIT_NAMES)}"
-        )
+        raise DataError(f"{place}: {name.strip()[:60]!r} is no split: write {', '.join(_NAMES)}")
     return split
 
 
@@ -49,16 +62,13 @@ def read_lists(split_lists: Mapping[str, str]) -> dict[str, str]:
     """
     splits: dict[str, str] = {}
     for split, location in split_lists.items():
-        try:
-            for number, line in enumerate(read_lines(location, keep_bytes=True), start=1):
-                name = as_written(line.strip())
-                if name and splits.setdefault(name, split) != split:
-                    raise DataError(
-                        f"{location}:{number}: {name} is in the {splits[name]} list too: drop one "
-                        "of the two"
-                    )
-        except OSError as error:
-            raise DataError(describe_failure(error)) from None
+        for number, line in read_lines(location):
+            name = as_written(line)
+            if splits.setdefault(name, split) != split:
+                raise DataError(
+                    f"{location}:{number}: {name} is in the {splits[name]} list too: drop one of "
+                    "the two"
+                )
     return splits
 
 

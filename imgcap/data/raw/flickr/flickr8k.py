@@ -9,11 +9,11 @@ import csv
 from collections.abc import Iterator
 
 from imgcap.data.raw.example import SPLITS, Row, Source
-from imgcap.data.raw.flickr.tokens import first_line, has_token_lines, rows_of_tokens
-from imgcap.data.raw.layout import names_image
+from imgcap.data.raw.flickr.tokens import has_token_lines, rows_of_tokens
+from imgcap.data.raw.images import ENDINGS
 from imgcap.errors import DataError
-from imgcap.files.lines import read_lines
 from imgcap.files.locations import is_file, is_folder, join
+from imgcap.files.text import open_text, read_first_line
 
 TITLE = "Flickr8k"
 EXAMPLE = (
@@ -73,9 +73,9 @@ def _find_text(folder: str, name: str) -> str | None:
 
 def _looks_right(captions: str) -> bool:
     """Whether the first line of a captions file is its header, or names an image."""
-    first = first_line(captions)
+    first = read_first_line(captions)
     name = first.partition("#")[0] if has_token_lines(captions) else first.partition(",")[0]
-    return _is_header(first.split(",")) or names_image(name)
+    return _is_header(first.split(",")) or name.strip().lower().endswith(ENDINGS)
 
 
 def _is_header(row: list[str]) -> bool:
@@ -97,19 +97,20 @@ def _find_lists(folder: str) -> dict[str, str]:
 
 def _rows_of_table(location: str) -> Iterator[Row]:
     """Yields one row of Kaggle's CSV a row."""
-    # strict: an unclosed quote is an error, else the rest of the file would become one caption.
-    reader = csv.reader(read_lines(location, keep_bytes=True), strict=True)
-    try:
-        for row in reader:
-            if not row or reader.line_num == 1 and _is_header(row):
-                continue
-            if len(row) != 2 or not row[0].strip() or not row[1].strip():
-                raise DataError(
-                    f"{location}:{reader.line_num}: {','.join(row)[:60]!r} is no row of "
-                    "image,caption: quote captions that hold commas"
-                )
-            yield Row(row[0].strip(), (row[1].strip(),))
-    except csv.Error as error:
-        raise DataError(
-            f"{location}:{reader.line_num}: broken CSV row ({error}): mend its quotes"
-        ) from None
+    with open_text(location) as file:
+        # strict: an unclosed quote is an error, else the rest of the file would become one caption.
+        reader = csv.reader(file, strict=True)
+        try:
+            for row in reader:
+                if not row or reader.line_num == 1 and _is_header(row):
+                    continue
+                if len(row) != 2 or not row[0].strip() or not row[1].strip():
+                    raise DataError(
+                        f"{location}:{reader.line_num}: {','.join(row)[:60]!r} is no row of "
+                        "image,caption: quote captions that hold commas"
+                    )
+                yield Row(row[0].strip(), (row[1].strip(),))
+        except csv.Error as error:
+            raise DataError(
+                f"{location}:{reader.line_num}: broken CSV row ({error}): mend its quotes"
+            ) from None

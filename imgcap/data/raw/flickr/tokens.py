@@ -5,19 +5,14 @@ from collections.abc import Iterator
 
 from imgcap.data.raw.example import Row
 from imgcap.errors import DataError
-from imgcap.files.lines import read_head, read_lines
+from imgcap.files.text import read_first_line, read_lines
 
 _TOKEN_LINE = re.compile(r"(?P<name>[^\t]+)#\d+\t(?P<caption>.*)", re.DOTALL)
 
 
-def first_line(location: str) -> str:
-    """The first line of a file that is not empty, without the blanks around it."""
-    return next(iter(read_head(location).strip().splitlines()), "")
-
-
 def has_token_lines(location: str) -> bool:
     """Whether the first line of a file is such a line."""
-    return _TOKEN_LINE.match(first_line(location)) is not None
+    return _TOKEN_LINE.match(read_first_line(location)) is not None
 
 
 def rows_of_tokens(location: str) -> Iterator[Row]:
@@ -26,13 +21,11 @@ def rows_of_tokens(location: str) -> Iterator[Row]:
     Raises:
         DataError: a line of another form.
     """
-    for number, line in enumerate(read_lines(location, keep_bytes=True), start=1):
-        parts = _TOKEN_LINE.match(line.strip())
-        if not line.strip():
-            continue
+    for number, line in read_lines(location):
+        parts = _TOKEN_LINE.match(line)
         if not parts or not parts["caption"].strip():
             raise DataError(
-                f"{location}:{number}: {line.strip()[:60]!r} is no line of "
+                f"{location}:{number}: {line[:60]!r} is no line of "
                 "name.jpg#0<TAB>caption: mend or drop it"
             )
         yield Row(parts["name"].strip(), (parts["caption"].strip(),))

@@ -1,0 +1,83 @@
+"""Text files as people have them: with a byte-order mark, any line ends, names that are no text."""
+
+import codecs
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, TextIO
+
+from imgcap.errors import DataError
+from imgcap.files.locations import open_file
+from imgcap.files.names import is_text, write_name
+
+KEEP_BYTES = "surrogateescape"
+"""How text is decoded: names of files may be bytes that are no UTF-8, captions may not."""
+
+_BUFFER = 65536
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def open_text(location: str) -> TextIO:
+    """Opens a text file for streaming, with its line ends as they are.
+
+    UTF-8 is read with and without a byte-order mark, UTF-16 with one. Bytes that are no UTF-8
+    become surrogates, which `imgcap.files.names.is_text` tells.
+
+    Args:
+        location: the file, a path or an address.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    file = io.BufferedReader(_Raw(open_file(location)), _BUFFER)
+    if file.peek(2)[:2] in _UTF_16:
+        return io.TextIOWrapper(file, encoding="utf-16", newline="")
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors=KEEP_BYTES, newline="")
+
+
+def read_lines(location: str) -> Iterator[tuple[int, str]]:
+    """Yields number, from 1, and stripped text of each line that is not empty.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with open_text(location) as file:
+            for number, line in enumerate(file, start=1):
+                if stripped := line.strip():
+                    yield number, stripped
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{location} cannot be read as text ({error}): mend the file") from None
+
+
+def read_first_line(location: str) -> str:
+    """The first line of a text file that is not empty, stripped; empty if there is none.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return next(read_lines(location), (0, ""))[1]
+
+
+def as_written(name: str) -> str:
+    """The name of a file in a text; bytes that are no UTF-8 may stand there as they are."""
+    return name if is_text(name) else write_name(name)
+
+
+class _Raw(io.RawIOBase):
+    """A file of any file system, as Python's own buffers read it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # any writable buffer
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
