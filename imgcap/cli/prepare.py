@@ -11,14 +11,11 @@ from imgcap.run.pretrained import resolve_run
 
 
 def run(config: PrepareConfig, arguments: list[str]) -> None:
-    """Prepares the data set, or one part of it, and prints what was written."""
+    """Prepares the data set and prints what was written."""
     del arguments
-    from imgcap.data.prepare import describe, prepare, prepare_part
+    from imgcap.data.prepare import describe, prepare
 
     base = _load_words(config.vocabulary) if config.vocabulary else None
-    if config.shard_count > 1 and not config.merge:
-        print(prepare_part(config, base))
-        return
     prepared = prepare(config, base)
     print(describe(prepared))
     if prepared.min_count and not config.min_count:

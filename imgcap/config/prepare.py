@@ -5,15 +5,37 @@ from dataclasses import dataclass
 from imgcap.config.setting import Section, setting
 from imgcap.errors import ConfigError
 
+TABLES = ("csv", "jsonl", "parquet")
+"""Layouts of people's own tables, whose columns have any names."""
+
+DATASETS = ("auto", "flickr8k", "flickr30k", "coco", "karpathy", *TABLES)
+"""Layouts of raw data."""
+
+
+WORD, CHARACTER = TOKENIZERS = ("word", "character")
+"""How captions are split: into words, or characters of scripts that are written without spaces."""
+
 
 @dataclass(frozen=True)
 class PrepareConfig(Section):
     """Preparation of a raw data set as TFRecord shards."""
 
-    dataset: str = setting("flickr8k", "Layout of the raw data.", choices=("flickr8k",))
-    raw_dir: str = setting("", "Folder with the raw images and captions.", required=True, path=True)
+    dataset: str = setting(
+        "auto", "Layout of the raw data; auto looks, and says what it found.", choices=DATASETS
+    )
+    raw_dir: str = setting(
+        "",
+        "Folder or address of the raw images and captions; may be omitted if captions and images "
+        "are given.",
+        path=True,
+        remote=True,
+    )
     output_dir: str = setting(
-        "", "Folder for the shards; made if absent.", required=True, path=True
+        "",
+        "Folder or address for the shards; made if absent.",
+        required=True,
+        path=True,
+        remote=True,
     )
     num_shards: int = setting(
         16, "Files for the training split; the other splits get a quarter.", minimum=1
@@ -51,34 +73,93 @@ class PrepareConfig(Section):
         choices=("photographs", "drawings"),
     )
     num_processes: int = setting(0, "Processes that read and write; 0 takes one a core.", minimum=0)
-    shard_index: int = setting(
-        0, "Which part this machine prepares, from 0 (see shard_count).", minimum=0
-    )
-    shard_count: int = setting(
-        1,
-        "Machines that prepare this data set together into one output_dir; afterwards one of them "
-        "merges.",
-        minimum=1,
-    )
-    merge: bool = setting(
-        False, "Join the parts of all machines; the other flags must be those the parts had."
-    )
     seed: int = setting(
         0, "Seed of the split (if there are no split files) and of the order of records."
     )
 
+    captions: str = setting(
+        "",
+        "Files with captions if they are not found, separated by commas; patterns such as "
+        "captions_*.json, relative to raw_dir.",
+        path=True,
+        remote=True,
+        several=True,
+        heading="Where the raw data lie, if their layout does not tell",
+    )
+    images: str = setting(
+        "",
+        "Folders with the images, separated by commas, relative to raw_dir.",
+        path=True,
+        remote=True,
+        several=True,
+    )
+    image_column: str = setting(
+        "", "Column (csv, parquet) or key (jsonl) that names the image; found if empty."
+    )
+    caption_column: str = setting(
+        "", "Column or key of the caption, several separated by commas; found if empty."
+    )
+    split_column: str = setting(
+        "", "Column or key of the split: train, val, test; found if empty."
+    )
+    train_list: str = setting(
+        "",
+        "File with the training images, one a line; the images of no list are left out.",
+        path=True,
+        remote=True,
+    )
+    dev_list: str = setting("", "File with the images of split dev.", path=True, remote=True)
+    test_list: str = setting("", "File with the images of split test.", path=True, remote=True)
+
     def validate_combinations(self) -> None:
-        """Checks where the words come from, and which part of a shared preparation is made."""
+        """Checks where the raw data lie and where the words come from."""
+        self._check_raw_data()
         self._check_vocabulary()
-        if self.shard_index >= self.shard_count:
+
+    def _check_raw_data(self) -> None:
+        """Checks that the flags of the raw data say all, and nothing twice."""
+        if not self.raw_dir and not (self.captions and self.images):
             raise ConfigError(
-                f"--shard_index={self.shard_index} must be below --shard_count={self.shard_count}: "
-                "parts count from 0"
+                "--raw_dir is missing: give the folder with the raw images and captions, or both "
+                "--captions and --images"
             )
-        if self.merge and self.shard_index:
+        lists = {name: getattr(self, name) for name in ("train_list", "dev_list", "test_list")}
+        given = [name for name, value in lists.items() if value]
+        if given and not (self.train_list and self.dev_list):
             raise ConfigError(
-                f"--shard_index={self.shard_index} is one part, --merge joins all: drop one of the "
-                "two"
+                f"--{given[0]}={lists[given[0]]} is one part of a split: give --train_list and "
+                "--dev_list (and --test_list, if there is one)"
+            )
+        if given and self.split_column:
+            raise ConfigError(
+                f"--split_column={self.split_column} and --{given[0]} both say the split: drop one "
+                "of the two"
+            )
+        self.check_reader(self.dataset)
+
+    def check_reader(self, dataset: str) -> None:
+        """Checks that the reader of a data set reads the flags that were given.
+
+        Args:
+            dataset: one of `DATASETS`.
+
+        Raises:
+            ConfigError: it does not; names the flag and who reads it.
+        """
+        columns = [
+            name
+            for name in ("image_column", "caption_column", "split_column")
+            if getattr(self, name)
+        ]
+        if columns and dataset not in ("auto", *TABLES):
+            raise ConfigError(
+                f"--{columns[0]}={getattr(self, columns[0])} is for tables ({', '.join(TABLES)}): "
+                f"{dataset} has names of its own, drop it"
+            )
+        if self.train_list and dataset == "karpathy":
+            raise ConfigError(
+                f"--train_list={self.train_list} says the split, which karpathy's file says too: "
+                "drop it"
             )
 
     def _check_vocabulary(self) -> None:

@@ -6,6 +6,8 @@ from the first. Feature shards have the same schema with the encoder's output in
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from imgcap.files.locations import base_name, is_remote, open_file
 from imgcap.files.unfinished import unfinished_file
 from imgcap.host.disk_errors import told_of
 
@@ -153,11 +156,13 @@ def decode_features(features: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     return tf.reshape(numbers, tf.concat([tf.shape(features), shape], axis=0))
 
 
-def write_shard(path: Path, examples: Iterable[bytes]) -> int:
+def write_shard(path: Path | str, examples: Iterable[bytes]) -> int:
     """Writes a shard under another name, then renames it, so that no shard is ever half-written.
 
+    One at an address is written on this machine and copied when it is whole.
+
     Args:
-        path: the shard's final name.
+        path: the shard's final name, a path or an address.
         examples: serialised records.
 
     Returns:
@@ -166,16 +171,28 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
     Raises:
         OSError: the disk is full or fails; names the shard.
     """
+    if not is_remote(str(path)):
+        with unfinished_file(Path(path)) as unfinished:
+            return _write_records(unfinished, examples, Path(path))
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / base_name(str(path))
+        count = _write_records(whole, examples, whole)
+        with whole.open("rb") as source, told_of(path), open_file(str(path), "wb") as target:
+            shutil.copyfileobj(source, target)
+    return count
+
+
+def _write_records(path: Path, examples: Iterable[bytes], final: Path) -> int:
+    """Writes records to a file; an OSError names the final path. Returns their number."""
     count = 0
-    with unfinished_file(path) as unfinished:
-        with told_of(path):
-            writer = tf.io.TFRecordWriter(os.fsencode(unfinished))
-        try:
-            for example in examples:
-                with told_of(path):
-                    writer.write(example)
-                count += 1
-        finally:
-            with told_of(path):
-                writer.close()
+    with told_of(final):
+        writer = tf.io.TFRecordWriter(os.fsencode(path))
+    try:
+        for example in examples:
+            with told_of(final):
+                writer.write(example)
+            count += 1
+    finally:
+        with told_of(final):
+            writer.close()
     return count

@@ -12,11 +12,11 @@ CHECKSUM = "checksum"
 """The key of the checksum in the object, its last one."""
 
 
-def write_checked(path: Path, tree: dict[str, Any]) -> None:
+def write_checked(path: Path | str, tree: dict[str, Any]) -> None:
     """Replaces a JSON file in one step, with a checksum in it.
 
     Args:
-        path: the file; its folder must exist.
+        path: the file, a path or an address; its folder must exist.
         tree: an object that JSON can hold.
     """
     # As it comes back from the file, which has texts for all keys.
@@ -24,11 +24,11 @@ def write_checked(path: Path, tree: dict[str, Any]) -> None:
     write_json(path, {**tree, CHECKSUM: digest(tree)})
 
 
-def read_checked(path: Path, error: type[ImgcapError], remedy: str) -> dict[str, Any]:
+def read_checked(path: Path | str, error: type[ImgcapError], remedy: str) -> dict[str, Any]:
     """Reads what `write_checked` wrote, or an object without a checksum, as older versions wrote.
 
     Args:
-        path: the file.
+        path: the file, a path or an address.
         error: the class to raise.
         remedy: what the user should do if it is missing or broken.
 

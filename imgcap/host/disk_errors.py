@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 @contextlib.contextmanager
-def told_of(path: Path) -> Iterator[None]:
+def told_of(path: Path | str) -> Iterator[None]:
     """Turns an error of TensorFlow in the context into an OSError about a file.
 
     Args:

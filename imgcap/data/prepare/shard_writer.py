@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from imgcap.files.checked import write_checked
-from imgcap.files.locations import open_file
+from imgcap.files.locations import file_size, open_file
 from imgcap.host import quiet
 
 # Workers only read and write: if each of them opened the GPU, no memory would be left for training.
@@ -29,6 +29,7 @@ def write(task: ShardTask) -> ShardResult:
         The result, as in the part file.
     """
     counts: Counter[str] = Counter()
+    token_counts: Counter[int] = Counter()
     unreadable: dict[str, str] = {}
 
     def serialised() -> Iterator[bytes]:
@@ -36,16 +37,17 @@ def write(task: ShardTask) -> ShardResult:
             record = _make_record(example, task, unreadable)
             if record:
                 counts.update(images=1, captions=len(record.captions))
+                token_counts.update(map(len, record.tokens))
                 yield records.to_example(record)
 
-    records.write_shard(task.path, serialised())
+    records.write_shard(task.shard, serialised())
     result = ShardResult(
         task.plan,
-        task.settings,
         counts["images"],
         counts["captions"],
+        {str(length): token_counts[length] for length in sorted(token_counts)},
         unreadable,
-        task.path.stat().st_size,
+        file_size(task.shard),
     )
     write_checked(task.part, result._asdict())
     return result

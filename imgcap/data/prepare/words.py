@@ -1,10 +1,10 @@
 """Choosing the words of a vocabulary: from the training captions, from a run, or from both."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from imgcap.data.text.vocabulary import Vocabulary
+from imgcap.data.text.vocabulary import SPECIALS, Vocabulary
 
 USUAL_MIN_COUNT = 5
 """Least count of a word if the captions are many; usual for Flickr8k's 30,000."""
@@ -34,14 +34,19 @@ class Words(NamedTuple):
     unknown: Counter[str]
     unknown_fraction: float
 
+    def most_unknown(self, count: int) -> list[tuple[str, int]]:
+        """The most frequent unknown words and their counts; equal counts alphabetically."""
+        ranked = sorted(self.unknown.items(), key=lambda item: (-item[1], item[0]))
+        return ranked[:count]
+
 
 def choose_words(
-    captions: Sequence[Sequence[str]], min_count: int, base: Vocabulary | None, extend: bool
+    counts: Mapping[str, int], min_count: int, base: Vocabulary | None, extend: bool
 ) -> Words:
     """Chooses the words by which captions are numbered.
 
     Args:
-        captions: words of each training caption.
+        counts: of the words of the training captions.
         min_count: least count of a word that is taken from the captions; 0 chooses it by them.
         base: vocabulary of a run, whose words keep their numbers; None to start from nothing.
         extend: whether frequent words of the captions are added to those of the run.
@@ -49,19 +54,18 @@ def choose_words(
     Returns:
         The vocabulary, and what it leaves out.
     """
-    counts = Counter(word for caption in captions for word in caption)
     if base is not None and not extend:
         return _sum_up(base, counts, 0, 0)
     taken = min_count or choose_min_count(counts)
     if base is None:
-        return _sum_up(Vocabulary.build(captions, taken), counts, taken, 0)
+        return _sum_up(Vocabulary(SPECIALS).extend_by_counts(counts, taken), counts, taken, 0)
     if not min_count:
         taken = max(LEAST_NEW_COUNT, taken)
-    extended = base.extend(captions, taken)
+    extended = base.extend_by_counts(counts, taken)
     return _sum_up(extended, counts, taken, len(extended) - len(base))
 
 
-def choose_min_count(counts: Counter[str]) -> int:
+def choose_min_count(counts: Mapping[str, int]) -> int:
     """Chooses the least count of a word by the size of the data.
 
     It is the greatest of 5, 4, 3, 2, 1 that leaves at most `MOST_UNKNOWN` of the words unknown. On
@@ -82,7 +86,10 @@ def choose_min_count(counts: Counter[str]) -> int:
     return 1
 
 
-def _sum_up(vocabulary: Vocabulary, counts: Counter[str], min_count: int, new_words: int) -> Words:
+def _sum_up(
+    vocabulary: Vocabulary, counts: Mapping[str, int], min_count: int, new_words: int
+) -> Words:
+    """The words that were chosen, with what they leave out."""
     known = set(vocabulary.words)
     unknown = Counter({word: count for word, count in counts.items() if word not in known})
     share = sum(unknown.values()) / max(1, sum(counts.values()))

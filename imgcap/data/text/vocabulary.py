@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +63,18 @@ class Vocabulary:
             equal counts alphabetically.
         """
         counts = Counter(word for caption in captions for word in caption)
+        return self.extend_by_counts(counts, min_count)
+
+    def extend_by_counts(self, counts: Mapping[str, int], min_count: int) -> "Vocabulary":
+        """Makes the vocabulary of `extend` from counts of words.
+
+        Args:
+            counts: word to how often the captions have it.
+            min_count: least count of a word that is added.
+
+        Returns:
+            The words of this vocabulary, then the added ones.
+        """
         known = set(self.words)
         added = [word for word, count in counts.items() if count >= min_count and word not in known]
         return Vocabulary(self.words + tuple(sorted(added, key=lambda word: (-counts[word], word))))

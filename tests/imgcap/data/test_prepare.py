@@ -13,7 +13,7 @@ import tensorflow as tf
 from imgcap.cli import prepare
 from imgcap.config import PrepareConfig
 from imgcap.data.manifest import count_images, load_manifest
-from imgcap.data.prepare import preparation
+from imgcap.data.prepare import describe, preparation
 from imgcap.data.prepare.words import choose_min_count
 from imgcap.data.raw import drawn
 from imgcap.data.records import parse_example
@@ -86,7 +86,7 @@ def test_a_second_run_keeps_finished_shards(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(preparation, "_refuse_too_many_unreadable", interrupted)
+        patched.setattr(preparation, "refuse_too_many_unreadable", interrupted)
         with pytest.raises(KeyboardInterrupt):
             preparation.prepare(config(raw_dir, tmp_path))
     assert not (tmp_path / "manifest.json").exists()
@@ -143,85 +143,6 @@ def test_official_counts_of_flickr8k(shared: Path) -> None:
     assert all(len(example.captions) == 5 for example in raw.examples)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
-def test_parts_of_three_machines_are_the_work_of_one(
-    raw_dir: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = [
-        f"--raw_dir={raw_dir}",
-        f"--output_dir={tmp_path}",
-        "--num_shards=4",
-        "--min_count=2",
-        "--shard_count=3",
-    ]
-    for index in (2, 0):
-        assert (
-            prepare.main(["imgcap-prepare", *flags, f"--shard_index={index}", "--num_processes=1"])
-            == 0
-        )
-    assert "part 0 of 3: " in capsys.readouterr().out
-    assert not (tmp_path / "manifest.json").exists()
-    assert prepare.main(["imgcap-prepare", *flags, "--merge"]) == 1
-    # Six shards (4 train, 1 dev, 1 test), of which every third falls to machine 1.
-    assert capsys.readouterr().err == (
-        f"imgcap-prepare: error: {tmp_path} lacks 2 of 6 shards (train-00001-of-00004.tfrecord, "
-        "dev-00000-of-00001.tfrecord): run --shard_index=1 of --shard_count=3 to its end\n"
-    )
-    assert prepare.main(["imgcap-prepare", *flags[:-1], "--merge"]) == 1
-    assert "lacks 2 of 6 shards" in capsys.readouterr().err
-    assert prepare.main(["imgcap-prepare", *flags, "--shard_index=1"]) == 0
-    assert prepare.main(["imgcap-prepare", *flags, "--merge"]) == 0
-    assert "train: 32 images, 160 captions, 4 shards" in capsys.readouterr().out
-    assert contents(tmp_path) == contents(data_dir)
-    assert prepare.main(["imgcap-prepare", *flags, "--shard_index=1"]) == 0
-    assert "is joined already" in capsys.readouterr().out
-
-
-def test_parts_that_do_not_belong_together(
-    raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    preparation.prepare_part(config(raw_dir, tmp_path, shard_count=2, shard_index=0, max_length=7))
-    preparation.prepare_part(config(raw_dir, tmp_path, shard_count=2, shard_index=1, min_count=30))
-    for max_length, message in (
-        (
-            7,
-            r"test-00000-of-00001.tfrecord was made with --max_length 20 \(here 7\), "
-            r"vocabulary \w+ \(here \w+\): prepare",
-        ),
-        (
-            20,
-            r"dev-00000-of-00001.tfrecord was made with --max_length 7 \(here 20\): "
-            r"prepare all parts with the same",
-        ),
-    ):
-        with pytest.raises(DataError, match=message):
-            preparation.prepare(
-                config(raw_dir, tmp_path, shard_count=2, merge=True, max_length=max_length)
-            )
-    assert not (tmp_path / "manifest.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--shard_index=3", "--shard_count=3"], "--shard_index=3 must be below --shard_count=3"),
-        (
-            ["--shard_index=1", "--shard_count=3", "--merge"],
-            "--shard_index=1 is one part, --merge joins all",
-        ),
-    ],
-)
-def test_wrong_parts(raw_dir: Path, tmp_path: Path, flags: list[str], message: str, capsys) -> None:
-    assert (
-        prepare.main(["imgcap-prepare", f"--raw_dir={raw_dir}", f"--output_dir={tmp_path}", *flags])
-        == 2
-    )
-    assert message in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("counts", "chosen"),
     [
@@ -257,7 +178,7 @@ def test_captions_are_numbered_with_the_words_of_a_run(raw_dir: Path, tmp_path: 
     ]
     unknown = [word for word in words if word not in base.words]
     assert prepared.unknown_fraction("train") == pytest.approx(len(unknown) / len(words), abs=1e-5)
-    assert "(those of runs/first), fingerprint" in preparation.describe(prepared)
+    assert "(those of runs/first), fingerprint" in describe(prepared)
 
     longer = preparation.prepare(
         config(raw_dir, tmp_path / "more", **{**flags, "extend_vocabulary": True, "min_count": 30}),
@@ -270,9 +191,7 @@ def test_captions_are_numbered_with_the_words_of_a_run(raw_dir: Path, tmp_path: 
     )
     assert written.words == (*base.words, *frequent)
     assert (longer.new_words, longer.min_count) == (len(frequent), 30)
-    assert f"those of runs/first and {len(frequent)} new ones, count >= 30" in (
-        preparation.describe(longer)
-    )
+    assert f"those of runs/first and {len(frequent)} new ones, count >= 30" in (describe(longer))
 
 
 def test_words_that_a_run_does_not_know(

@@ -1,0 +1,146 @@
+"""The plan of a preparation: what is decided from all captions before an image is opened."""
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import imgcap
+from imgcap.config import PrepareConfig
+from imgcap.data.manifest import DEFAULT_PICTURES
+from imgcap.data.prepare.sharding import count_shards, shard_name, shard_of, wanted_shards
+from imgcap.data.prepare.tally import Tally
+from imgcap.data.prepare.tasks import ShardTask
+from imgcap.data.prepare.words import Words, choose_words
+from imgcap.data.raw.example import SPLITS, Example
+from imgcap.data.raw.order import position
+from imgcap.data.text.vocabulary import Vocabulary
+from imgcap.errors import DataError
+from imgcap.files.locations import join
+
+
+class Survey(NamedTuple):
+    """A raw data set as it was found, without its images.
+
+    Attributes:
+        tally: counts of the usable images.
+        absent: names in captions or split files that the image folders lack.
+        unlisted: names of images with captions that no split file lists.
+        uncaptioned: names of listed images without a caption.
+        split_source: 'official' or 'seeded'.
+    """
+
+    tally: Tally
+    absent: list[str]
+    unlisted: list[str]
+    uncaptioned: list[str]
+    split_source: str
+
+
+class Plan(NamedTuple):
+    """A preparation before its first image is opened.
+
+    Attributes:
+        survey: the raw data set.
+        words: the vocabulary, and how it was chosen.
+        fingerprint: of all that decides the shards.
+        shard_counts: split to the number of its shards.
+        empty_task: what the tasks of all shards have in common.
+        seed: of the order of records.
+    """
+
+    survey: Survey
+    words: Words
+    fingerprint: str
+    shard_counts: dict[str, int]
+    empty_task: ShardTask
+    seed: int
+
+    def shard_names(self, split: str) -> list[str]:
+        """The names of a split's shards, in order."""
+        count = self.shard_counts[split]
+        return [shard_name(split, index, count) for index in range(count)]
+
+    def name_of(self, example: Example) -> str:
+        """The name of the shard that an image belongs to."""
+        count = self.shard_counts[example.split]
+        index = shard_of(position(self.seed, example.image_id), count)
+        return shard_name(example.split, index, count)
+
+    def make_task(self, name: str, examples: list[Example]) -> ShardTask:
+        """Makes the task of one shard.
+
+        Args:
+            name: of the shard.
+            examples: its images, in any order.
+
+        Returns:
+            The task, with the images in the order of their positions.
+        """
+        ordered = sorted(
+            examples, key=lambda one: (position(self.seed, one.image_id), one.image_id)
+        )
+        return self.empty_task._replace(
+            shard=join(self.empty_task.shard, name), examples=tuple(ordered)
+        )
+
+
+def make_plan(config: PrepareConfig, survey: Survey, base: Vocabulary | None) -> Plan:
+    """Chooses the words and the shards.
+
+    Args:
+        config: validated settings.
+        survey: of the raw data set.
+        base: vocabulary of the run that `config.vocabulary` names; None if it names none.
+
+    Returns:
+        The plan.
+
+    Raises:
+        DataError: there is no training image, or too many words are unknown to `base`.
+    """
+    words = _choose_words(config, survey, base)
+    fingerprint = _make_fingerprint(config, survey, words.vocabulary)
+    counts = {
+        split: count_shards(
+            survey.tally.splits[split].bins, wanted_shards(split, config.num_shards)
+        )
+        for split in SPLITS
+    }
+    empty_task = ShardTask(config.output_dir, fingerprint, (), words.vocabulary, config.max_length)
+    return Plan(survey, words, fingerprint, counts, empty_task, config.seed)
+
+
+def _choose_words(config: PrepareConfig, survey: Survey, base: Vocabulary | None) -> Words:
+    """Chooses the words, and refuses those of a run that leave too many unknown."""
+    train = survey.tally.splits["train"]
+    if not train.images:
+        raise DataError(
+            "the training split has no image with captions: check the split files against the "
+            "image folder"
+        )
+    words = choose_words(train.words, config.min_count, base, config.extend_vocabulary)
+    if base is not None and words.unknown_fraction > config.max_unknown:
+        frequent = [f"{word} {count} times" for word, count in words.most_unknown(5)]
+        remedy = "lower --min_count" if config.extend_vocabulary else "give --extend_vocabulary"
+        raise DataError(
+            f"{config.raw_dir}: {words.unknown_fraction:.1%} of the words of the training captions "
+            f"are unknown to --vocabulary={config.vocabulary}, more than --max_unknown="
+            f"{config.max_unknown}: {remedy}, or raise the limit ({', '.join(frequent)}, …)"
+        )
+    return words
+
+
+def _make_fingerprint(config: PrepareConfig, survey: Survey, vocabulary: Vocabulary) -> str:
+    """A hash of all that decides the shards."""
+    settings = [
+        config.num_shards,
+        config.max_length,
+        config.seed,
+        vocabulary.fingerprint,
+        imgcap.__version__,
+    ]
+    if config.pictures != DEFAULT_PICTURES:
+        # Only then: the fingerprint of data that were prepared before is still theirs.
+        settings.append(config.pictures)
+    tree = [settings, survey.tally.images, f"{survey.tally.identity:032x}"]
+    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
