@@ -13,7 +13,7 @@ from typing import Any
 from imgcap.data.raw.example import Row, Source
 from imgcap.data.raw.layout import (
     choose_files,
-    find_files,
+    find_captions,
     folder_of,
     put_below,
     read_head,
@@ -58,7 +58,7 @@ def find(folder: str) -> Source | None:
     Raises:
         DataError: there are captions of several sets.
     """
-    files = find_files(folder, (".json",), _is_coco)
+    files = find_captions(folder, (".json",), _is_coco)
     if not files:
         return None
     captions = [file for file in files if not _is_other_kind(file)] or files[:1]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from imgcap.data.raw.example import Row, Source
-from imgcap.data.raw.layout import find_files, put_below, read_head, root_holding
+from imgcap.data.raw.layout import find_captions, put_below, read_head, root_holding
 from imgcap.data.raw.splits import parse_split
 from imgcap.data.raw.values import (
     first_objects,
@@ -38,7 +38,7 @@ def find(folder: str) -> Source | None:
     Raises:
         DataError: there are several whose images may be in the folder.
     """
-    files = find_files(folder, (".json",), lambda file: bool(_first_images(file)))
+    files = find_captions(folder, (".json",), lambda file: bool(_first_images(file)))
     roots = {file: root_holding(folder, _first_images(file)) for file in files}
     present = [file for file, root in roots.items() if root] or list(roots)
     if len(present) > 1:

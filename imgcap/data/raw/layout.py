@@ -71,7 +71,7 @@ def choose_files(files: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(files))
 
 
-def find_files(
+def find_captions(
     folder: str, endings: tuple[str, ...], is_known: Callable[[str], bool], beside: str = ""
 ) -> list[str]:
     """Finds the captions files of one kind in a folder, or else in its subfolders that keep texts.
