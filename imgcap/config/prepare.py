@@ -11,7 +11,6 @@ TABLES = ("csv", "jsonl", "parquet")
 DATASETS = ("auto", "flickr8k", "flickr30k", "coco", "karpathy", *TABLES)
 """Layouts of raw data."""
 
-
 WORD, CHARACTER = TOKENIZERS = ("word", "character")
 """How captions are split: into words, or characters of scripts that are written without spaces."""
 
@@ -63,6 +62,12 @@ class PrepareConfig(Section):
     )
     max_length: int = setting(
         20, "Words of a caption that are used in training; the rest is cut.", minimum=1
+    )
+    tokenizer: str = setting(
+        WORD,
+        "How captions are split: word at spaces and signs; character also takes Chinese, Japanese, "
+        "Thai and other scripts that are written without spaces character by character.",
+        choices=TOKENIZERS,
     )
     max_bad_fraction: float = setting(
         0.01, "Share of unreadable images above which preparation stops.", minimum=0.0, maximum=1.0
