@@ -6,6 +6,9 @@ from imgcap.cli import command
 from imgcap.config import Config, DecodeConfig, ModelConfig, ShowConfig, TrainConfig
 from imgcap.run.pretrained import refuse_pretrained
 
+JOINING = ("auto", "multi_worker")
+"""Values of --strategy that read TF_CONFIG."""
+
 
 def run(
     model: ModelConfig,
@@ -18,6 +21,8 @@ def run(
     del arguments
     refuse_pretrained(train.workdir, "--workdir")
     decode.refuse_unread(decode.changes_from(DecodeConfig()))
+    if _takes_no_part(train.strategy):
+        return
     if show.dry_run:
         from imgcap.training import trainer
 
@@ -26,6 +31,22 @@ def run(
     from imgcap.training import loop
 
     loop.train(Config(model, train, decode), show)
+
+
+def _takes_no_part(strategy: str) -> bool:
+    """Says so if the scheduler made this process an evaluator or a parameter server.
+
+    The status is then 0: a scheduler that waits for all tasks must not take it for a failure.
+    """
+    from imgcap.training.machines.cluster import find_idle_task
+
+    idle = find_idle_task() if strategy in JOINING else None
+    if idle:
+        print(
+            f"nothing to do: TF_CONFIG makes this the task {idle}, and chief and workers do all of "
+            "the training and its dev scores"
+        )
+    return idle is not None
 
 
 COMMAND = command.Command(

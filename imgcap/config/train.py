@@ -189,7 +189,8 @@ class TrainConfig(Section):
     strategy: str = setting(
         "auto",
         "tf.distribute strategy; 'auto' is multi_worker if TF_CONFIG names several workers, else "
-        "mirrored if there are several devices, else none.",
+        "mirrored if there are several devices, else none. 'multi_worker' reads TF_CONFIG or, "
+        "without it, which tasks srun started in Slurm.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
         common=True,
         heading="Training: devices and numerics",

@@ -8,8 +8,9 @@ import tensorflow as tf
 from imgcap.config import TrainConfig
 from imgcap.errors import ConfigError
 from imgcap.host import quiet
-from imgcap.training.machines.cluster import VARIABLE, load_cluster
+from imgcap.training.machines.cluster import VARIABLE, WORKER, Cluster, load_cluster
 from imgcap.training.machines.interruption import ended_by_ctrl_c
+from imgcap.training.machines.slurm import count_tasks, load_step
 
 
 def set_up(config: TrainConfig) -> tf.distribute.Strategy:
@@ -43,7 +44,7 @@ def _refuse_what_it_cannot_do(strategy: tf.distribute.Strategy, config: TrainCon
             f"--num_logical_cpus={config.num_logical_cpus} has no use in a worker, which is one "
             "replica without a GPU: start more workers"
         )
-    if config.skip_bad_records and several_workers and _in_a_cluster():
+    if config.skip_bad_records and several_workers and _count_workers(strategy) > 1:
         raise ConfigError(
             "--skip_bad_records: workers that can read different records would not train on the "
             "same batches: mend the shards, or train on one machine"
@@ -53,6 +54,10 @@ def _refuse_what_it_cannot_do(strategy: tf.distribute.Strategy, config: TrainCon
             f"--batch_size={config.batch_size} can't be split evenly over "
             f"{strategy.num_replicas_in_sync} replicas: choose a multiple, or --strategy=one_device"
         )
+
+
+def _count_workers(strategy: tf.distribute.MultiWorkerMirroredStrategy) -> int:
+    return strategy.cluster_resolver.cluster_spec().num_tasks(WORKER)
 
 
 def _set_devices(num_logical_cpus: int) -> None:
@@ -85,13 +90,13 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     Args:
         name: 'auto' (multi_worker if TF_CONFIG names several workers, else mirrored if there are
             several devices, else none), 'one_device', 'mirrored' (all GPUs, else all logical CPUs)
-            or 'multi_worker' (TF_CONFIG says who is who).
+            or 'multi_worker' (TF_CONFIG says who is who; without it, the Slurm step by `srun`).
 
     Returns:
         The strategy.
 
     Raises:
-        ConfigError: 'multi_worker' without a usable TF_CONFIG.
+        ConfigError: 'multi_worker' without a usable TF_CONFIG or Slurm step.
     """
     if name == "multi_worker" or (name == "auto" and _in_a_cluster()):
         auto = "strategy auto: TF_CONFIG names several workers"
@@ -114,8 +119,16 @@ def _choose(name: str, devices: int) -> _Choice:
     if name != "auto":
         return _Choice(name, f"strategy {name}, as given")
     if devices > 1:
-        return _Choice("mirrored", "strategy auto: several devices")
-    return _Choice("plain", "strategy auto: one device, no replication")
+        return _Choice("mirrored", f"strategy auto: several devices{_remark_on_slurm()}")
+    return _Choice("plain", f"strategy auto: one device, no replication{_remark_on_slurm()}")
+
+
+def _remark_on_slurm() -> str:
+    """Says that tasks of one step train apart, as is right if each has a run of its own."""
+    tasks = count_tasks()
+    if tasks < 2:
+        return ""
+    return f"; the {tasks} tasks of this Slurm step train apart, multi_worker would join them"
 
 
 def _count(number: int, kind: str) -> str:
@@ -128,11 +141,11 @@ def _in_a_cluster() -> bool:
 
 
 def _make_multi_worker(reason: str) -> tf.distribute.Strategy:
-    cluster = load_cluster()
+    cluster = load_cluster() or load_step()
     if cluster is None:
         raise ConfigError(
-            f"--strategy=multi_worker needs {VARIABLE} with a cluster and a task: set it, or use "
-            "mirrored"
+            f"--strategy=multi_worker needs {VARIABLE} with a cluster and a task, or a Slurm step "
+            "(srun imgcap-train …): set it, or use mirrored"
         )
     # No logical device may have been listed before: collectives are set up together with them.
     gpus = tf.config.list_physical_devices("GPU")
@@ -156,10 +169,27 @@ def _make_multi_worker(reason: str) -> tf.distribute.Strategy:
         )
     try:
         with ended_by_ctrl_c():
-            return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+            return tf.distribute.MultiWorkerMirroredStrategy(
+                _make_resolver(cluster, len(gpus)), options
+            )
     except (tf.errors.OpError, RuntimeError) as error:
         raise ConfigError(
-            f"{VARIABLE}: the workers {', '.join(cluster.workers)} can't be joined "
+            f"{cluster.source}: the workers {', '.join(cluster.workers)} can't be joined "
             f"({str(error).splitlines()[0][:160]}): start all of them, with addresses that reach "
             "each other and free ports"
         ) from None
+
+
+def _make_resolver(
+    cluster: Cluster, gpus: int
+) -> tf.distribute.cluster_resolver.SimpleClusterResolver:
+    """Tells TensorFlow of those that train alone: it would wait for every 'chief' and know no
+    'master'.
+    """
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({WORKER: list(cluster.workers)}),
+        task_type=WORKER,
+        task_id=cluster.rank,
+        num_accelerators={"GPU": gpus},
+        rpc_layer="grpc",
+    )

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from imgcap.errors import ImgcapError, RunError
-from imgcap.training.machines.cluster import load_cluster
+from imgcap.training.machines.cluster import WORKER
 from imgcap.training.machines.interruption import PREEMPTED_STATUS
 
 Result = TypeVar("Result")
@@ -35,10 +35,12 @@ class Workers:
         Args:
             strategy: from `set_up`.
         """
-        several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        cluster = load_cluster() if several else None
         self._strategy = strategy
-        self.rank, self.count = (cluster.rank, len(cluster.workers)) if cluster else (0, 1)
+        self.rank, self.count = 0, 1
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            resolver = strategy.cluster_resolver
+            self.rank = resolver.task_id
+            self.count = resolver.cluster_spec().num_tasks(WORKER)
 
     @property
     def is_chief(self) -> bool:
