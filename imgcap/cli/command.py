@@ -18,6 +18,7 @@ from imgcap.cli.flags.help_text import make_help
 from imgcap.config import flag_fields
 from imgcap.errors import ConfigError, ImgcapError
 from imgcap.files import failures
+from imgcap.files.locations import is_remote
 from imgcap.files.names import ESCAPED, find_path
 from imgcap.host import proxies, quiet
 
@@ -204,15 +205,28 @@ def _read_value(field: dataclasses.Field[Any], values: flags.FlagValues) -> Any:
     """The value of a flag; the path that it means, if it may be one.
 
     Raises:
-        ConfigError: a path that no file system takes.
+        ConfigError: a path that no file system takes, or an address if there must be a path.
     """
     value: Any = values[field.name].value
     if not field.metadata["path"]:
         return value
     if "\0" in value:
         raise ConfigError(f"--{field.name}={value!r} holds a zero byte, which no path may have")
+    if not field.metadata["several"]:
+        return _find_location(field, value)
+    return ",".join(_find_location(field, one) for one in value.split(","))
+
+
+def _find_location(field: dataclasses.Field[Any], given: str) -> str:
+    """The path that a text means, or the address that it is; ConfigError if it may be none."""
+    if is_remote(given):
+        if not field.metadata["remote"]:
+            raise ConfigError(
+                f"--{field.name}={given} is an address: give a file or folder of this machine"
+            )
+        return given
     # A shell leaves `~` alone after `=`, and in a flag file.
-    return find_path(os.path.expanduser(value))
+    return find_path(os.path.expanduser(given))
 
 
 def _one_line(error: Exception) -> str:

@@ -104,9 +104,7 @@ class PrepareConfig(Section):
     caption_column: str = setting(
         "", "Column or key of the caption, several separated by commas; found if empty."
     )
-    split_column: str = setting(
-        "", "Column or key of the split: train, val, test; found if empty."
-    )
+    split_column: str = setting("", "Column or key of the split: train, val, test; found if empty.")
     train_list: str = setting(
         "",
         "File with the training images, one a line; the images of no list are left out.",

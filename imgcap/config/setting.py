@@ -16,6 +16,8 @@ def setting(
     maximum: float | None = None,
     required: bool = False,
     path: bool = False,
+    remote: bool = False,
+    several: bool = False,
     flag: bool = True,
     common: bool = False,
     heading: str = "",
@@ -30,6 +32,9 @@ def setting(
         maximum: the greatest legal number.
         required: whether an empty string is refused.
         path: whether a string may name a file or a folder; the command line finds it then.
+        remote: whether such a path may be an address too, such as `gs://bucket/photos`; it is taken
+            as it stands. Other paths must be of this machine.
+        several: whether there may be several such paths, separated by commas.
         flag: whether a flag is made from it; the others are set by programs alone.
         common: whether `--help` lists it first, among the settings that most calls give.
         heading: title under which `--help` lists it and the fields after it; empty goes on under
@@ -40,7 +45,8 @@ def setting(
     """
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum, "required": required}
     shown = {"help": help, "flag": flag, "common": common, "heading": heading}
-    return dataclasses.field(default=default, metadata={**shown, **limits, "path": path})
+    places = {"path": path, "remote": remote, "several": several}
+    return dataclasses.field(default=default, metadata={**shown, **limits, **places})
 
 
 def flag_fields(section: type) -> list[dataclasses.Field]:

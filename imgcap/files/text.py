@@ -3,7 +3,7 @@
 import codecs
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from imgcap.errors import DataError
 from imgcap.files.locations import open_file
@@ -28,7 +28,8 @@ def open_text(location: str) -> TextIO:
     Raises:
         OSError: it cannot be opened.
     """
-    file = io.BufferedReader(_Raw(open_file(location)), _BUFFER)
+    file: Any = _Raw(open_file(location))
+    file = io.BufferedReader(file, _BUFFER)
     if file.peek(2)[:2] in _UTF_16:
         return io.TextIOWrapper(file, encoding="utf-16", newline="")
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors=KEEP_BYTES, newline="")
@@ -47,15 +48,6 @@ def read_lines(location: str) -> Iterator[tuple[int, str]]:
                     yield number, stripped
     except (OSError, UnicodeError) as error:
         raise DataError(f"{location} cannot be read as text ({error}): mend the file") from None
-
-
-def read_first_line(location: str) -> str:
-    """The first line of a text file that is not empty, stripped; empty if there is none.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    return next(read_lines(location), (0, ""))[1]
 
 
 def as_written(name: str) -> str:

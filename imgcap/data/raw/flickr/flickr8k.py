@@ -9,11 +9,11 @@ import csv
 from collections.abc import Iterator
 
 from imgcap.data.raw.example import SPLITS, Row, Source
-from imgcap.data.raw.flickr.tokens import has_token_lines, rows_of_tokens
-from imgcap.data.raw.images import ENDINGS
+from imgcap.data.raw.flickr.tokens import first_line, has_token_lines, rows_of_tokens
+from imgcap.data.raw.images import ENDINGS, find_root
 from imgcap.errors import DataError
 from imgcap.files.locations import is_file, is_folder, join
-from imgcap.files.text import open_text, read_first_line
+from imgcap.files.text import open_text
 
 TITLE = "Flickr8k"
 EXAMPLE = (
@@ -38,11 +38,12 @@ def find(folder: str) -> Source | None:
     Raises:
         DataError: some of the official lists are missing.
     """
-    images = next((name for name in IMAGE_FOLDERS if is_folder(join(folder, name))), None)
     captions = next(filter(None, (_find_text(folder, name) for name in CAPTIONS_FILES)), None)
-    if images is None or captions is None or not _looks_right(captions):
+    if captions is None or not looks_right(captions):
         return None
-    return Source("flickr8k", (captions,), (join(folder, images),), _find_lists(folder))
+    named = (join(folder, name) for name in IMAGE_FOLDERS)
+    images = next(filter(is_folder, named), None) or find_root(folder)
+    return Source("flickr8k", (captions,), (images,) if images else (), _find_lists(folder))
 
 
 def rows(location: str, source: Source) -> Iterator[Row]:
@@ -71,9 +72,9 @@ def _find_text(folder: str, name: str) -> str | None:
     return None
 
 
-def _looks_right(captions: str) -> bool:
+def looks_right(captions: str) -> bool:
     """Whether the first line of a captions file is its header, or names an image."""
-    first = read_first_line(captions)
+    first = first_line(captions)
     name = first.partition("#")[0] if has_token_lines(captions) else first.partition(",")[0]
     return _is_header(first.split(",")) or name.strip().lower().endswith(ENDINGS)
 

@@ -5,14 +5,19 @@ from collections.abc import Iterator
 
 from imgcap.data.raw.example import Row
 from imgcap.errors import DataError
-from imgcap.files.text import read_first_line, read_lines
+from imgcap.files.text import read_lines
 
 _TOKEN_LINE = re.compile(r"(?P<name>[^\t]+)#\d+\t(?P<caption>.*)", re.DOTALL)
 
 
+def first_line(location: str) -> str:
+    """The first line of a file that is not empty, without the blanks around it, or nothing."""
+    return next(read_lines(location), (0, ""))[1]
+
+
 def has_token_lines(location: str) -> bool:
     """Whether the first line of a file is such a line."""
-    return _TOKEN_LINE.match(read_first_line(location)) is not None
+    return _TOKEN_LINE.match(first_line(location)) is not None
 
 
 def rows_of_tokens(location: str) -> Iterator[Row]:

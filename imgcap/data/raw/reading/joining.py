@@ -6,9 +6,10 @@ no machine holds whole is read by the same rules.
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from imgcap.config.prepare import TABLES
 from imgcap.data.raw.example import Example, RawDataset, Row, Source
 from imgcap.data.raw.images import ImageFile, ImageIndex, clean_name
-from imgcap.data.raw.reading.readers import READERS, TABLES
+from imgcap.data.raw.reading.readers import READERS
 from imgcap.data.raw.splits import draw, join_splits, read_lists
 from imgcap.errors import DataError
 from imgcap.files.failures import describe as describe_failure

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from imgcap.data.raw import coco, karpathy
 from imgcap.data.raw.example import Row, Source
-from imgcap.data.raw.flickr import flickr8k
+from imgcap.data.raw.flickr import flickr8k, flickr30k
+from imgcap.data.raw.layout import read_head
+from imgcap.data.raw.tables import csv_files, jsonl_files, parquet_files
 
 
 class Reader(Protocol):
@@ -22,8 +25,33 @@ class Reader(Protocol):
     def rows(self, location: str, source: Source) -> Iterator[Row]: ...
 
 
-READERS: dict[str, Reader] = {"flickr8k": flickr8k}
-"""Reader by `--dataset`, in the order in which `auto` looks."""
+READERS: dict[str, Reader] = {
+    "flickr8k": flickr8k,
+    "flickr30k": flickr30k,
+    "coco": coco,
+    "karpathy": karpathy,
+    "csv": csv_files,
+    "jsonl": jsonl_files,
+    "parquet": parquet_files,
+}
+"""Reader by `--dataset`."""
 
-TABLES = ("csv", "jsonl", "parquet")
-"""Readers of people's own tables: their columns can be given, and repeated rows are slips."""
+_BY_ENDING = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+
+
+def recognise(location: str) -> str:
+    """Tells the reader of a captions file by its first line and its name."""
+    ending = location[location.rfind(".") :].lower()
+    if ending == ".parquet":
+        return "parquet"
+    if ending == ".json":
+        return "karpathy" if '"sentences"' in read_head(location) else "coco"
+    if flickr30k.looks_right(location):
+        return "flickr30k" if "flickr30k" in location.lower() else "flickr8k"
+    return _BY_ENDING.get(ending, "csv")
