@@ -4,6 +4,7 @@
 splits that most papers report on. COCO's `restval` images are training images.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,9 +50,12 @@ def find(folder: str) -> Source | None:
 
 def _first_images(location: str) -> list[str]:
     """The first images of a file that begins as Karpathy's do; empty for other files."""
-    entries = first_objects(read_head(location), "images")
-    known = [entry for entry in entries if "filename" in entry and "sentences" in entry]
-    return [_path(entry, location) for entry in known]
+    names = []
+    for entry in first_objects(read_head(location), "images"):
+        if "sentences" in entry:
+            with contextlib.suppress(DataError):  # Which `rows` will raise, and name the entry.
+                names.append(_path(entry, location))
+    return names
 
 
 def rows(location: str, source: Source) -> Iterator[Row]:
