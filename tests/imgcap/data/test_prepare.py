@@ -135,9 +135,9 @@ def test_command_line(raw_dir: Path, data_dir: Path, capsys: pytest.CaptureFixtu
 
 
 def test_official_counts_of_flickr8k(shared: Path) -> None:
-    from imgcap.data.raw import flickr8k
+    from imgcap.data.raw.reading import find_source, read
 
-    raw = flickr8k.read(shared / "flickr8k", seed=0)
+    raw = read(find_source(PrepareConfig(raw_dir=str(shared / "flickr8k"))), seed=0)
     assert len(raw.examples) == 7000
     assert len(raw.unlisted) == 91
     assert all(len(example.captions) == 5 for example in raw.examples)

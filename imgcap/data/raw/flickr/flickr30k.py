@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from imgcap.data.raw.example import Row, Source
-from imgcap.data.raw.flickr.tokens import first_line, has_token_lines, rows_of_tokens
+from imgcap.data.raw.flickr.tokens import first_line, is_tokens, rows_of_tokens
 from imgcap.data.raw.images import find_root
 from imgcap.errors import DataError
 from imgcap.files.locations import is_file, is_folder, join
@@ -17,8 +17,8 @@ from imgcap.files.text import read_lines
 
 TITLE = "Flickr30k"
 EXAMPLE = (
-    "flickr30k_images/ with the photos, and results.csv (image_name| comment_number| comment) or "
-    "results_20130124.token (name.jpg#0<TAB>caption)"
+    "results.csv (image_name| comment_number| comment) or results_20130124.token "
+    "(name.jpg#0<TAB>caption), beside the photos' folder flickr30k_images/"
 )
 IMAGE_FOLDERS = ("flickr30k_images", "flickr30k-images")
 TABLE_NAME = "results.csv"
@@ -58,7 +58,7 @@ def find(folder: str) -> Source | None:
 
 def looks_right(location: str) -> bool:
     """Whether the first line of a captions file is of one of the two layouts."""
-    return has_token_lines(location) or _HEADER.match(first_line(location)) is not None
+    return is_tokens(location) or _HEADER.match(first_line(location)) is not None
 
 
 def rows(location: str, source: Source) -> Iterator[Row]:
@@ -75,7 +75,7 @@ def rows(location: str, source: Source) -> Iterator[Row]:
         DataError: a broken row or line.
     """
     del source
-    return rows_of_tokens(location) if has_token_lines(location) else _rows_of_table(location)
+    return rows_of_tokens(location) if is_tokens(location) else _rows_of_table(location)
 
 
 def _rows_of_table(location: str) -> Iterator[Row]:

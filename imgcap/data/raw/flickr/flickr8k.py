@@ -9,16 +9,17 @@ import csv
 from collections.abc import Iterator
 
 from imgcap.data.raw.example import SPLITS, Row, Source
-from imgcap.data.raw.flickr.tokens import first_line, has_token_lines, rows_of_tokens
-from imgcap.data.raw.images import ENDINGS, find_root
+from imgcap.data.raw.flickr.tokens import first_line, is_tokens, rows_of_tokens
+from imgcap.data.raw.images import find_root
+from imgcap.data.raw.layout import names_image
 from imgcap.errors import DataError
 from imgcap.files.locations import is_file, is_folder, join
 from imgcap.files.text import open_text
 
 TITLE = "Flickr8k"
 EXAMPLE = (
-    "Images/ with the photos, and captions.txt (image,caption) or Flickr8k.token.txt "
-    "(name.jpg#0<TAB>caption)"
+    "captions.txt (image,caption) or Flickr8k.token.txt (name.jpg#0<TAB>caption), beside the "
+    "photos' folder Images/"
 )
 IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 CAPTIONS_FILES = ("captions.txt", "Flickr8k.token.txt")
@@ -60,7 +61,7 @@ def rows(location: str, source: Source) -> Iterator[Row]:
         DataError: a broken row or line.
     """
     del source
-    return rows_of_tokens(location) if has_token_lines(location) else _rows_of_table(location)
+    return rows_of_tokens(location) if is_tokens(location) else _rows_of_table(location)
 
 
 def _find_text(folder: str, name: str) -> str | None:
@@ -73,10 +74,9 @@ def _find_text(folder: str, name: str) -> str | None:
 
 
 def looks_right(captions: str) -> bool:
-    """Whether the first line of a captions file is its header, or names an image."""
-    first = first_line(captions)
-    name = first.partition("#")[0] if has_token_lines(captions) else first.partition(",")[0]
-    return _is_header(first.split(",")) or name.strip().lower().endswith(ENDINGS)
+    """Whether a captions file is of one of the two layouts, by its first line."""
+    first = first_line(captions).split(",")
+    return is_tokens(captions) or _is_header(first) or names_image(first[0])
 
 
 def _is_header(row: list[str]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from imgcap.data.raw.example import Row
 from imgcap.errors import DataError
+from imgcap.files.locations import base_name
 from imgcap.files.text import read_lines
 
 _TOKEN_LINE = re.compile(r"(?P<name>[^\t]+)#\d+\t(?P<caption>.*)", re.DOTALL)
@@ -15,9 +16,10 @@ def first_line(location: str) -> str:
     return next(read_lines(location), (0, ""))[1]
 
 
-def has_token_lines(location: str) -> bool:
-    """Whether the first line of a file is such a line."""
-    return _TOKEN_LINE.match(first_line(location)) is not None
+def is_tokens(location: str) -> bool:
+    """Whether a file is of such lines, by its name or its first one."""
+    named = ".token" in base_name(location)
+    return named or _TOKEN_LINE.match(first_line(location)) is not None
 
 
 def rows_of_tokens(location: str) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from imgcap.data.raw.images import find_root
 from imgcap.data.raw.reading.readers import Reader
 from imgcap.errors import DataError
-from imgcap.files.locations import base_name, join, list_folder
+from imgcap.files.locations import join, list_folder
 from imgcap.files.text import read_lines
 
 _FOLDERS = ("annotations", "captions", "metadata", "labels", "text", "data")
@@ -40,21 +40,20 @@ def explain(folder: str, readers: Mapping[str, Reader], dataset: str) -> str:
     nearest = dataset
     if dataset == "auto":
         nearest = _ENDINGS["." + text.rpartition(".")[2]] if text else "csv"
-    example = f"for example {readers[nearest].EXAMPLE}"
+    example = readers[nearest].EXAMPLE
     if photos is None:
-        found = f" for {base_name(text)}" if text else " and no captions"
+        lacking = "no image folder" if text else "no image folder and no captions"
         return (
-            f"{folder} has no image folder{found}: put the photos there, or give --images=FOLDER; "
-            f"{example}"
+            f"{folder} has {lacking}: put the photos into Images/ there, or give --images=FOLDER; "
+            f"captions are for example {example}"
         )
     if text is None:
         return (
-            f"{folder} has no captions: put a file of them there, or give --captions=FILE; "
-            f"{example}"
+            f"{folder} has no captions: put a file there such as {example}, or give --captions=FILE"
         )
     if dataset != "auto":
-        return f"{folder} has no captions of --dataset={dataset}: {example}"
-    return f"{_describe_text(text)}; {example}"
+        return f"{folder} has no captions of --dataset={dataset}, which are {example}"
+    return f"{_describe_text(text)}; captions are for example {example}"
 
 
 def _likeliest_text(folder: str) -> str | None:
