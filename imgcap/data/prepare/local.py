@@ -6,14 +6,13 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import connection
-from pathlib import Path
 
 from imgcap.config import PrepareConfig
 from imgcap.data.prepare.plan import Plan, Survey
 from imgcap.data.prepare.tally import Tally
 from imgcap.data.prepare.tasks import ShardResult, ShardTask, read_part
-from imgcap.data.raw import flickr8k
 from imgcap.data.raw.example import SPLITS, Example
+from imgcap.data.raw.reading import describe, find_source, read
 from imgcap.errors import DataError
 from imgcap.host.progress import Progress
 
@@ -36,12 +35,16 @@ class LocalRoad:
         Raises:
             DataError: the raw data is missing or broken.
         """
-        raw = flickr8k.read(Path(self._config.raw_dir), self._config.seed)
+        source = find_source(self._config)
+        raw = read(source, self._config.seed)
+        print(describe(source, raw))
         self._examples = raw.examples
         tally = Tally()
         for example in raw.examples:
             tally.add(example, self._config.seed)
-        return Survey(tally, raw.absent, raw.unlisted, raw.uncaptioned, raw.split_source)
+        return Survey(
+            source.dataset, tally, raw.absent, raw.unlisted, raw.uncaptioned, raw.split_source
+        )
 
     def write_shards(self, plan: Plan) -> dict[str, ShardResult]:
         """Writes the shards that are not finished yet, in worker processes.
@@ -56,11 +59,11 @@ class LocalRoad:
             DataError: the shards cannot be written.
         """
         examples: dict[str, list[Example]] = {
-            name: [] for split in SPLITS for name in plan.shard_names(split)
+            name: [] for split in SPLITS for name in plan.shards.names(split)
         }
         for example in self._examples:
-            examples[plan.name_of(example)].append(example)
-        tasks = {name: plan.make_task(name, members) for name, members in examples.items()}
+            examples[plan.shards.name_of(example.image_id, example.split)].append(example)
+        tasks = {name: plan.shards.make_task(name, members) for name, members in examples.items()}
         return _run_tasks(tasks, self._config)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import imgcap
@@ -22,6 +23,7 @@ class Survey(NamedTuple):
     """A raw data set as it was found, without its images.
 
     Attributes:
+        dataset: the reader's name.
         tally: counts of the usable images.
         absent: names in captions or split files that the image folders lack.
         unlisted: names of images with captions that no split file lists.
@@ -29,6 +31,7 @@ class Survey(NamedTuple):
         split_source: 'official' or 'seeded'.
     """
 
+    dataset: str
     tally: Tally
     absent: list[str]
     unlisted: list[str]
@@ -36,37 +39,30 @@ class Survey(NamedTuple):
     split_source: str
 
 
-class Plan(NamedTuple):
-    """A preparation before its first image is opened.
+class ShardPlan(NamedTuple):
+    """The shards of a data set, and which images each holds.
 
     Attributes:
-        survey: the raw data set.
-        words: the vocabulary, and how it was chosen.
-        fingerprint: of all that decides the shards.
-        shard_counts: split to the number of its shards.
-        empty_task: what the tasks of all shards have in common.
+        counts: split to the number of its shards.
         seed: of the order of records.
+        empty_task: what the tasks of all shards have in common; its `shard` is their folder.
     """
 
-    survey: Survey
-    words: Words
-    fingerprint: str
-    shard_counts: dict[str, int]
-    empty_task: ShardTask
+    counts: dict[str, int]
     seed: int
+    empty_task: ShardTask
 
-    def shard_names(self, split: str) -> list[str]:
+    def names(self, split: str) -> list[str]:
         """The names of a split's shards, in order."""
-        count = self.shard_counts[split]
+        count = self.counts[split]
         return [shard_name(split, index, count) for index in range(count)]
 
-    def name_of(self, example: Example) -> str:
+    def name_of(self, image_id: str, split: str) -> str:
         """The name of the shard that an image belongs to."""
-        count = self.shard_counts[example.split]
-        index = shard_of(position(self.seed, example.image_id), count)
-        return shard_name(example.split, index, count)
+        count = self.counts[split]
+        return shard_name(split, shard_of(position(self.seed, image_id), count), count)
 
-    def make_task(self, name: str, examples: list[Example]) -> ShardTask:
+    def make_task(self, name: str, examples: Iterable[Example]) -> ShardTask:
         """Makes the task of one shard.
 
         Args:
@@ -82,6 +78,22 @@ class Plan(NamedTuple):
         return self.empty_task._replace(
             shard=join(self.empty_task.shard, name), examples=tuple(ordered)
         )
+
+
+class Plan(NamedTuple):
+    """A preparation before its first image is opened.
+
+    Attributes:
+        survey: the raw data set.
+        words: the vocabulary, and how it was chosen.
+        fingerprint: of all that decides the shards.
+        shards: which they are.
+    """
+
+    survey: Survey
+    words: Words
+    fingerprint: str
+    shards: ShardPlan
 
 
 def make_plan(config: PrepareConfig, survey: Survey, base: Vocabulary | None) -> Plan:
@@ -107,7 +119,7 @@ def make_plan(config: PrepareConfig, survey: Survey, base: Vocabulary | None) ->
         for split in SPLITS
     }
     empty_task = ShardTask(config.output_dir, fingerprint, (), words.vocabulary, config.max_length)
-    return Plan(survey, words, fingerprint, counts, empty_task, config.seed)
+    return Plan(survey, words, fingerprint, ShardPlan(counts, config.seed, empty_task))
 
 
 def _choose_words(config: PrepareConfig, survey: Survey, base: Vocabulary | None) -> Words:
@@ -123,8 +135,8 @@ def _choose_words(config: PrepareConfig, survey: Survey, base: Vocabulary | None
         frequent = [f"{word} {count} times" for word, count in words.most_unknown(5)]
         remedy = "lower --min_count" if config.extend_vocabulary else "give --extend_vocabulary"
         raise DataError(
-            f"{config.raw_dir}: {words.unknown_fraction:.1%} of the words of the training captions "
-            f"are unknown to --vocabulary={config.vocabulary}, more than --max_unknown="
+            f"{config.raw_dir or config.captions}: {words.unknown_fraction:.1%} of the words of "
+            f"the training captions are unknown to --vocabulary={config.vocabulary}, more than --max_unknown="
             f"{config.max_unknown}: {remedy}, or raise the limit ({', '.join(frequent)}, …)"
         )
     return words

@@ -57,10 +57,10 @@ def make_manifest(
         The manifest.
     """
     survey, vocabulary = plan.survey, plan.words.vocabulary
-    shards = {split: plan.shard_names(split) for split in SPLITS}
+    shards = {split: plan.shards.names(split) for split in SPLITS}
     return Manifest(
         imgcap_version=imgcap.__version__,
-        dataset=config.dataset,
+        dataset=survey.dataset,
         fingerprint=plan.fingerprint,
         vocabulary_fingerprint=vocabulary.fingerprint,
         vocabulary_size=len(vocabulary),

@@ -1,0 +1,1 @@
+"""Preparation by the workers of Apache Beam; its modules need the extra `beam`."""
