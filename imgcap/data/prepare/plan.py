@@ -136,8 +136,9 @@ def _choose_words(config: PrepareConfig, survey: Survey, base: Vocabulary | None
         remedy = "lower --min_count" if config.extend_vocabulary else "give --extend_vocabulary"
         raise DataError(
             f"{config.raw_dir or config.captions}: {words.unknown_fraction:.1%} of the words of "
-            f"the training captions are unknown to --vocabulary={config.vocabulary}, more than --max_unknown="
-            f"{config.max_unknown}: {remedy}, or raise the limit ({', '.join(frequent)}, …)"
+            f"the training captions are unknown to --vocabulary={config.vocabulary}, more than "
+            f"--max_unknown={config.max_unknown}: {remedy}, or raise the limit "
+            f"({', '.join(frequent)}, …)"
         )
     return words
 
