@@ -1,5 +1,7 @@
-"""Benchmarks: what training, exports and serving cost beside what they cannot do without.
+"""Benchmarks: what training, exports and serving cost beside what they cannot do without, and the
+figures of the plan for many images.
 
-`python -m tests.bench` measures all of it, `python -m tests.bench.agreement` compares the captions
-of exported versions. Both need the checkout as working directory.
+`python -m tests.bench` measures all of it, `python -m tests.bench.export.agreement` compares the
+captions of exported versions, `python -m tests.bench.scale` makes the tables of docs/scale.md. All
+need the checkout as working directory.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.agreement`: whether exported versions of one run give the same captions.
+"""`python -m tests.bench.export.agreement`: whether exported versions of one run caption alike.
 
 Each version captions the same real images; the captions and their CIDEr are compared with those of
 the first version.
@@ -134,7 +134,7 @@ def _caption_images(folder: Path, paths: list[Path], images: list[str]) -> dict[
 
 
 COMMAND = command.Command(
-    name="python -m tests.bench.agreement",
+    name="python -m tests.bench.export.agreement",
     summary="Captions real images by several versions of an export and says how many captions are "
     "equal and how far their CIDEr is apart: what a rewritten encoder changes.",
     sections=(AgreementConfig,),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from imgcap.cli import command
-from tests.bench import agreement
-from tests.bench.agreement import Captioned
+from tests.bench.export import agreement
+from tests.bench.export.agreement import Captioned
 from tests.bench.table import Row
 
 
