@@ -5,8 +5,11 @@ through TensorFlow's file systems (`ram://`, `gs://`) or, for schemes that Tenso
 Apache Beam's (`s3://`, `hdfs://`), whichever is installed.
 """
 
+import contextlib
+import errno
 import fnmatch
 import glob
+import io
 import os
 import posixpath
 import re
@@ -17,17 +20,20 @@ from imgcap.errors import DataError
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _WILD = re.compile(r"[*?\[]")
+_BUFFER = 1 << 18
+"""Bytes that are read at a time from files of other file systems."""
 
 
 class FileSystem(Protocol):
-    """What is asked of the files of one scheme; locations are whole addresses."""
+    """What is asked of the files of one scheme; locations are whole addresses.
+
+    Whatever fails raises an OSError that names the location.
+    """
 
     def open(self, location: str, mode: str) -> BinaryIO: ...  # 'rb' or 'wb'
     def size(self, location: str) -> int: ...  # bytes; OSError if it is no file
     def is_folder(self, location: str) -> bool: ...
-    def names(
-        self, folder: str
-    ) -> Iterator[str]: ...  # in it; folders end in "/"
+    def names(self, folder: str) -> Iterator[str]: ...  # in it; folders end in "/"
     def walk(self, folder: str) -> Iterator[str]: ...  # files at any depth, sorted
     def rename(self, source: str, target: str) -> None: ...
     def remove(self, location: str) -> None: ...
@@ -86,12 +92,22 @@ def is_folder(location: str) -> bool:
 
 
 def list_folder(folder: str) -> list[str]:
-    """The names that lie directly in a folder, sorted; those of folders end in `/`."""
+    """The names that lie directly in a folder, sorted; those of folders end in `/`.
+
+    Raises:
+        OSError: there is no such folder.
+    """
     return sorted(_files_of(folder).names(folder))
 
 
 def walk(folder: str) -> Iterator[str]:
-    """Yields the locations of the files in a folder, at any depth, in sorted order."""
+    """Yields the locations of the files in a folder, at any depth, in sorted order.
+
+    Links to folders are followed, but not to one that they lie in.
+
+    Raises:
+        OSError: there is no such folder.
+    """
     yield from _files_of(folder).walk(folder)
 
 
@@ -108,9 +124,12 @@ def find_files(pattern: str) -> Iterator[str]:
     if not is_remote(pattern):
         yield from (path for path in sorted(glob.glob(pattern, recursive=True)) if is_file(path))
         return
-    fixed = pattern[: _WILD.search(pattern).start()].rpartition("/")[0]  # type: ignore[union-attr]  # it has one
+    fixed = _WILD.split(pattern)[0].rpartition("/")[0]
+    if "://" not in fixed:
+        raise DataError(f"{pattern}: the bucket must be named, not matched")
     matcher = _compile(pattern)
-    yield from (location for location in walk(fixed) if matcher.fullmatch(location))
+    if is_folder(fixed):
+        yield from (location for location in walk(fixed) if matcher.fullmatch(location))
 
 
 def rename(source: str, target: str) -> None:
@@ -142,6 +161,95 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL)
 
 
+@contextlib.contextmanager
+def _as_os_error(location: str) -> Iterator[None]:
+    """Lets what a library raises of a file appear as the OSError that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno or errno.EPROTO, _first_line(error), location) from None
+    except Exception as error:  # Each library has errors of its own, without a common parent.
+        number = _NUMBERS.get(type(error).__name__, errno.EPROTO)
+        text = _first_line(error) if number == errno.EPROTO else os.strerror(number)
+        raise OSError(number, text, location) from None
+
+
+_NUMBERS = {
+    "NotFoundError": errno.ENOENT,
+    "PermissionDeniedError": errno.EACCES,
+    "UnauthenticatedError": errno.EACCES,
+    "FailedPreconditionError": errno.EISDIR,
+}
+"""Names of TensorFlow's errors to those of the system."""
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind if it has none."""
+    return str(getattr(error, "message", error)).strip().partition("\n")[0] or type(error).__name__
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file of another file system, as Python's own buffers read and write it."""
+
+    def __init__(self, file: Any, location: str, mode: str) -> None:
+        """Wraps an open file.
+
+        Args:
+            file: has `read` or `write`, and `close`.
+            location: its address.
+            mode: 'rb' or 'wb'.
+        """
+        self._file, self._location, self._mode = file, location, mode
+
+    def readable(self) -> bool:
+        return self._mode == "rb"
+
+    def writable(self) -> bool:
+        return self._mode == "wb"
+
+    def seekable(self) -> bool:
+        return self._mode == "rb" and hasattr(self._file, "seek")
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _as_os_error(self._location):
+            self._file.seek(offset, whence)
+            return self._file.tell()
+
+    def tell(self) -> int:
+        with _as_os_error(self._location):
+            return self._file.tell()
+
+    def readall(self) -> bytes:
+        with _as_os_error(self._location):
+            return self._file.read()
+
+    def readinto(self, buffer: Any) -> int:
+        with _as_os_error(self._location):
+            content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def write(self, content: Any) -> int:
+        with _as_os_error(self._location):
+            self._file.write(bytes(content))
+        return len(content)
+
+    def close(self) -> None:
+        if not self.closed:
+            with _as_os_error(self._location):
+                self._file.close()
+        super().close()
+
+
+def _buffer(file: Any, location: str, mode: str) -> BinaryIO:
+    """A buffered file of Python's own kind."""
+    raw: Any = _RemoteFile(file, location, mode)
+    buffered: Any = (io.BufferedReader if mode == "rb" else io.BufferedWriter)(raw, _BUFFER)
+    return buffered
+
+
 def _files_of(location: str) -> FileSystem:
     """The file system of a location; DataError if none of its scheme is installed."""
     scheme = _ADDRESS.match(location)
@@ -161,7 +269,7 @@ class _Local:
 
     def size(self, location: str) -> int:
         if os.path.isdir(location):
-            raise IsADirectoryError(f"{location} is a folder")
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), location)
         return os.stat(location).st_size
 
     def is_folder(self, location: str) -> bool:
@@ -174,7 +282,10 @@ class _Local:
     def walk(self, folder: str) -> Iterator[str]:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.is_dir():
-                yield from self.walk(entry.path)
+                # A link may lead back to a folder that it lies in.
+                real = os.path.realpath(entry.path) if entry.is_symlink() else ""
+                if not real or not (os.path.realpath(folder) + "/").startswith(real + "/"):
+                    yield from self.walk(entry.path)
             elif entry.is_file():
                 yield entry.path
 
@@ -186,6 +297,10 @@ class _Local:
 
     def make_folder(self, location: str) -> None:
         os.makedirs(location, exist_ok=True)
+
+
+_FILE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".json", ".tfrecord", ".txt")
+"""What names no folder: to ask would be a request for each photo of a bucket."""
 
 
 class _Tensorflow:
@@ -206,45 +321,43 @@ class _Tensorflow:
     def open(self, location: str, mode: str) -> BinaryIO:
         if mode == "rb":
             self.size(location)  # GFile opens when it is first read: an absent file must fail here
-        return self._files.GFile(location, mode)
+        return _buffer(self._files.GFile(location, mode), location, mode)
 
     def size(self, location: str) -> int:
-        from tensorflow.errors import OpError
-
-        try:
+        with _as_os_error(location):
             found = self._files.stat(location)
-        except OpError as error:
-            raise FileNotFoundError(f"{location}: {error.message}") from None
         if found.is_directory:
-            raise IsADirectoryError(f"{location} is a folder")
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), location)
         return found.length
 
     def is_folder(self, location: str) -> bool:
-        return self._files.isdir(location)
+        with _as_os_error(location):
+            return self._files.isdir(location)
 
     def names(self, folder: str) -> Iterator[str]:
-        for name in map(str, self._files.listdir(folder)):
-            # A name with a dot is taken for a file's: to ask is a request for each image.
-            known = name.endswith("/") or "." in name
-            a_folder = not known and self._files.isdir(posixpath.join(folder, name))
+        with _as_os_error(folder):
+            names = sorted(map(str, self._files.listdir(folder)))
+        for name in names:
+            known = name.endswith("/") or name.lower().endswith(_FILE_ENDINGS)
+            a_folder = not known and self.is_folder(posixpath.join(folder, name))
             yield name + ("/" if a_folder else "")
 
     def walk(self, folder: str) -> Iterator[str]:
-        for name in sorted(self._files.listdir(folder)):
+        for name in self.names(folder):
             location = posixpath.join(folder, name.rstrip("/"))
-            if self._files.isdir(location):
-                yield from self.walk(location)
-            else:
-                yield location
+            yield from self.walk(location) if name.endswith("/") else (location,)
 
     def rename(self, source: str, target: str) -> None:
-        self._files.rename(source, target, overwrite=True)
+        with _as_os_error(source):
+            self._files.rename(source, target, overwrite=True)
 
     def remove(self, location: str) -> None:
-        self._files.remove(location)
+        with _as_os_error(location):
+            self._files.remove(location)
 
     def make_folder(self, location: str) -> None:
-        self._files.makedirs(location)
+        with _as_os_error(location):
+            self._files.makedirs(location)
 
 
 class _Beam:
@@ -263,45 +376,62 @@ class _Beam:
         )
         try:
             from apache_beam.io import filesystems
+            from apache_beam.options import pipeline_options, value_provider
         except ImportError:
             raise unknown from None
+        files = filesystems.FileSystems
+        # Outside of a pipeline nothing has set the options, without which some file systems fail.
+        if not (files._pipeline_options or value_provider.RuntimeValueProvider.runtime_options):
+            files.set_options(pipeline_options.PipelineOptions([]))
         try:
-            filesystems.FileSystems.get_filesystem(location)
+            files.get_filesystem(location)
         except Exception:  # ValueError, or what the missing part's import raised
             raise unknown from None
-        return cls(filesystems.FileSystems)
+        return cls(files)
 
     def open(self, location: str, mode: str) -> BinaryIO:
         # Whole bytes: Beam would unpack what ends in .gz by itself.
         options = {"mime_type": "application/octet-stream", "compression_type": "uncompressed"}
-        return (self._files.open if mode == "rb" else self._files.create)(location, **options)
+        with _as_os_error(location):
+            open_file = self._files.open if mode == "rb" else self._files.create
+            return _buffer(open_file(location, **options), location, mode)
+
+    def _match(self, pattern: str, most: int | None = None) -> list[Any]:
+        """What Beam says of the files that match a pattern, in the order of their addresses."""
+        with _as_os_error(pattern):
+            limits = None if most is None else [most]
+            found = self._files.match([pattern], limits)[0].metadata_list
+        return sorted(found, key=lambda entry: entry.path)
 
     def size(self, location: str) -> int:
-        found = self._files.match([location])[0].metadata_list
-        if not found:
-            raise FileNotFoundError(f"{location} is missing")
-        return found[0].size_in_bytes
+        with _as_os_error(location):
+            files = self._files.get_filesystem(location)
+            # Not by a match, which would take brackets in a name for a pattern.
+            if files.exists(location) and not location.endswith("/"):
+                return files.size(location)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
 
     def is_folder(self, location: str) -> bool:
-        pattern = posixpath.join(location, "**")
-        return bool(self._files.match([pattern], limits=[1])[0].metadata_list)
+        return bool(self._match(posixpath.join(location, "**"), most=1))
 
     def names(self, folder: str) -> Iterator[str]:
         """Yields the files alone: Beam matches no folders."""
-        found = self._files.match([posixpath.join(folder, "*")])[0].metadata_list
-        yield from (posixpath.basename(entry.path) for entry in found)
+        yield from (
+            posixpath.basename(entry.path) for entry in self._match(posixpath.join(folder, "*"))
+        )
 
     def walk(self, folder: str) -> Iterator[str]:
-        found = self._files.match([posixpath.join(folder, "**")])[0].metadata_list
-        yield from sorted(entry.path for entry in found)
+        yield from (entry.path for entry in self._match(posixpath.join(folder, "**")))
 
     def rename(self, source: str, target: str) -> None:
-        if self._files.exists(target):
-            self._files.delete([target])
-        self._files.rename([source], [target])
+        with _as_os_error(source):
+            if self._files.exists(target):
+                self._files.delete([target])
+            self._files.rename([source], [target])
 
     def remove(self, location: str) -> None:
-        self._files.delete([location])
+        with _as_os_error(location):
+            self._files.delete([location])
 
     def make_folder(self, location: str) -> None:
         """Does nothing: the stores that Beam reaches have no folders, or make them alone."""

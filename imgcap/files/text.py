@@ -3,7 +3,7 @@
 import codecs
 import io
 from collections.abc import Iterator
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from imgcap.errors import DataError
 from imgcap.files.locations import open_file
@@ -12,7 +12,6 @@ from imgcap.files.names import is_text, write_name
 KEEP_BYTES = "surrogateescape"
 """How text is decoded: names of files may be bytes that are no UTF-8, captions may not."""
 
-_BUFFER = 65536
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -28,8 +27,7 @@ def open_text(location: str) -> TextIO:
     Raises:
         OSError: it cannot be opened.
     """
-    file: Any = _Raw(open_file(location))
-    file = io.BufferedReader(file, _BUFFER)
+    file: Any = open_file(location)
     if file.peek(2)[:2] in _UTF_16:
         return io.TextIOWrapper(file, encoding="utf-16", newline="")
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors=KEEP_BYTES, newline="")
@@ -53,23 +51,3 @@ def read_lines(location: str) -> Iterator[tuple[int, str]]:
 def as_written(name: str) -> str:
     """The name of a file in a text; bytes that are no UTF-8 may stand there as they are."""
     return name if is_text(name) else write_name(name)
-
-
-class _Raw(io.RawIOBase):
-    """A file of any file system, as Python's own buffers read it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # any writable buffer
-        content = self._file.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-        super().close()
