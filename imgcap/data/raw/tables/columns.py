@@ -151,13 +151,13 @@ def make_row(image: Any, captions: Iterable[Any], split: Any, place: Place, wher
         raise DataError(
             f"{where}: the image is inside the table: write it to a file, and its name here"
         )
-    name = put_below(place.folder, _with_slashes(require_text(image, "the image", where)))
+    name = put_below(place.folder, with_slashes(require_text(image, "the image", where)))
     texts = [text for value in captions for text in read_captions(value, "the caption", where)]
     named = parse_split(require_text(split, "the split", where), where) if split else ""
     return Row(name, tuple(texts), named or place.split)
 
 
-def _with_slashes(name: str) -> str:
+def with_slashes(name: str) -> str:
     r"""A path as Windows writes it, with '/'; a `\xe9` is a byte, as `write_name` writes it."""
     if os.sep in name or re.search(r"\\x[0-9a-f]{2}", name):
         return name

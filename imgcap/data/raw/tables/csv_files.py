@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 from imgcap.data.raw.example import Row, Source
 from imgcap.data.raw.layout import HEAD, names_image, read_head
-from imgcap.data.raw.tables.columns import Columns, choose_columns, find_place, make_row
+from imgcap.data.raw.tables.columns import (
+    Columns,
+    choose_columns,
+    find_place,
+    make_row,
+    with_slashes,
+)
 from imgcap.data.raw.tables.finding import find_tables
 from imgcap.data.raw.values import FIRST
 from imgcap.errors import DataError
@@ -60,7 +66,7 @@ def _sample(location: str) -> list[str]:
     form = find_form(head, location)
     columns = _columns_of(form, nothing, location)
     rows = _first_rows(head, form.separator)[0][1 if form.image is None else 0 :]
-    return [row[columns.image].strip() for row in rows if len(row) > columns.image]
+    return [with_slashes(row[columns.image].strip()) for row in rows if len(row) > columns.image]
 
 
 def rows(location: str, source: Source) -> Iterator[Row]:

@@ -9,7 +9,13 @@ from typing import Any
 
 from imgcap.data.raw.example import Row, Source
 from imgcap.data.raw.layout import read_head
-from imgcap.data.raw.tables.columns import Columns, choose_columns, find_place, make_row
+from imgcap.data.raw.tables.columns import (
+    Columns,
+    choose_columns,
+    find_place,
+    make_row,
+    with_slashes,
+)
 from imgcap.data.raw.tables.finding import find_tables
 from imgcap.data.raw.values import FIRST
 from imgcap.errors import DataError
@@ -45,7 +51,7 @@ def _sample(location: str) -> list[str]:
         list(entry.values())[choose_columns(list(entry), nothing, location).image]
         for entry in entries
     ]
-    return [image for image in images if isinstance(image, str)]
+    return [with_slashes(image) for image in images if isinstance(image, str)]
 
 
 def rows(location: str, source: Source) -> Iterator[Row]:
