@@ -17,10 +17,11 @@ from imgcap.files.writing import write_bytes
 from imgcap.host import quiet
 from imgcap.host.progress import Progress
 from imgcap.signature import DECODE_DETAILS, GREEDY
-from serving.cli.answer_file import Kept
+from serving.cli.answers.answer_file import Kept
+from serving.cli.answers.formats import FormatConfig, judge, open_output
 from serving.cli.connection import ConnectionConfig, LocalConfig, client_arguments
-from serving.cli.formats import FormatConfig, judge, open_output
 from serving.client import BadImage, Caption, CaptionClient, Outcome, ServerUnavailable
+from serving.client.fleet import Fleet
 from serving.client.heatmap import draw_heatmap
 from serving.client.images import ImageSource, find_images, read_image
 
@@ -31,7 +32,7 @@ STDIN = "-"
 """The argument that stands for one image on standard input."""
 
 MANY = 20
-"""The least number of images for which a progress bar is shown."""
+"""The least number of images for which a progress bar is shown, and a server is waited for."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class CaptionConfig(Section):
     """How to go about it."""
 
     concurrency: int = setting(2, "Images under way at a time.", minimum=1, maximum=256)
+    wait: float = setting(
+        300.0,
+        f"Seconds to wait for a server that has answered and went away, if {MANY} images or more "
+        "are captioned; 0 never waits.",
+        minimum=0.0,
+    )
     heatmap: str = setting(
         "",
         "PNG file to draw, for each word of one image's caption, where the model looked; needs a "
@@ -135,12 +142,19 @@ def _outcomes(
             yield from zip(names, captioner.caption_many(images, progress), strict=True)
         return
     wanted = {"signature": DECODE_DETAILS} if config.heatmap else {}
+    client = CaptionClient(**client_arguments(connection) | wanted)
+    wait = config.wait if len(names) >= MANY else 0.0
     with (
-        CaptionClient(**client_arguments(connection) | wanted) as client,
+        Fleet([client], wait, _tell) as fleet,
         _progress(output, len(names)) as progress,
     ):
-        outcomes = client.caption_many(images, config.concurrency, progress)
+        outcomes = fleet.caption_many(images, config.concurrency, progress)
         yield from zip(names, outcomes, strict=True)
+
+
+def _tell(line: str) -> None:
+    """Says on standard error that the server is away, or back."""
+    print(f"{COMMAND.name}: {line}", file=sys.stderr, flush=True)
 
 
 def _load_captioner(workdir: str, connection: ConnectionConfig) -> "LocalCaptioner":

@@ -6,15 +6,14 @@ with CaptionClient("localhost:8500") as client:
 
 import os
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
 
 from imgcap.errors import ServingError
 from imgcap.host.progress import Progress
+from imgcap.host.threads import map_in_order
 from imgcap.signature import DECODE, DECODE_DETAILS, DESCRIBE
 from serving.client.answers import (
     Caption,
@@ -169,22 +168,28 @@ class CaptionClient(Connection):
             raise self._translated(error) from None
 
     def _outcomes(self, images: Iterable[ImageSource], concurrency: int) -> Iterator[Outcome]:
-        waiting: deque[tuple[ImageSource, Future[Caption]]] = deque()
-        with ThreadPoolExecutor(concurrency, thread_name_prefix="imgcap-caption") as pool:
-            try:
-                for image in images:
-                    waiting.append((image, pool.submit(self.caption, image)))
-                    if len(waiting) >= 2 * concurrency:
-                        yield _outcome(*waiting.popleft())
-                while waiting:
-                    yield _outcome(*waiting.popleft())
-            finally:  # a caller that stops early should not wait for the rest
-                for _, future in waiting:
-                    future.cancel()
+        yield from collect(self.caption, images, concurrency)
 
 
-def _outcome(source: ImageSource, future: "Future[Caption]") -> Outcome:
-    try:
-        return Outcome(source, future.result(), None)
-    except ServingError as error:
-        return Outcome(source, None, error)
+def collect(
+    caption: Callable[[ImageSource], Caption],
+    images: Iterable[ImageSource],
+    concurrency: int,
+    on_stop: Callable[[], None] = lambda: None,
+) -> Iterator[Outcome]:
+    """Asks for the captions of images, several at a time; at most `2 * concurrency` are held.
+
+    Args:
+        caption: asks for one, in some thread.
+        images: image sources; a generator is fine.
+        concurrency: number of calls under way at a time.
+        on_stop: called if the caller takes no more outcomes, so that calls which wait can give up.
+
+    Yields:
+        An outcome for each image, in the order they came.
+    """
+    for image, answer in map_in_order(caption, images, concurrency, 2 * concurrency, on_stop):
+        try:
+            yield Outcome(image, answer.result(), None)
+        except ServingError as error:
+            yield Outcome(image, None, error)

@@ -5,13 +5,14 @@ import io
 import json
 import subprocess
 import sys
+import time
 
 import grpc
 import pytest
 from PIL import Image
 
 from serving.cli import caption
-from serving.cli.answer_file import open_answers
+from serving.cli.answers.answer_file import open_answers
 from tests.support.fake_server import answer_for, failing, length_of, numbers, serving
 from tests.support.paths import ROOT
 from tests.support.servers import free_port
@@ -283,6 +284,60 @@ def test_lines_before_the_server_went_away_are_kept(capsys, photos, tmp_path):
         status, _, err = run(capsys, *arguments)
     assert status == 3 and err.count("\n") == 1
     assert [json.loads(line)["caption"] for line in output.read_text().splitlines()] == ["1"]
+
+
+def test_a_server_that_goes_away_among_many_images_is_waited_for(capsys, tmp_path):
+    folder, output = tmp_path / "photos", tmp_path / "out.jsonl"
+    folder.mkdir()
+    for number in range(caption.MANY + 10):
+        (folder / f"{number:02d}.jpg").write_bytes(b"x" * (number + 1))
+    times = 0
+
+    def away_in_the_middle(request, context):
+        nonlocal times
+        times += 1
+        if 12 <= times <= 24:  # longer than gRPC repeats a call by itself
+            context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+        return length_of(request, context)
+
+    # The first ten answers are there from a run that was killed in the middle of a line.
+    first = [folder / f"{number:02d}.jpg" for number in range(10)]
+    with serving(length_of) as target:
+        assert run(capsys, *first, f"--server={target}", f"--jsonl_output={output}")[0] == 0
+    output.write_text(output.read_text() + '{"image": "half of a li')
+    with serving(away_in_the_middle) as target:
+        status, _, err = run(capsys, folder, f"--server={target}", f"--jsonl_output={output}")
+    assert status == 0 and times > 24
+    answers = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [answer["image"] for answer in answers] == sorted(map(str, folder.iterdir()))
+    assert [answer["caption"] for answer in answers] == [
+        str(n + 1) for n in range(caption.MANY + 10)
+    ]
+    kept, waits, goes_on = err.splitlines()
+    assert "has 10 of 30 answers already" in kept
+    assert waits.startswith(f"imgcap-caption: no model server answers at {target}")
+    assert waits.endswith("; waiting up to 300 s for it")
+    assert goes_on == f"imgcap-caption: {target} answers again: going on"
+
+
+def test_waiting_for_a_server_ends_in_one_error(capsys, tmp_path):
+    for number in range(caption.MANY):
+        (tmp_path / f"{number:02d}.jpg").write_bytes(b"x")
+    asked = []
+
+    def one_answer(request, context):
+        asked.append(time.monotonic())
+        if len(asked) > 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+        return length_of(request, context)
+
+    with serving(one_answer) as target:
+        status, out, err = run(capsys, tmp_path, f"--server={target}", "--wait=1")
+    assert status == 3 and out.count("\n") == 1
+    waits, error = err.splitlines()
+    assert waits.endswith("waiting up to 1 s for it")
+    assert error.startswith(f"imgcap-caption: error: no model server answers at {target}")
+    assert " s, or ask none by --local" in error and "; waited " in error
 
 
 def test_label_reaches_the_server(capsys, photos):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
 from imgcap.files.names import write_line, write_name
-from serving.cli.answer_file import Kept, open_answers
+from serving.cli.answers.answer_file import Kept, open_answers
 from serving.client import Outcome
 from serving.client.texts import FORMULA_STARTS, CsvRows, make_alt_text
 
