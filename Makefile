@@ -63,13 +63,15 @@ campaign: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[train]'
 	touch $@
 
+# EXTRAS with `dev` among them is all in one go.
+EXTRAS ?= test
 .venv/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
 
 .venv/.checkers: .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(if $(findstring dev,$(EXTRAS)),,$(BIN)/python -m pip install --quiet --editable '.[dev]')
 	touch $@
 
 clean:
