@@ -88,7 +88,7 @@ def collect_facts(
         "vocabulary_size": len(vocabulary),
         "decode": dataclasses.asdict(options),
         **more,
-        "data": _data_facts(workdir, Path(config.train.data_dir)),
+        "data": _data_facts(workdir, config.train.data_dir),
         "training": _without_folders(dataclasses.asdict(config.train)),
         "dev_cider": dev_cider,
         "scores": _scores(workdir, step),
@@ -108,7 +108,7 @@ def _without_folders(settings: Facts) -> Facts:
     }
 
 
-def _data_facts(workdir: Path, data_dir: Path) -> Facts:
+def _data_facts(workdir: Path, data_dir: str) -> Facts:
     """What the run was trained on; if the data is no longer at `data_dir`, a packed run knows it,
     and of others most is unknown.
     """

@@ -54,7 +54,7 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     searches = choose_searches(run_config.decode, overrides)
     keep = not is_pretrained(config.workdir)
     fitted = find_confidence(workdir, captioner, run_config, searches.decode, keep=keep)
-    images = sample_images(Path(run_config.train.data_dir))
+    images = sample_images(run_config.train.data_dir)
     encoder, encoder_facts = _make_encoder(captioner, run_config.model.image_size, config, images)
     more = {
         **encoder_facts,

@@ -76,7 +76,7 @@ def find_confidence(
     try:
         if not config.train.data_dir:
             raise DataError("a packed run has no data: calibrate the run before it is packed")
-        data_dir = Path(config.train.data_dir)
+        data_dir = config.train.data_dir
         found = fit_confidence(captioner, config.model.image_size, data_dir, options)
     except DataError as error:
         if fitted is not None and fitted.facts["step"] == step:

@@ -46,7 +46,7 @@ COMPARED = (
 FORBIDDEN_OPS = ("Cudnn", "PyFunc", "EagerPyFunc")
 
 
-def sample_images(data_dir: Path) -> list[bytes]:
+def sample_images(data_dir: Path | str) -> list[bytes]:
     """Reads real images of a run's data if they are still there, and draws those that are missing.
 
     Args:

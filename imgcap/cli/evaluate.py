@@ -18,16 +18,16 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
     workdir = resolve_run(config.workdir)
     if config.sweep:
         refuse_pretrained(config.workdir, "--sweep")
-        _sweep(workdir, Path(config.data_dir), decode)
+        _sweep(workdir, config.data_dir, decode)
         return
     from imgcap.evaluation.confidence import calibrate
     from imgcap.evaluation.evaluate import evaluate
 
     if config.calibrate:
         refuse_pretrained(config.workdir, "--calibrate")
-        _print_calibration(calibrate(workdir, Path(config.data_dir), decode).facts)
+        _print_calibration(calibrate(workdir, config.data_dir, decode).facts)
     results = results_folder(config.workdir)
-    found = evaluate(workdir, Path(config.data_dir), config.split, decode, results)
+    found = evaluate(workdir, config.data_dir, config.split, decode, results)
     print(
         f"{config.split}: {found['images']} images, {_describe_search(found['decode'])}, 95 % "
         "intervals"
@@ -116,7 +116,7 @@ def _cider(row: dict[str, Any]) -> float:
     return row["cider"]
 
 
-def _sweep(workdir: Path, data_dir: Path, decode: dict[str, Any]) -> None:
+def _sweep(workdir: Path, data_dir: str, decode: dict[str, Any]) -> None:
     """Scores the grid of decode options and prints its table."""
     if decode:
         raise ConfigError(f"--sweep tries the decode options itself: drop --{next(iter(decode))}")

@@ -21,7 +21,7 @@ def run(config: PackConfig, arguments: list[str]) -> None:
     from imgcap.run.pack import Change, describe_change, pack, write_card
 
     source, output = resolve_run(arguments[0]), Path(config.output_dir)
-    data_dir = Path(config.check_data_dir)
+    data_dir = config.check_data_dir
     before = caption_split(source, data_dir, config.split) if config.check_data_dir else {}
     size = pack(source, config)
     if config.check_data_dir:

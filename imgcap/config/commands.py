@@ -72,7 +72,13 @@ class EvaluateConfig(Section):
         required=True,
         path=True,
     )
-    data_dir: str = setting("", "Folder that imgcap-prepare wrote.", required=True, path=True)
+    data_dir: str = setting(
+        "",
+        "Folder or address that imgcap-prepare wrote to.",
+        required=True,
+        path=True,
+        remote=True,
+    )
     split: str = setting(
         "test",
         "Split to caption and score; 'dev+test' takes both as one.",
@@ -141,6 +147,7 @@ class PackConfig(Section):
         "Folder that imgcap-prepare wrote: count the captions that packing changes, on a split of "
         "it.",
         path=True,
+        remote=True,
     )
     split: str = setting(
         "dev+test",

@@ -11,6 +11,17 @@ TABLES = ("csv", "jsonl", "parquet")
 DATASETS = ("auto", "flickr8k", "flickr30k", "coco", "karpathy", *TABLES)
 """Layouts of raw data."""
 
+LOCAL = "local"
+RUNNERS = (
+    LOCAL,
+    "DirectRunner",
+    "FlinkRunner",
+    "SparkRunner",
+    "DataflowRunner",
+    "PortableRunner",
+)
+"""Who prepares: this machine's processes, or a runner of Apache Beam."""
+
 WORD, CHARACTER = TOKENIZERS = ("word", "character")
 """How captions are split: into words, or characters of scripts that are written without spaces."""
 
@@ -78,6 +89,12 @@ class PrepareConfig(Section):
         choices=("photographs", "drawings"),
     )
     num_processes: int = setting(0, "Processes that read and write; 0 takes one a core.", minimum=0)
+    runner: str = setting(
+        LOCAL,
+        "Who prepares: the processes of this machine, or the workers of a runner of Apache Beam, "
+        "whose own options come after --, such as -- --flink_master=host:8081.",
+        choices=RUNNERS,
+    )
     seed: int = setting(
         0, "Seed of the split (if there are no split files) and of the order of records."
     )

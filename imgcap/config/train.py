@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from imgcap.config.setting import Section, setting
 from imgcap.errors import ConfigError
+from imgcap.files.locations import is_remote
 
 
 @dataclass(frozen=True)
@@ -13,10 +14,11 @@ class TrainConfig(Section):
 
     data_dir: str = setting(
         "",
-        "Folder that imgcap-prepare wrote.",
+        "Folder or address that imgcap-prepare wrote to.",
         required=True,
         common=True,
         path=True,
+        remote=True,
     )
     workdir: str = setting(
         "",
@@ -234,6 +236,11 @@ class TrainConfig(Section):
             raise ConfigError(
                 f"--finetune_blocks={self.finetune_blocks} trains the encoder, so its features "
                 "can't be stored: drop --cache_features"
+            )
+        if self.cache_features and is_remote(self.data_dir) and not self.cache_dir:
+            raise ConfigError(
+                f"--data_dir={self.data_dir} is an address, and stored features need a folder of "
+                "this machine: give --cache_dir too"
             )
         if self.cached_views > 1 and not self.cache_features:
             raise ConfigError(

@@ -17,7 +17,6 @@ thread's luck.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import tensorflow as tf
@@ -209,7 +208,7 @@ class EncodedCaptions(NamedTuple):
 
 @tf.autograph.experimental.do_not_convert
 def training_batches(
-    paths: Sequence[Path],
+    paths: Sequence[str],
     examples: DecodedImages | EncodedImages | EncodedCaptions,
     position: Position,
     rows: Rows = ONE_REPLICA,
@@ -330,7 +329,7 @@ def _bucket(tokens: Number) -> Number:
 
 
 def evaluation_images(
-    paths: Sequence[Path], *, images: int, image_size: int, rows: Rows = ONE_REPLICA
+    paths: Sequence[str], *, images: int, image_size: int, rows: Rows = ONE_REPLICA
 ) -> tf.data.Dataset:
     """Builds the input pipeline that decodes each image of a split once, in the shards' order.
 
@@ -351,7 +350,7 @@ def evaluation_images(
 
 
 def evaluation_features(
-    paths: Sequence[Path], *, images: int, features_shape: Sequence[int], rows: Rows = ONE_REPLICA
+    paths: Sequence[str], *, images: int, features_shape: Sequence[int], rows: Rows = ONE_REPLICA
 ) -> tf.data.Dataset:
     """Builds the input pipeline that reads the stored features of each image of a split once.
 
@@ -373,7 +372,7 @@ def evaluation_features(
 
 @tf.autograph.experimental.do_not_convert
 def _evaluation_batches(
-    paths: Sequence[Path],
+    paths: Sequence[str],
     decode: Callable[[ParsedRecord], tf.Tensor],
     images: int,
     rows: Rows,

@@ -7,6 +7,7 @@ from pathlib import Path
 from imgcap.data.text.vocabulary import SPECIALS, UNK
 from imgcap.errors import DataError
 from imgcap.files.checked import read_checked, write_checked
+from imgcap.files.locations import file_size, join
 from imgcap.files.names import shell_flag
 
 NAME = "manifest.json"
@@ -78,16 +79,16 @@ class Manifest:
         return self.text[f"{SPECIALS[UNK]}_fraction_{split}"]
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path | str, manifest: Manifest) -> None:
     """Writes the manifest, as the last file of a preparation: a folder that has one is complete."""
-    write_checked(folder / NAME, dataclasses.asdict(manifest))
+    write_checked(join(str(folder), NAME), dataclasses.asdict(manifest))
 
 
-def load_manifest(folder: Path) -> Manifest:
+def load_manifest(folder: Path | str) -> Manifest:
     """Reads the manifest of a folder and checks that its shards are there.
 
     Args:
-        folder: what `imgcap-prepare` wrote.
+        folder: what `imgcap-prepare` wrote, a path or an address.
 
     Returns:
         The manifest.
@@ -95,30 +96,33 @@ def load_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: the manifest is missing, broken or of another version, or a shard is missing.
     """
-    tree = read_checked(folder / NAME, DataError, f"{REMEDY} {shell_flag('output_dir', folder)}")
+    folder = str(folder)
+    path = join(folder, NAME)
+    tree = read_checked(path, DataError, f"{REMEDY} {shell_flag('output_dir', folder)}")
     try:
         manifest = Manifest(**tree)
     except TypeError as error:
         raise DataError(
-            f"{folder / NAME} is of another version of imgcap ({error}): {REMEDY} again"
+            f"{path} is of another version of imgcap ({error}): {REMEDY} again"
         ) from None
     for name in (name for names in manifest.shards.values() for name in names):
-        _refuse_other_size(folder / name, manifest.sizes.get(name))
+        _refuse_other_size(join(folder, name), manifest.sizes.get(name))
     return manifest
 
 
-def _refuse_other_size(shard: Path, size: int | None) -> None:
+def _refuse_other_size(shard: str, size: int | None) -> None:
     """Raises DataError if a shard is missing, or not as long as it was written.
 
     Cut off between two records, it would be read without an error.
 
     Args:
-        shard: the file.
+        shard: location of the file.
         size: in bytes; None if the manifest does not say it.
     """
-    if not shard.is_file():
-        raise DataError(f"{shard} is missing: {REMEDY} into a new --output_dir")
-    found = shard.stat().st_size
+    try:
+        found = file_size(shard)
+    except OSError:
+        raise DataError(f"{shard} is missing: {REMEDY} into a new --output_dir") from None
     if size is not None and size != found:
         raise DataError(
             f"{shard} has {found} bytes and was written with {size}: a shard is damaged: {REMEDY} "
@@ -126,16 +130,16 @@ def _refuse_other_size(shard: Path, size: int | None) -> None:
         )
 
 
-def shard_paths(folder: Path, manifest: Manifest, split: str) -> list[Path]:
+def shard_paths(folder: Path | str, manifest: Manifest, split: str) -> list[str]:
     """The shards of one split, in order.
 
     Args:
-        folder: what `imgcap-prepare` wrote.
+        folder: what `imgcap-prepare` wrote, a path or an address.
         manifest: of `folder`.
         split: 'train', 'dev' or 'test'.
 
     Returns:
-        Paths of the shards.
+        Locations of the shards.
 
     Raises:
         DataError: the split has no image.
@@ -143,9 +147,9 @@ def shard_paths(folder: Path, manifest: Manifest, split: str) -> list[Path]:
     if not manifest.images.get(split):
         available = ", ".join(name for name, count in manifest.images.items() if count)
         raise DataError(
-            f"{folder / NAME} has no images in split {split!r}: choose one of {available}"
+            f"{join(str(folder), NAME)} has no images in split {split!r}: choose one of {available}"
         )
-    return [folder / name for name in manifest.shards[split]]
+    return [join(str(folder), name) for name in manifest.shards[split]]
 
 
 def count_images(manifest: Manifest, splits: str) -> int:

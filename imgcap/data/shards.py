@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 
 from imgcap.data.records import parse_example
 from imgcap.errors import DataError
+from imgcap.files.locations import base_name
 
 # Files read at once: enough to hide one file's latency, few enough to keep the shuffle's memory in
 # step.
@@ -22,12 +22,12 @@ PREPARE_AGAIN = "run imgcap-prepare into a new --output_dir"
 
 
 def read_records(
-    paths: Sequence[Path], epoch_seed: int | None = None, skip_bad: bool = False
+    paths: Sequence[str], epoch_seed: int | None = None, skip_bad: bool = False
 ) -> tf.data.Dataset:
     """Reads serialised records, in the order of the shards or, for training, in a shuffled one.
 
     Args:
-        paths: image or feature shards.
+        paths: locations of image or feature shards.
         epoch_seed: decides the order of the shards, which are then read several at once; None keeps
             the given order.
         skip_bad: whether to leave out the rest of a shard after damage; used with `epoch_seed`
@@ -72,7 +72,7 @@ class Reference(NamedTuple):
     captions: tuple[str, ...]
 
 
-def refuse_missing(found: int, expected: int, paths: Sequence[Path]) -> None:
+def refuse_missing(found: int, expected: int, paths: Sequence[str]) -> None:
     """Raises DataError if shards hold another number of images than their manifest says.
 
     A shard that was cut off between two records is read without an error, and manifests of earlier
@@ -84,19 +84,20 @@ def refuse_missing(found: int, expected: int, paths: Sequence[Path]) -> None:
         paths: of the shards.
     """
     if found != expected:
-        names = ", ".join(path.name for path in paths)
+        folder = paths[0][: -len(base_name(paths[0])) - 1]
+        names = ", ".join(map(base_name, paths))
         raise DataError(
-            f"{paths[0].parent} has {found} images in {names}, its manifest says {expected}: a "
+            f"{folder} has {found} images in {names}, its manifest says {expected}: a "
             f"shard is damaged: {PREPARE_AGAIN}"
         )
 
 
 @tf.autograph.experimental.do_not_convert
-def references(paths: Sequence[Path]) -> list[Reference]:
+def references(paths: Sequence[str]) -> list[Reference]:
     """Reads the names and captions of a split, in the order of `EvaluationBatch.number`.
 
     Args:
-        paths: image or feature shards.
+        paths: locations of image or feature shards.
 
     Returns:
         One entry an image.
@@ -110,11 +111,11 @@ def references(paths: Sequence[Path]) -> list[Reference]:
     ]
 
 
-def reference_tokens(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+def reference_tokens(paths: Sequence[str]) -> Iterator[np.ndarray]:
     """Reads the numbered captions of each image of a split.
 
     Args:
-        paths: image or feature shards.
+        paths: locations of image or feature shards.
 
     Yields:
         int32 [N, T], words, end, padding.
@@ -130,23 +131,23 @@ class ShardSurvey(NamedTuple):
     """The readable part of a shard, and what ended it.
 
     Attributes:
-        path: the shard.
+        path: location of the shard.
         records: how many can be read before its end or its damage.
         token_counts: tokens of a caption to the number of such captions in them.
         problem: what stopped the reading; empty if the shard is whole.
     """
 
-    path: Path
+    path: str
     records: int
     token_counts: Mapping[int, int]
     problem: str
 
 
-def survey(paths: Sequence[Path]) -> list[ShardSurvey]:
+def survey(paths: Sequence[str]) -> list[ShardSurvey]:
     """Reads shards to their ends without decoding an image.
 
     Args:
-        paths: image or feature shards.
+        paths: locations of image or feature shards.
 
     Returns:
         One entry a shard.
@@ -154,7 +155,7 @@ def survey(paths: Sequence[Path]) -> list[ShardSurvey]:
     return [_survey(path) for path in paths]
 
 
-def _survey(path: Path) -> ShardSurvey:
+def _survey(path: str) -> ShardSurvey:
     lengths = tf.data.TFRecordDataset(os.fsencode(path)).map(
         lambda record: tf.math.count_nonzero(parse_example(record).tokens, axis=1)
     )
@@ -179,7 +180,7 @@ def describe_damage(surveys: Iterable[ShardSurvey]) -> list[str]:
 
 
 @contextmanager
-def damage_refused(paths: Sequence[Path], remedy: str = PREPARE_AGAIN) -> Iterator[None]:
+def damage_refused(paths: Sequence[str], remedy: str = PREPARE_AGAIN) -> Iterator[None]:
     """Turns TensorFlow's error about a damaged shard, which names no file, into one that does.
 
     Args:

@@ -41,7 +41,7 @@ from imgcap.run.restore import load_captioner
 
 def evaluate(
     workdir: Path,
-    data_dir: Path,
+    data_dir: Path | str,
     split: str,
     overrides: Mapping[str, Any],
     results: Path | None = None,
@@ -93,7 +93,7 @@ def evaluate(
 def _caption_and_score(
     captioner: Captioner,
     image_size: int,
-    paths: Sequence[Path],
+    paths: Sequence[str],
     options: DecodeConfig,
     fitted: FittedConfidence | None,
 ) -> tuple[list[Entry], dict[str, Any]]:
@@ -133,7 +133,7 @@ def _caption_and_score(
     return entries, scores
 
 
-def _image_bytes(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+def _image_bytes(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Reads the name and the encoded file of each image of shards."""
     records = tf.data.TFRecordDataset([os.fsencode(path) for path in paths]).map(parse_example)
     return ((record.image_id.numpy().decode(), record.image_bytes.numpy()) for record in records)

@@ -12,7 +12,7 @@ from imgcap.run.identity import refuse_other_vocabulary
 from imgcap.run.restore import load_captioner
 
 
-def caption_split(workdir: Path, data_dir: Path, split: str) -> dict[str, str]:
+def caption_split(workdir: Path, data_dir: Path | str, split: str) -> dict[str, str]:
     """Captions a split with the run's best checkpoint and its own decode options.
 
     Args:

@@ -33,7 +33,7 @@ COLUMNS = ("beam_width", "length_penalty", "block_ngrams")
 """The options that a row of the table names."""
 
 
-def sweep(workdir: Path, data_dir: Path) -> list[dict[str, Any]]:
+def sweep(workdir: Path, data_dir: Path | str) -> list[dict[str, Any]]:
     """Scores a grid of decode options and keeps the best of them for the run.
 
     Writes `sweep_dev.json`, the table, and `decode.json`, which evaluation and export read from
@@ -95,9 +95,7 @@ def grid(options: DecodeConfig) -> Iterator[DecodeConfig]:
         )
 
 
-def _encode(
-    captioner: Captioner, paths: Sequence[Path], image_size: int, images: int
-) -> np.ndarray:
+def _encode(captioner: Captioner, paths: Sequence[str], image_size: int, images: int) -> np.ndarray:
     """Encodes all images once, for all searches: float16 [images, L, C]."""
     dataset = evaluation_images(paths, images=IMAGES_AT_ONCE, image_size=image_size)
     encode = tf.function(captioner.encoder.__call__, autograph=False)

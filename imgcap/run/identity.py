@@ -13,6 +13,7 @@ from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
 from imgcap.files.checked import digest_bytes, read_checked, write_checked
+from imgcap.files.locations import join
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 
 RUN, PACKED, CONFIG = "run.json", "packed", "config"
@@ -142,7 +143,9 @@ def _flat(config: Config) -> dict[str, Any]:
     }
 
 
-def refuse_other_vocabulary(vocabulary: Vocabulary, data_dir: Path, manifest: Manifest) -> None:
+def refuse_other_vocabulary(
+    vocabulary: Vocabulary, data_dir: Path | str, manifest: Manifest
+) -> None:
     """Raises DataError if data was prepared with another vocabulary than a run's.
 
     Args:
@@ -152,7 +155,7 @@ def refuse_other_vocabulary(vocabulary: Vocabulary, data_dir: Path, manifest: Ma
     """
     if manifest.vocabulary_fingerprint != vocabulary.fingerprint:
         raise DataError(
-            f"{data_dir / VOCABULARY_NAME} has fingerprint "
+            f"{join(str(data_dir), VOCABULARY_NAME)} has fingerprint "
             f"{manifest.vocabulary_fingerprint}, the run's vocabulary {vocabulary.fingerprint}: "
             "give the --data_dir the run was trained on"
         )

@@ -132,7 +132,7 @@ def _identity(run: Path, settings: Config, weights: str) -> dict[str, Any]:
     found = read_identity(run, "name a run directory of imgcap-train")
     known = found.get(PACKED, {}).get("data", {})
     try:
-        manifest = load_manifest(Path(settings.train.data_dir))
+        manifest = load_manifest(settings.train.data_dir)
     except DataError:  # It was moved, and only the card says less.
         manifest = None
     if manifest is not None and manifest.fingerprint == found["data"]:

@@ -77,8 +77,8 @@ def train(config: Config, show: ShowConfig | None = None) -> Progression:
         return progression
 
 
-def _image_shards(prepared: Prepared) -> list[Path]:
-    data_dir = Path(prepared.config.train.data_dir)
+def _image_shards(prepared: Prepared) -> list[str]:
+    data_dir = prepared.config.train.data_dir
     return [
         path
         for split in (examples.TRAIN, examples.DEV)

@@ -12,6 +12,7 @@ from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
 from imgcap.evaluation.generate import CaptionStep, make_caption_step
+from imgcap.files.locations import join
 from imgcap.model.captioner import Captioner, make_captioner
 from imgcap.model.encoder import load_network
 from imgcap.model.encoder_file import KERAS_SUFFIX
@@ -144,7 +145,7 @@ def load_data(config: Config) -> Prepared:
             words that do not stand at the front of it.
         RunError: the run to start from is no run directory.
     """
-    data_dir = Path(config.train.data_dir)
+    data_dir = config.train.data_dir
     manifest = load_manifest(data_dir)
     vocabulary = _load_vocabulary(data_dir, manifest)
     if config.train.finetune_from:
@@ -268,8 +269,8 @@ def _warn_of_size(prepared: Prepared) -> None:
     warn_of_size(examples.total_steps(train, _plan_data(prepared)), train.epochs, prepared.manifest)
 
 
-def _load_vocabulary(data_dir: Path, manifest: Manifest) -> Vocabulary:
-    path = data_dir / VOCABULARY_NAME
+def _load_vocabulary(data_dir: str, manifest: Manifest) -> Vocabulary:
+    path = join(data_dir, VOCABULARY_NAME)
     vocabulary = Vocabulary.load(path)
     if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
         raise DataError(

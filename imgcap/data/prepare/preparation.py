@@ -7,11 +7,12 @@ written last. A second run of the same preparation keeps the finished shards and
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from imgcap.config import PrepareConfig
+from imgcap.config.prepare import LOCAL
 from imgcap.data.manifest import (
     NAME,
     VOCABULARY_NAME,
@@ -26,7 +27,9 @@ from imgcap.data.prepare.tasks import PARTS, ShardResult
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError
 from imgcap.files import locking
+from imgcap.files.locations import is_file, is_folder, is_remote, join, make_folder, remove, walk
 from imgcap.files.unfinished import remove_abandoned
+from imgcap.host.beam import import_beam
 
 LOCK = ".lock"
 
@@ -39,54 +42,83 @@ class Road(Protocol):
     def close(self) -> None: ...  # Removes what the road alone needed.
 
 
-def prepare(config: PrepareConfig, base: Vocabulary | None = None) -> Manifest:
+def prepare(
+    config: PrepareConfig, base: Vocabulary | None = None, options: Sequence[str] = ()
+) -> Manifest:
     """Prepares `output_dir` for training.
 
     Args:
         config: validated settings.
         base: vocabulary of the run that `config.vocabulary` names; None if it names none.
+        options: own options of the runner that `config.runner` names, each as `--name=value`.
 
     Returns:
         The manifest, as written.
 
     Raises:
+        ConfigError: the runner cannot be had, or does not know one of its options.
         DataError: the raw data is missing or broken, too many words are unknown to `base`, too many
             images are unreadable, or `output_dir` holds another data set.
     """
-    road, folder = LocalRoad(config), Path(config.output_dir)
-    plan = make_plan(config, road.survey(), base)
-    written = _finished_before(folder, plan.fingerprint)
-    if not written:
-        folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder) if not written else contextlib.nullcontext():
-        # Another process may have ended the work just before the lock was free.
-        written = written or _finished_before(folder, plan.fingerprint)
+    road, folder = _make_road(config, options), config.output_dir
+    try:
+        plan = make_plan(config, road.survey(), base)
+        written = _finished_before(folder, plan.fingerprint)
         if not written:
-            written = _write_all(config, plan, road)
-        # After the manifest: a process that was killed before this point left them.
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
-        remove_abandoned(folder)
+            make_folder(join(folder, PARTS))
+        with _held(folder) if not written else contextlib.nullcontext():
+            # Another process may have ended the work just before the lock was free.
+            written = written or _finished_before(folder, plan.fingerprint)
+            if not written:
+                written = _write_all(config, plan, road)
+            # After the manifest: a process that was killed before this point left them.
+            _clean_up(folder)
+    finally:
+        road.close()
     return written
+
+
+def _make_road(config: PrepareConfig, options: Sequence[str]) -> Road:
+    """The road that a flag names."""
+    if config.runner == LOCAL:
+        return LocalRoad(config)
+    import_beam(f"--runner={config.runner}")
+    from imgcap.data.prepare.beam.road import BeamRoad
+
+    return BeamRoad(config, options)
 
 
 def _write_all(config: PrepareConfig, plan: Plan, road: Road) -> Manifest:
     """Writes shards, vocabulary and manifest; returns the manifest."""
-    folder = Path(config.output_dir)
-    (folder / PARTS).mkdir(parents=True, exist_ok=True)
+    folder = config.output_dir
     results = road.write_shards(plan)
     refuse_too_many_unreadable(results, plan.survey.tally.images, config.max_bad_fraction)
-    plan.words.vocabulary.save(folder / VOCABULARY_NAME)
+    plan.words.vocabulary.save(join(folder, VOCABULARY_NAME))
     written = make_manifest(config, plan, results)
     write_manifest(folder, written)
     return written
 
 
+def _clean_up(folder: str) -> None:
+    """Removes what a finished preparation needs no more."""
+    if not is_remote(folder):
+        shutil.rmtree(join(folder, PARTS), ignore_errors=True)
+        remove_abandoned(Path(folder))
+    elif is_folder(join(folder, PARTS)):
+        for location in walk(join(folder, PARTS)):
+            remove(location)
+
+
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Holds the folder of a data set for this process alone; DataError if another has it."""
+def _held(folder: str) -> Iterator[None]:
+    """Holds the folder of a data set for this process alone; DataError if another has it.
+
+    Stores with addresses have no locks.
+    """
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(locking.locked(folder / LOCK))
+            if not is_remote(folder):
+                held.enter_context(locking.locked(Path(folder, LOCK)))
         except locking.Held:
             raise DataError(
                 f"{folder} is being prepared by another process: wait for it, or give a new "
@@ -95,14 +127,14 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
-def _finished_before(folder: Path, plan: str) -> Manifest | None:
+def _finished_before(folder: str, plan: str) -> Manifest | None:
     """The manifest of an earlier run of the same plan; None if there is no manifest yet."""
-    if not (folder / NAME).exists():
+    if not is_file(join(folder, NAME)):
         return None
     existing = load_manifest(folder)
     if existing.fingerprint != plan:
         raise DataError(
-            f"{folder / NAME} describes another preparation (fingerprint "
+            f"{join(folder, NAME)} describes another preparation (fingerprint "
             f"{existing.fingerprint}, now {plan}): give a new --output_dir or remove that folder"
         )
     return existing

@@ -82,7 +82,7 @@ class Tally:
 
     def to_tree(self) -> dict[str, Any]:
         """Makes a tree that JSON can hold; `from_tree` is its reverse."""
-        splits = {name: dataclasses.asdict(split) for name, split in self.splits.items()}
+        splits = {name: vars(split) for name, split in self.splits.items()}
         return {"splits": splits, "identity": self.identity}
 
     @classmethod

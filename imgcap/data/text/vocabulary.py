@@ -1,7 +1,6 @@
 """The words that a model knows: words to numbers and back, and the file that keeps them."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from imgcap import files
-from imgcap.data.text.tokenisation import GLUE_PATTERN, GLUE_REWRITE
+from imgcap.config.prepare import TOKENIZERS, WORD
+from imgcap.data.text.tokenisation import join_words
 from imgcap.errors import DataError
+from imgcap.files.locations import open_file
 
 PAD, START, END, UNK = 0, 1, 2, 3
 """Numbers of the special tokens; PAD is 0 so that zero-padding a batch needs no other value."""
@@ -25,15 +26,22 @@ class Vocabulary:
 
     Attributes:
         words: all words, the special tokens first.
+        tokenizer: by which captions are split into such words, 'word' or 'character'.
 
     Raises:
-        DataError: the special tokens are not in front, or a word is empty, has a space or stands
-            twice.
+        DataError: the special tokens are not in front, a word is empty, has a space or stands
+            twice, or the tokenizer is unknown.
     """
 
     words: tuple[str, ...]
+    tokenizer: str = WORD
 
     def __post_init__(self) -> None:
+        if self.tokenizer not in TOKENIZERS:
+            raise DataError(
+                f"the vocabulary is of the tokenizer {self.tokenizer!r}, this version of imgcap "
+                f"has {', '.join(TOKENIZERS)}: use the version that wrote it"
+            )
         fault = _find_fault(self.words)
         if fault:
             raise DataError(f"{fault}: build the vocabulary anew with imgcap-prepare")
@@ -84,11 +92,11 @@ class Vocabulary:
         return self.words[: len(other)] == other.words
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
+    def load(cls, path: Path | str) -> "Vocabulary":
         """Reads a vocabulary from the file that `save` wrote.
 
         Args:
-            path: a UTF-8 text, one word a line.
+            path: a UTF-8 text, one word a line; a path or an address.
 
         Returns:
             The vocabulary.
@@ -100,7 +108,8 @@ class Vocabulary:
         remedy = "take it from the folder that imgcap-prepare wrote, or run imgcap-prepare again"
         try:
             # Bytes, so that no line ending is translated: the fingerprint is of the bytes.
-            text = path.read_bytes().decode("utf-8")
+            with open_file(str(path)) as file:
+                text = file.read().decode("utf-8")
         except FileNotFoundError:
             raise DataError(f"{path} is missing: {remedy}") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -113,7 +122,7 @@ class Vocabulary:
             raise DataError(f"{path}, {fault}: {remedy}")
         return cls(tuple(words))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Writes the words to a file in one step, one word a line, UTF-8; the folder must exist."""
         files.write_text(path, self._text)
 
@@ -139,7 +148,7 @@ class Vocabulary:
                 dropped.
 
         Returns:
-            The words, joined by spaces, clitics on the word before them ("a dog's ball").
+            The words, joined by `join_words` ("a dog's ball").
 
         Raises:
             DataError: a number is outside the vocabulary.
@@ -155,7 +164,7 @@ class Vocabulary:
                 )
             if number not in (PAD, START):
                 words.append(self.words[number])
-        return re.sub(GLUE_PATTERN, GLUE_REWRITE, " ".join(words))
+        return join_words(words, self.tokenizer)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -49,7 +49,9 @@ class _Found(NamedTuple):
     tokens: np.ndarray
 
 
-def calibrate(workdir: Path, data_dir: Path, overrides: Mapping[str, Any]) -> FittedConfidence:
+def calibrate(
+    workdir: Path, data_dir: Path | str, overrides: Mapping[str, Any]
+) -> FittedConfidence:
     """Fits the confidence of a run on dev and writes it to the run.
 
     Args:
@@ -74,7 +76,7 @@ def calibrate(workdir: Path, data_dir: Path, overrides: Mapping[str, Any]) -> Fi
 
 
 def fit_confidence(
-    captioner: Captioner, image_size: int, data_dir: Path, options: DecodeConfig
+    captioner: Captioner, image_size: int, data_dir: Path | str, options: DecodeConfig
 ) -> FittedConfidence:
     """Fits a captioner's confidence: train says what images are like, dev how good captions are.
 
@@ -155,7 +157,7 @@ def human_median(people: Sequence[Reference]) -> tuple[float, Cider]:
 
 
 def _measure_training_images(
-    captioner: Captioner, image_size: int, data_dir: Path
+    captioner: Captioner, image_size: int, data_dir: Path | str
 ) -> FeatureSpread:
     """Encodes training images and measures how their pooled features spread."""
     paths = shard_paths(data_dir, load_manifest(data_dir), "train")
@@ -200,7 +202,7 @@ def measure_spread(pooled: np.ndarray) -> FeatureSpread:
 def _caption(
     captioner: Captioner,
     image_size: int,
-    paths: Sequence[Path],
+    paths: Sequence[str],
     images: int,
     options: DecodeConfig,
     spread: FeatureSpread,

@@ -13,6 +13,7 @@ from imgcap.config import TrainConfig
 from imgcap.data import batches, shards
 from imgcap.data.manifest import Manifest, shard_paths
 from imgcap.data.records import parse_example
+from imgcap.files.locations import join
 from imgcap.model.encoder import Encoder
 from imgcap.run.checkpoints import Progression
 from imgcap.training.inputs import stored_features
@@ -32,7 +33,7 @@ class TrainingData(NamedTuple):
 
     Attributes:
         manifest: of the image shards.
-        data_dir: holds the image shards.
+        data_dir: location of the folder with the image shards.
         image_size: height and width that the encoder sees, in pixels.
         steps_per_epoch: global batches in an epoch.
         images_per_batch: images in a global batch of images.
@@ -41,7 +42,7 @@ class TrainingData(NamedTuple):
     """
 
     manifest: Manifest
-    data_dir: Path
+    data_dir: str
     image_size: int
     steps_per_epoch: int
     images_per_batch: int
@@ -52,11 +53,11 @@ class TrainingData(NamedTuple):
         """Mean number of captions of a training image."""
         return self.manifest.captions[TRAIN] / self.manifest.images[TRAIN]
 
-    def image_shards(self, split: str) -> list[Path]:
+    def image_shards(self, split: str) -> list[str]:
         """The image shards of a split."""
         return shard_paths(self.data_dir, self.manifest, split)
 
-    def shards(self, split: str) -> list[Path]:
+    def shards(self, split: str) -> list[str]:
         """The shards of a split that the run reads: of stored features or of images."""
         return self.stored.paths(self.manifest, split) if self.stored else self.image_shards(split)
 
@@ -83,7 +84,7 @@ def make_training_data(
     plan = plan_data(config, image_size, manifest)
 
     def store() -> StoredFeatures:
-        folder = Path(config.cache_dir or plan.data_dir / stored_features.FOLDER)
+        folder = Path(config.cache_dir or join(plan.data_dir, stored_features.FOLDER))
         return stored_features.store_features(
             encoder,
             plan.data_dir,
@@ -120,7 +121,7 @@ def plan_data(config: TrainConfig, image_size: int, manifest: Manifest) -> Train
     images = images_per_batch(manifest, config.batch_size)
     counts = {int(length): count for length, count in manifest.token_counts.items()}
     steps = _steps(config, images, manifest.images[TRAIN], counts)
-    return TrainingData(manifest, Path(config.data_dir), image_size, steps, images)
+    return TrainingData(manifest, config.data_dir, image_size, steps, images)
 
 
 def images_per_batch(manifest: Manifest, batch_size: int) -> int:

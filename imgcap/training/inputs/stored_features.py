@@ -14,6 +14,7 @@ from imgcap.data.manifest import Manifest, shard_paths
 from imgcap.data.shards import damage_refused
 from imgcap.errors import DataError
 from imgcap.files.checked import read_checked, write_checked
+from imgcap.files.locations import join
 from imgcap.files.unfinished import remove_abandoned
 from imgcap.host.progress import Progress
 from imgcap.model.encoder import Encoder
@@ -58,14 +59,14 @@ class StoredFeatures(NamedTuple):
     shape: tuple[int, int]
     views: int
 
-    def paths(self, manifest: Manifest, split: str) -> list[Path]:
+    def paths(self, manifest: Manifest, split: str) -> list[str]:
         """The shards of a split, named as the image shards they were made from."""
         return shard_paths(self.folder, manifest, split)
 
 
 def store_features(
     encoder: Encoder,
-    data_dir: Path,
+    data_dir: Path | str,
     manifest: Manifest,
     cache_dir: Path,
     *,
@@ -78,7 +79,7 @@ def store_features(
 
     Args:
         encoder: the frozen encoder.
-        data_dir: holds the image shards.
+        data_dir: location of the folder with the image shards.
         manifest: of the image shards.
         cache_dir: holds one folder for each combination of encoder, data and views.
         image_size: height and width, in pixels.
@@ -97,7 +98,7 @@ def store_features(
     remove_abandoned(folder)
     shards = [
         _Shard(
-            data_dir / name,
+            join(str(data_dir), name),
             folder / name,
             views if split == AUGMENTED_SPLIT else THE_IMAGE_ALONE,
             split in skipping,
@@ -164,13 +165,13 @@ class _Shard(NamedTuple):
     """A feature shard that is to be written.
 
     Attributes:
-        source: the image shard.
+        source: location of the image shard.
         target: the feature shard.
         views: of each image.
         skip_bad: whether to go on without records that cannot be read.
     """
 
-    source: Path
+    source: str
     target: Path
     views: Views
     skip_bad: bool

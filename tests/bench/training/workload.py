@@ -68,11 +68,11 @@ class Workload(NamedTuple):
     encoder: Encoder
     stored: StoredFeatures
 
-    def image_shards(self) -> list[Path]:
+    def image_shards(self) -> list[str]:
         """The shards of the training split."""
         return manifest.shard_paths(self.data_dir, self.prepared, "train")
 
-    def feature_shards(self, captions: int) -> list[Path]:
+    def feature_shards(self, captions: int) -> list[str]:
         """The shards of stored features, again and again until they hold so many captions."""
         return repeat_shards(
             self.stored.paths(self.prepared, "train"), self.prepared.captions["train"], captions
@@ -83,13 +83,19 @@ class Workload(NamedTuple):
         return images_per_batch(self.prepared, self.config.train.batch_size)
 
 
-def make_workload(bench: BenchConfig, training: TrainingBenchConfig, folder: Path) -> Workload:
+def make_workload(
+    bench: BenchConfig,
+    training: TrainingBenchConfig,
+    folder: Path,
+    decoder: str = ModelConfig.decoder,
+) -> Workload:
     """Draws or copies the data, prepares it and stores its features.
 
     Args:
         bench: names the encoder.
         training: data and sizes.
         folder: for all of it.
+        decoder: as `ModelConfig` names it; one that attends has features of all positions.
 
     Returns:
         What the measurements take.
@@ -108,6 +114,7 @@ def make_workload(bench: BenchConfig, training: TrainingBenchConfig, folder: Pat
         encoder=bench.encoder,
         encoder_weights="none",
         image_size=bench.image_size,
+        decoder=decoder,
         units=training.units,
         embedding_dim=training.units,
     )
@@ -166,7 +173,7 @@ def preparation(raw_dir: Path, output_dir: Path) -> PrepareConfig:
     )
 
 
-def repeat_shards(paths: Sequence[Path], held: int, wanted: int) -> list[Path]:
+def repeat_shards(paths: Sequence[str], held: int, wanted: int) -> list[str]:
     """Lists shards, one after the other and from the start again, until they hold enough.
 
     Args:

@@ -264,4 +264,4 @@ def test_a_shard_cut_off_between_two_records(data_dir: Path, tmp_path: Path) -> 
     # The manifest of an earlier version does not say how long it was: the images are counted.
     images = count_images(load_manifest(data_dir), "dev")
     with pytest.raises(DataError, match=f"has 1 images in dev-.*, its manifest says {images}: a"):
-        refuse_missing(len(references([shard])), images, [shard])
+        refuse_missing(len(references([str(shard)])), images, [str(shard)])

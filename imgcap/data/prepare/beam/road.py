@@ -1,0 +1,184 @@
+"""The road by Apache Beam: two pipelines, between which this process plans the shards."""
+
+import contextlib
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+
+from imgcap.config import PrepareConfig
+from imgcap.data.prepare.beam.shards import RESULTS, add_shards
+from imgcap.data.prepare.beam.survey import (
+    ABSENT,
+    CAPTIONED,
+    EXAMPLES,
+    FOUND,
+    SURVEY,
+    UNCAPTIONED,
+    UNLISTED,
+    add_survey,
+)
+from imgcap.data.prepare.plan import Plan, Survey
+from imgcap.data.prepare.tally import Tally
+from imgcap.data.prepare.tasks import PARTS, ShardResult
+from imgcap.data.raw.example import Source
+from imgcap.data.raw.reading import find_source
+from imgcap.errors import DataError
+from imgcap.files.locations import base_name, is_folder, is_remote, join, make_folder, remove, walk
+from imgcap.files.writing import read_json
+from imgcap.host.beam import DIRECT_RUNNER, open_pipeline
+from imgcap.host.progress import Progress
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often finished shards are counted in a folder of this machine."""
+
+SECONDS_BETWEEN_REMOTE_LOOKS = 15.0
+"""The same at an address, where each look is a request."""
+
+
+class BeamRoad:
+    """A preparation by the workers of one of Beam's runners."""
+
+    def __init__(self, config: PrepareConfig, options: Sequence[str]) -> None:
+        """Starts nothing yet.
+
+        Args:
+            config: validated settings.
+            options: the runner's own options, each as `--name=value`.
+        """
+        self._config = config
+        self._options = list(options)
+        self._output = _absolute(config.output_dir)
+        # Of this run alone: another one may have been killed, or may be at work.
+        self._folder = join(self._output, PARTS, f"survey-{uuid.uuid4().hex[:12]}")
+
+    def survey(self) -> Survey:
+        """Reads captions and splits, and lists the image files; opens no image.
+
+        Raises:
+            DataError: the raw data is missing or broken.
+        """
+        source = _absolute_source(find_source(self._config))
+        make_folder(self._folder)
+        with (
+            Progress("read captions", 0, "captions files") as progress,
+            open_pipeline(self._config.runner, self._survey_options()) as pipeline,
+        ):
+            files = self._config.num_shards
+            add_survey(pipeline, source, self._config.seed, self._folder, files)
+        progress.advance(len(source.captions_files))
+        tree = read_json(join(self._folder, SURVEY), DataError, "run the same command again")
+        if not tree["facts"].get(FOUND):
+            raise DataError(
+                f"{', '.join(source.image_roots)} holds none of the "
+                f"{tree['facts'].get(CAPTIONED, 0)} captioned images: unpack the photos there"
+            )
+        return Survey(
+            source.dataset,
+            Tally.from_tree(tree["tally"]),
+            tree[ABSENT],
+            tree[UNLISTED],
+            tree[UNCAPTIONED],
+            tree["split_source"],
+        )
+
+    def write_shards(self, plan: Plan) -> dict[str, ShardResult]:
+        """Writes the shards that are not finished yet, in Beam's workers.
+
+        Args:
+            plan: made from this road's survey.
+
+        Returns:
+            Name of each shard to its result.
+
+        Raises:
+            DataError: the shards cannot be written.
+        """
+        found = walk(self._folder)
+        examples = [location for location in found if base_name(location).startswith(EXAMPLES)]
+        shards = plan.shards._replace(
+            empty_task=plan.shards.empty_task._replace(shard=self._output)
+        )
+        with (
+            _progress_of_shards(join(self._output, PARTS), sum(shards.counts.values())),
+            open_pipeline(self._config.runner, self._shard_options()) as pipeline,
+        ):
+            add_shards(pipeline, examples, shards, self._folder)
+        results = read_json(join(self._folder, RESULTS), DataError, "run the same command again")
+        return {name: ShardResult(*values) for name, values in results.items()}
+
+    def close(self) -> None:
+        """Removes the survey, and folders that hold nothing else."""
+        if is_folder(self._folder):
+            for location in list(walk(self._folder)):
+                remove(location)
+        if not is_remote(self._folder):
+            with contextlib.suppress(OSError):  # The first that is not empty, or not there.
+                for folder in (self._folder, join(self._output, PARTS), self._output):
+                    os.rmdir(folder)
+
+    def _survey_options(self) -> list[str]:
+        """The runner's options for a pipeline that reads texts.
+
+        By default the direct runner reads them in this process: other processes take seconds to
+        start.
+        """
+        return self._options
+
+    def _shard_options(self) -> list[str]:
+        """The runner's options for a pipeline that reads images: a process a core by default."""
+        if self._config.runner != DIRECT_RUNNER:
+            return self._options
+        processes = self._config.num_processes or os.cpu_count() or 1
+        mode = "in_memory" if processes == 1 else "multi_processing"
+        return [
+            f"--direct_num_workers={processes}",
+            f"--direct_running_mode={mode}",
+            *self._options,
+        ]
+
+
+def _absolute(location: str) -> str:
+    """A location that means the same in every process."""
+    return location if is_remote(location) else os.path.abspath(location)
+
+
+def _absolute_source(source: Source) -> Source:
+    """A data set whose locations mean the same in every process."""
+    return source._replace(
+        captions_files=tuple(map(_absolute, source.captions_files)),
+        image_roots=tuple(map(_absolute, source.image_roots)),
+        split_lists={split: _absolute(location) for split, location in source.split_lists.items()},
+    )
+
+
+@contextlib.contextmanager
+def _progress_of_shards(parts: str, total: int) -> Iterator[None]:
+    """Shows how many shards are finished while the context lasts, by counting their part files."""
+    interval = SECONDS_BETWEEN_REMOTE_LOOKS if is_remote(parts) else SECONDS_BETWEEN_LOOKS
+    ended = threading.Event()
+
+    def count() -> int:
+        return sum(location.endswith(".tfrecord.json") for location in walk(parts))
+
+    with Progress("prepare", total, "shards") as progress:
+        done = count()
+        progress.skip(done)
+
+        def watch() -> None:
+            nonlocal done
+            last = False
+            while not last:
+                last = ended.wait(interval)
+                with contextlib.suppress(OSError):  # A file may be renamed while it is listed.
+                    found = count()
+                    progress.advance(found - done)
+                    done = found
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
