@@ -23,7 +23,8 @@ from imgcap.data.batches import (
 
 @pytest.fixture(scope="module")
 def paths(data_dir: Path) -> list[Path]:
-    return list(map(Path, manifest.shard_paths(data_dir, manifest.load_manifest(data_dir), "train")))
+    prepared = manifest.load_manifest(data_dir)
+    return list(map(Path, manifest.shard_paths(data_dir, prepared, "train")))
 
 
 def write_features(paths: list[Path], folder: Path, views: tuple[float, ...]) -> list[Path]:
