@@ -14,13 +14,14 @@ import unicodedata
 ESCAPED = "imgcap-escaped"
 """Name of the way to encode names, for `errors=` of Python's text files and codecs."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WRITTEN = re.compile(rb"\\x([0-9a-f]{2})")
 _LOOKS_WRITTEN = re.compile(r"\\(?=x[0-9a-f]{2})")
 
 
 def is_text(name: str) -> bool:
     """Whether a name is text, which UTF-8 can hold: it came from bytes that are UTF-8."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    return name.isascii() or not _SURROGATE.search(name)
 
 
 def write_name(name: str) -> str:
@@ -33,6 +34,8 @@ def write_name(name: str) -> str:
         The name with those bytes as `\xe9`; nearly always it is the name as it came. A backslash
         that would look like such a byte becomes `\x5c`.
     """
+    if name.isascii() and "\\" not in name:
+        return name
     return _LOOKS_WRITTEN.sub(r"\\x5c", name).encode("utf-8", ESCAPED).decode("utf-8")
 
 

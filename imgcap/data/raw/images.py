@@ -7,7 +7,6 @@ one key can decide alone; a file outside of the given folders is never meant.
 
 import itertools
 import os
-import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -71,39 +70,31 @@ def has_photos(folder: str) -> bool:
 
 
 def list_files(roots: Sequence[str]) -> Iterator[ImageFile]:
-    """Yields the files below the image folders, each once."""
-    common = _common_folder(roots)
-    seen: set[str] | None = set() if len(roots) > 1 else None
-    for root in roots:
+    """Yields the files below the image folders, each once, even if one folder lies in another."""
+    for number, (root, prefix) in enumerate(zip(roots, _prefixes(roots), strict=True)):
+        earlier = tuple(f"{other}/" for other in roots[:number])
         for location in walk(root):
-            if seen is not None:
-                if location in seen:
-                    continue
-                seen.add(location)
-            path = location[len(root) :].lstrip("/")
-            below = location[len(common) :].lstrip("/") if common is not None else location
-            yield ImageFile(write_name(below), path, location)
+            if not (earlier and location.startswith(earlier)):
+                path = location[len(root) :].lstrip("/")
+                yield ImageFile(write_name(prefix + path), path, location)
 
 
-def _common_folder(roots: Sequence[str]) -> str | None:
-    """The deepest folder that holds all image folders; None if there is none."""
-    if len(roots) == 1:
-        return roots[0]
-    parts = [root.rstrip("/").split("/") for root in roots]
-    common = os.path.commonprefix(parts)
-    if any(map(is_remote, roots)) and len(common) < 3:  # Less than scheme and bucket.
-        return None
-    return "/".join(common)
+def _prefixes(roots: Sequence[str]) -> list[str]:
+    """The path of each image folder below the deepest folder that holds them all, with a '/'."""
+    parts = [(root if is_remote(root) else os.path.abspath(root)).split("/") for root in roots]
+    shared = len(os.path.commonprefix(parts))
+    return ["/".join([*part[shared:], ""]) for part in parts]
 
 
 def keys(file: ImageFile) -> tuple[str, ...]:
     """The last names by which rows may know a file: one, and a second if it is no plain text."""
-    return tuple({posixpath.basename(path): None for path in _forms(file.path)})
+    forms = _forms(file.path)
+    return tuple({key(path): None for path in forms}) if len(forms) > 1 else (key(forms[0]),)
 
 
 def key(name: str) -> str:
     """The last name of an image as rows have it, by which it meets its file."""
-    return posixpath.basename(name)
+    return name[name.rfind("/") + 1 :]
 
 
 def clean_name(image: str, roots: Sequence[str]) -> str:
@@ -119,7 +110,7 @@ def clean_name(image: str, roots: Sequence[str]) -> str:
     Raises:
         DataError: it leads out of the image folders.
     """
-    name = as_written(image)
+    name = image if image.isascii() else as_written(image)
     if "/" not in name and name != "..":
         return name
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -229,23 +220,25 @@ class LinkGuard:
         self._roots = tuple(roots)
         local = [root for root in roots if not is_remote(root)]
         self._real_roots = tuple(os.path.realpath(root).rstrip("/") + "/" for root in local)
-        self._real_folders: dict[str, str] = {}
+        self._inside: dict[str, bool] = {}
 
     def check(self, file: ImageFile) -> None:
         """Raises DataError if the file lies outside in truth."""
-        if is_remote(file.location):
+        folder = file.location.rpartition("/")[0]
+        if folder not in self._inside:
+            self._inside[folder] = is_remote(folder) or self._is_inside(folder)
+        if self._inside[folder] and not os.path.islink(file.location):
             return
-        folder, name = os.path.split(file.location)
-        if folder not in self._real_folders:
-            self._real_folders[folder] = os.path.realpath(folder)
-        real = os.path.join(self._real_folders[folder], name)
-        if os.path.islink(real):
-            real = os.path.realpath(real)
-        if not real.startswith(self._real_roots):
+        if not self._is_inside(file.location):
             raise DataError(
-                f"{file.location} is a link to {real}, outside of the image folders "
-                f"({', '.join(self._roots)}): copy the photo, or add its folder to --images"
+                f"{file.location} is a link to {os.path.realpath(file.location)}, outside of the "
+                f"image folders ({', '.join(self._roots)}): copy the photo, or add its folder to "
+                "--images"
             )
+
+    def _is_inside(self, location: str) -> bool:
+        """Whether a path is below one of the image folders, or one of them, without links."""
+        return (os.path.realpath(location) + "/").startswith(self._real_roots)
 
 
 class ImageIndex:
@@ -278,13 +271,21 @@ class ImageIndex:
         Raises:
             DataError: a name means several files, or a link that leads out of the image folders.
         """
-        groups: dict[str, list[str]] = {}
-        for name in names:
-            groups.setdefault(key(name), []).append(name)
+        names = list(names)
         found: dict[str, ImageFile] = {}
+        unclear = set()
+        for name in names:
+            files = self._files.get(key(name), ())
+            if len(files) == 1 and files[0].path == name:
+                found[name] = files[0]
+            elif files:
+                unclear.add(key(name))
+        groups: dict[str, list[str]] = {}
+        for name in names if unclear else ():
+            if key(name) in unclear:
+                groups.setdefault(key(name), []).append(name)
         for last_name, group in groups.items():
-            if last_name in self._files:
-                found.update(match(group, self._files[last_name]))
+            found.update(match(group, self._files[last_name]))
         for file in found.values():
             self._guard.check(file)
         return found

@@ -105,12 +105,13 @@ def _rows_of_table(location: str) -> Iterator[Row]:
             for row in reader:
                 if not row or reader.line_num == 1 and _is_header(row):
                     continue
-                if len(row) != 2 or not row[0].strip() or not row[1].strip():
+                image, caption = row[0].strip(), row[-1].strip()
+                if len(row) != 2 or not image or not caption:
                     raise DataError(
                         f"{location}:{reader.line_num}: {','.join(row)[:60]!r} is no row of "
                         "image,caption: quote captions that hold commas"
                     )
-                yield Row(row[0].strip(), (row[1].strip(),))
+                yield Row(image, (caption,))
         except csv.Error as error:
             raise DataError(
                 f"{location}:{reader.line_num}: broken CSV row ({error}): mend its quotes"

@@ -49,16 +49,18 @@ def _source_of_folder(config: PrepareConfig) -> Source:
 
     A table beside a published data set, such as a list of licences, is not read.
     """
-    asked = list(READERS) if config.dataset == "auto" else [config.dataset]
-    found, failures = {}, []
-    for name in asked:
-        try:
-            source = READERS[name].find(config.raw_dir)
-        except DataError as failure:
-            failures.append(failure)
-        else:
-            found.update({name: source} if source else {})
-    chosen = {name: source for name, source in found.items() if name not in TABLES} or found
+    failures: list[DataError] = []
+    chosen: dict[str, Source] = {}
+    for names in _orders(config.dataset):
+        for name in names:
+            try:
+                source = READERS[name].find(config.raw_dir)
+            except DataError as failure:
+                failures.append(failure)
+            else:
+                chosen.update({name: source} if source else {})
+        if chosen:
+            break
     if len(chosen) > 1:
         files = (f"{READERS[name].TITLE} ({chosen[name].captions_files[0]})" for name in chosen)
         raise DataError(
@@ -68,6 +70,13 @@ def _source_of_folder(config: PrepareConfig) -> Source:
     if chosen:
         return next(iter(chosen.values()))
     raise failures[0] if failures else DataError(explain(config.raw_dir, READERS, config.dataset))
+
+
+def _orders(dataset: str) -> list[list[str]]:
+    """The readers that are asked: a group is only if those before it found nothing."""
+    if dataset != "auto":
+        return [[dataset]]
+    return [[name for name in READERS if name not in TABLES], list(TABLES)]
 
 
 def _source_of_files(config: PrepareConfig, captions: tuple[str, ...]) -> Source:

@@ -4,6 +4,7 @@ What is decided of one image is decided by functions of that image alone, so tha
 no machine holds whole is read by the same rules.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 from imgcap.config.prepare import TABLES
@@ -27,13 +28,17 @@ def read_rows(location: str, source: Source) -> Iterator[Row]:
         DataError: the file cannot be read, a row is broken, a caption is no text, or an image lies
             outside of the image folders.
     """
+    image = name = ""
     try:
         for row in READERS[source.dataset].rows(location, source):
-            if not all(map(is_text, row.captions)):
+            text = "".join(row.captions)
+            if not (text.isascii() or is_text(text)):
                 raise DataError(
                     f"{location} is not UTF-8 text (a caption of {row.image}): convert it"
                 )
-            yield row._replace(image=clean_name(row.image, source.image_roots))
+            if row.image != image:
+                image, name = row.image, clean_name(row.image, source.image_roots)
+            yield row if name == image else row._replace(image=name)
     except OSError as error:
         raise DataError(describe_failure(error)) from None
 
@@ -67,11 +72,10 @@ def read(source: Source, seed: int) -> RawDataset:
     captions: dict[str, list[str]] = {}
     row_splits: dict[str, str] = {}
     for location in source.captions_files:
-        for row in read_rows(location, source):
-            captions.setdefault(row.image, []).extend(row.captions)
-            if row.split:
-                earlier = row_splits.get(row.image, "")
-                row_splits[row.image] = join_splits(row.image, (earlier, row.split))
+        for image, texts, split in read_rows(location, source):
+            captions.setdefault(image, []).extend(texts)
+            if split:
+                row_splits[image] = join_splits(image, (row_splits.get(image, ""), split))
     listed = {
         clean_name(name, source.image_roots): split
         for name, split in read_lists(source.split_lists).items()
@@ -108,33 +112,27 @@ def _join(
     names: dict[ImageFile, list[str]] = {}
     for name in sorted(files):
         names.setdefault(files[name], []).append(name)
-    texts = {
-        file.image_id: join_captions(
-            source, (text for name in known for text in captions.get(name, ()))
-        )
-        for file, known in names.items()
-    }
+    texts, splits = {}, {}
+    for file, known in names.items():
+        written = [captions.get(name, ()) for name in known]
+        texts[file.image_id] = join_captions(source, itertools.chain.from_iterable(written))
+        named = [official.get(name, "") for name in known]
+        splits[file.image_id] = named[0] if len(named) == 1 else join_splits(known[0], named)
     usable = {file.image_id: file for file in names if texts[file.image_id]}
-    splits = (
-        {
-            file.image_id: join_splits(file.image_id, (official.get(name, "") for name in known))
-            for file, known in names.items()
-        }
-        if official
-        else draw(usable, seed)
-    )
-    written = sum(len(texts) for name, texts in captions.items() if name in files)
+    if not official:
+        splits = draw(usable, seed)
+    written_rows = sum(len(captions[name]) for name in files if name in captions)
     return RawDataset(
         examples=[
-            Example(image_id, usable[image_id].location, texts[image_id], splits[image_id])
-            for image_id in sorted(usable)
+            Example(image_id, file.location, texts[image_id], splits[image_id])
+            for image_id, file in sorted(usable.items())
             if splits[image_id]
         ],
         absent=sorted((captions.keys() | official.keys()) - files.keys()),
         unlisted=sorted(image_id for image_id in usable if not splits[image_id]),
         uncaptioned=sorted(file.image_id for file in names if file.image_id not in usable),
         split_source="official" if official else "seeded",
-        repeated=written - sum(map(len, texts.values())),
+        repeated=written_rows - sum(map(len, texts.values())),
     )
 
 
