@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from imgcap.cli import command
 from imgcap.config import PrepareConfig
+from imgcap.config.prepare import LOCAL
 from imgcap.data.text.vocabulary import Vocabulary
+from imgcap.errors import ConfigError
 from imgcap.files.names import shell_flag
 from imgcap.run.directory import load_run
 from imgcap.run.pretrained import resolve_run
@@ -12,11 +14,15 @@ from imgcap.run.pretrained import resolve_run
 
 def run(config: PrepareConfig, arguments: list[str]) -> None:
     """Prepares the data set and prints what was written."""
-    del arguments
+    if arguments and config.runner == LOCAL:
+        raise ConfigError(
+            f"unexpected argument {arguments[0]!r}: options after -- are those of a runner of "
+            "Apache Beam, which --runner names"
+        )
     from imgcap.data.prepare import describe, prepare
 
     base = _load_words(config.vocabulary) if config.vocabulary else None
-    prepared = prepare(config, base)
+    prepared = prepare(config, base, arguments)
     print(describe(prepared))
     if prepared.min_count and not config.min_count:
         print(
@@ -41,6 +47,7 @@ COMMAND = command.Command(
     "makes the rest.",
     sections=(PrepareConfig,),
     run=run,
+    positional="[-- OPTIONS OF THE RUNNER]",
 )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgcap.config.prepare import WORD
 from imgcap.data.text.vocabulary import SPECIALS, UNK
 from imgcap.errors import DataError
 from imgcap.files.checked import read_checked, write_checked
@@ -48,6 +49,7 @@ class Manifest:
             all words are of the training captions.
         new_words: how many words come after those of that run.
         sizes: bytes of each shard file; empty in manifests of earlier versions.
+        tokenizer: how captions were split, 'word' or 'character'.
     """
 
     imgcap_version: str
@@ -73,6 +75,7 @@ class Manifest:
     vocabulary_from: str = ""
     new_words: int = 0
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    tokenizer: str = WORD
 
     def unknown_fraction(self, split: str) -> float:
         """The share of unknown words in the captions of a split, in [0, 1]."""

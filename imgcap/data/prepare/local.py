@@ -41,7 +41,7 @@ class LocalRoad:
         self._examples = raw.examples
         tally = Tally()
         for example in raw.examples:
-            tally.add(example, self._config.seed)
+            tally.add(example, self._config.seed, self._config.tokenizer)
         return Survey(
             source.dataset, tally, raw.absent, raw.unlisted, raw.uncaptioned, raw.split_source
         )

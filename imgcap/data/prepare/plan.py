@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import imgcap
 from imgcap.config import PrepareConfig
+from imgcap.config.prepare import WORD
 from imgcap.data.manifest import DEFAULT_PICTURES
 from imgcap.data.prepare.sharding import count_shards, shard_name, shard_of, wanted_shards
 from imgcap.data.prepare.tally import Tally
@@ -130,7 +131,14 @@ def _choose_words(config: PrepareConfig, survey: Survey, base: Vocabulary | None
             "the training split has no image with captions: check the split files against the "
             "image folder"
         )
-    words = choose_words(train.words, config.min_count, base, config.extend_vocabulary)
+    if base is not None and base.tokenizer != config.tokenizer:
+        raise DataError(
+            f"--tokenizer={config.tokenizer}, but --vocabulary={config.vocabulary} has the words "
+            f"of {base.tokenizer}: give --tokenizer={base.tokenizer}"
+        )
+    words = choose_words(
+        train.words, config.min_count, base, config.extend_vocabulary, config.tokenizer
+    )
     if base is not None and words.unknown_fraction > config.max_unknown:
         frequent = [f"{word} {count} times" for word, count in words.most_unknown(5)]
         remedy = "lower --min_count" if config.extend_vocabulary else "give --extend_vocabulary"
@@ -155,5 +163,7 @@ def _make_fingerprint(config: PrepareConfig, survey: Survey, vocabulary: Vocabul
     if config.pictures != DEFAULT_PICTURES:
         # Only then: the fingerprint of data that were prepared before is still theirs.
         settings.append(config.pictures)
+    if config.tokenizer != WORD:
+        settings.append(config.tokenizer)
     tree = [settings, survey.tally.images, f"{survey.tally.identity:032x}"]
     return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]

@@ -67,6 +67,7 @@ def _make_record(
     if problem:
         unreadable[example.image_id] = problem
         return None
-    encode = task.vocabulary.encode
-    tokens = tuple(tuple(encode(normalise(text), task.max_length)) for text in example.captions)
+    vocabulary = task.vocabulary
+    words = [normalise(text, vocabulary.tokenizer) for text in example.captions]
+    tokens = tuple(tuple(vocabulary.encode(caption, task.max_length)) for caption in words)
     return records.Record(example.image_id, image_bytes, example.captions, tokens)

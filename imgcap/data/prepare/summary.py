@@ -84,6 +84,7 @@ def make_manifest(
         pictures=config.pictures,
         vocabulary_from=config.vocabulary,
         new_words=plan.words.new_words,
+        tokenizer=vocabulary.tokenizer,
         sizes={name: results[name].size for names in shards.values() for name in names},
     )
 

@@ -54,18 +54,24 @@ class Tally:
         """The images of all splits."""
         return sum(split.images for split in self.splits.values())
 
-    def add(self, example: Example, seed: int) -> None:
+    @property
+    def captions(self) -> int:
+        """The captions of all splits."""
+        return sum(split.lengths.total() for split in self.splits.values())
+
+    def add(self, example: Example, seed: int, tokenizer: str) -> None:
         """Counts one image.
 
         Args:
             example: a usable image; its file is asked for its size, but not opened.
             seed: of the order of records.
+            tokenizer: how captions are split, 'word' or 'character'.
         """
         split = self.splits[example.split]
         split.images += 1
         split.bins[bin_of(position(seed, example.image_id))] += 1
         for caption in example.captions:
-            words = normalise(caption)
+            words = normalise(caption, tokenizer)
             split.words.update(words)
             split.lengths[len(words)] += 1
         self._identify(_hash_image(example))

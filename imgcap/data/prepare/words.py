@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from imgcap.config.prepare import WORD
 from imgcap.data.text.vocabulary import SPECIALS, Vocabulary
 
 USUAL_MIN_COUNT = 5
@@ -41,7 +42,11 @@ class Words(NamedTuple):
 
 
 def choose_words(
-    counts: Mapping[str, int], min_count: int, base: Vocabulary | None, extend: bool
+    counts: Mapping[str, int],
+    min_count: int,
+    base: Vocabulary | None,
+    extend: bool,
+    tokenizer: str = WORD,
 ) -> Words:
     """Chooses the words by which captions are numbered.
 
@@ -50,6 +55,7 @@ def choose_words(
         min_count: least count of a word that is taken from the captions; 0 chooses it by them.
         base: vocabulary of a run, whose words keep their numbers; None to start from nothing.
         extend: whether frequent words of the captions are added to those of the run.
+        tokenizer: how captions were split; that of `base`, if there is one.
 
     Returns:
         The vocabulary, and what it leaves out.
@@ -58,7 +64,9 @@ def choose_words(
         return _sum_up(base, counts, 0, 0)
     taken = min_count or choose_min_count(counts)
     if base is None:
-        return _sum_up(Vocabulary(SPECIALS).extend_by_counts(counts, taken), counts, taken, 0)
+        return _sum_up(
+            Vocabulary(SPECIALS, tokenizer).extend_by_counts(counts, taken), counts, taken, 0
+        )
     if not min_count:
         taken = max(LEAST_NEW_COUNT, taken)
     extended = base.extend_by_counts(counts, taken)

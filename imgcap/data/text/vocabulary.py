@@ -85,7 +85,8 @@ class Vocabulary:
         """
         known = set(self.words)
         added = [word for word, count in counts.items() if count >= min_count and word not in known]
-        return Vocabulary(self.words + tuple(sorted(added, key=lambda word: (-counts[word], word))))
+        added.sort(key=lambda word: (-counts[word], word))
+        return Vocabulary((*self.words, *added), self.tokenizer)
 
     def starts_with(self, other: "Vocabulary") -> bool:
         """Whether the words of another vocabulary are the first of this one, in the same order."""

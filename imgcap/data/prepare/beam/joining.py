@@ -159,7 +159,7 @@ def join_image(
     Raises:
         DataError: it has two splits.
     """
-    ordered = sorted(names)
+    ordered = sorted(names, key=lambda image: image.name)
     captions = join_captions(source, (text for image in ordered for text in image.captions))
     splits = (image.listed_split if has_lists else image.row_split for image in ordered)
-    return Example(image_id, location, captions, join_splits(image_id, splits))
+    return Example(image_id, location, captions, join_splits(ordered[0].name, splits))

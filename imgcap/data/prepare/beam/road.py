@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from imgcap.data.prepare.beam.survey import (
     CAPTIONED,
     EXAMPLES,
     FOUND,
+    REPEATED,
     SURVEY,
     UNCAPTIONED,
     UNLISTED,
@@ -23,11 +25,15 @@ from imgcap.data.prepare.tally import Tally
 from imgcap.data.prepare.tasks import PARTS, ShardResult
 from imgcap.data.raw.example import Source
 from imgcap.data.raw.reading import find_source
+from imgcap.data.raw.reading.joining import describe_counts
 from imgcap.errors import DataError
 from imgcap.files.locations import base_name, is_folder, is_remote, join, make_folder, remove, walk
 from imgcap.files.writing import read_json
 from imgcap.host.beam import DIRECT_RUNNER, open_pipeline
 from imgcap.host.progress import Progress
+
+AGAIN = "run the same command again"
+"""The remedy if a file is gone that this very command wrote."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often finished shards are counted in a folder of this machine."""
@@ -59,23 +65,21 @@ class BeamRoad:
             DataError: the raw data is missing or broken.
         """
         source = _absolute_source(find_source(self._config))
+        print(f"--runner={self._config.runner}: reading captions, listing images", file=sys.stderr)
         make_folder(self._folder)
-        with (
-            Progress("read captions", 0, "captions files") as progress,
-            open_pipeline(self._config.runner, self._survey_options()) as pipeline,
-        ):
-            files = self._config.num_shards
-            add_survey(pipeline, source, self._config.seed, self._folder, files)
-        progress.advance(len(source.captions_files))
-        tree = read_json(join(self._folder, SURVEY), DataError, "run the same command again")
-        if not tree["facts"].get(FOUND):
+        with open_pipeline(self._config.runner, self._options) as pipeline:
+            add_survey(pipeline, source, self._config, self._folder)
+        tree = read_json(join(self._folder, SURVEY), DataError, AGAIN)
+        facts, tally = tree["facts"], Tally.from_tree(tree["tally"])
+        if not facts.get(FOUND):
             raise DataError(
-                f"{', '.join(source.image_roots)} holds none of the "
-                f"{tree['facts'].get(CAPTIONED, 0)} captioned images: unpack the photos there"
+                f"{', '.join(source.image_roots)} holds none of the {facts.get(CAPTIONED, 0)} "
+                "captioned images: unpack the photos there"
             )
+        print(describe_counts(source, tally.images, tally.captions, facts.get(REPEATED, 0)))
         return Survey(
             source.dataset,
-            Tally.from_tree(tree["tally"]),
+            tally,
             tree[ABSENT],
             tree[UNLISTED],
             tree[UNCAPTIONED],
@@ -104,7 +108,7 @@ class BeamRoad:
             open_pipeline(self._config.runner, self._shard_options()) as pipeline,
         ):
             add_shards(pipeline, examples, shards, self._folder)
-        results = read_json(join(self._folder, RESULTS), DataError, "run the same command again")
+        results = read_json(join(self._folder, RESULTS), DataError, AGAIN)
         return {name: ShardResult(*values) for name, values in results.items()}
 
     def close(self) -> None:
@@ -117,16 +121,12 @@ class BeamRoad:
                 for folder in (self._folder, join(self._output, PARTS), self._output):
                     os.rmdir(folder)
 
-    def _survey_options(self) -> list[str]:
-        """The runner's options for a pipeline that reads texts.
-
-        By default the direct runner reads them in this process: other processes take seconds to
-        start.
-        """
-        return self._options
-
     def _shard_options(self) -> list[str]:
-        """The runner's options for a pipeline that reads images: a process a core by default."""
+        """The runner's options for the pipeline that reads images.
+
+        The direct runner gets a process a core by default. The other pipeline reads texts, which
+        one process does in less time than others take to start.
+        """
         if self._config.runner != DIRECT_RUNNER:
             return self._options
         processes = self._config.num_processes or os.cpu_count() or 1

@@ -13,6 +13,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsList, AsSingleton, PCollection, TaggedOutput
 
+from imgcap.config import PrepareConfig
 from imgcap.data.prepare.beam.adding import AddCounters, AddTallies
 from imgcap.data.prepare.beam.drawing import (
     Place,
@@ -57,16 +58,16 @@ Image = tuple[str, bytes, tuple[str, ...], str]
 """Name, location, captions and split of an image; the split is empty if none is known."""
 
 
-def add_survey(pipeline: beam.Pipeline, source: Source, seed: int, folder: str, files: int) -> None:
+def add_survey(pipeline: beam.Pipeline, source: Source, config: PrepareConfig, folder: str) -> None:
     """Adds the steps that read a raw data set.
 
     Args:
         pipeline: to which they are added.
         source: the data set.
-        seed: of the order of records, and of the split if it is drawn.
+        config: says seed and tokenizer; as many files of examples are written as it says shards.
         folder: location in which `survey.json` and the files of examples are written; it exists.
-        files: how many files of examples are written, at most.
     """
+    seed, files = config.seed, config.num_shards
     entries = _read_entries(pipeline, source)
     kinds = _find_kinds(entries)
     met = (
@@ -86,7 +87,7 @@ def add_survey(pipeline: beam.Pipeline, source: Source, seed: int, folder: str, 
         images
         | "GivePositions" >> beam.Map(_give_range, seed, files).with_output_types(tuple[int, Image])
         | "ByRange" >> beam.GroupByKey()
-        | "WriteExamples" >> beam.Map(_write_examples, seed, folder)
+        | "WriteExamples" >> beam.Map(_write_examples, config, folder)
         | "AddTallies" >> beam.CombineGlobally(AddTallies())
     )
     (
@@ -237,12 +238,14 @@ def _give_range(image: Image, seed: int, files: int) -> tuple[int, Image]:
     return shard_of(position(seed, image[0]), files), image
 
 
-def _write_examples(keyed: tuple[int, Iterable[Image]], seed: int, folder: str) -> Tally:
+def _write_examples(
+    keyed: tuple[int, Iterable[Image]], config: PrepareConfig, folder: str
+) -> Tally:
     """Writes one file of examples, a line each, and counts them."""
     tally, lines = Tally(), []
     for image_id, location, captions, split in sorted(keyed[1]):
         example = Example(image_id, os.fsdecode(location), tuple(captions), split)
-        tally.add(example, seed)
+        tally.add(example, config.seed, config.tokenizer)
         lines.append(json.dumps(example).encode() + b"\n")
     try:
         write_bytes(join(folder, f"{EXAMPLES}{keyed[0]:05d}.jsonl"), b"".join(lines))

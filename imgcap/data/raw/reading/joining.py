@@ -96,7 +96,8 @@ def _find_images(
     if not files.keys() & captions.keys():
         raise DataError(
             f"{', '.join(source.image_roots)} holds none of the {len(captions)} captioned images: "
-            "unpack the photos there"
+            f"unpack the photos there, such as {next(iter(captions), 'photo.jpg')}, or give "
+            "--images=FOLDER"
         )
     return files
 
@@ -138,8 +139,25 @@ def _join(
 
 def describe(source: Source, raw: RawDataset) -> str:
     """Describes in one line what was found, such as "Flickr8k, 8,000 images, 40,000 captions"."""
-    images, captions = len(raw.examples), sum(len(example.captions) for example in raw.examples)
-    line = f"{READERS[source.dataset].TITLE}, {images:,} images, {captions:,} captions"
-    if raw.repeated:
-        line += f" ({raw.repeated:,} repeated rows count once)"
-    return line
+    captions = sum(len(example.captions) for example in raw.examples)
+    return describe_counts(source, len(raw.examples), captions, raw.repeated)
+
+
+def describe_counts(source: Source, images: int, captions: int, repeated: int) -> str:
+    """Describes in one line what was found.
+
+    Args:
+        source: the data set.
+        images: usable ones.
+        captions: of these.
+        repeated: rows that were left out, since they repeat another one.
+    """
+    left_out = f" ({_count(repeated, 'repeated row')} left out)" if repeated else ""
+    return (
+        f"{READERS[source.dataset].TITLE}, {_count(images, 'image')}, "
+        f"{_count(captions, 'caption')}{left_out}"
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
