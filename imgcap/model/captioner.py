@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import DecodeConfig, ModelConfig
-from imgcap.data.text.tokenisation import GLUE_PATTERN, GLUE_REWRITE
+from imgcap.data.text.tokenisation import edges
 from imgcap.data.text.vocabulary import END, PAD, START, Vocabulary
 from imgcap.model import search
 from imgcap.model.decoders import DECODERS, Decoder, Start, make_decoder
@@ -101,9 +101,25 @@ class Captioner:
         """
         words = tf.constant(self.vocabulary.words)
         real = (tokens != PAD) & (tokens != END)
-        spaced = tf.where(real, tf.strings.join([" ", tf.gather(words, tokens)]), "")
-        text = tf.strings.strip(tf.strings.reduce_join(spaced, axis=-1))
-        return tf.strings.regex_replace(text, GLUE_PATTERN, GLUE_REWRITE)
+        spaces = tf.where(self._touches_word_before(tokens), "", " ")
+        spaced = tf.where(real, tf.strings.join([spaces, tf.gather(words, tokens)]), "")
+        return tf.strings.strip(tf.strings.reduce_join(spaced, axis=-1))
+
+    def _touches_word_before(self, tokens: tf.Tensor) -> tf.Tensor:
+        """Whether no space is between a word and the one before it: bool [..., T]."""
+        vocabulary = self.vocabulary
+        all_edges = (edges(word, vocabulary.tokenizer) for word in vocabulary.words)
+        clings_before, clings_after, meets_before, meets_after = map(
+            tf.constant, zip(*all_edges, strict=True)
+        )
+        after = tokens[..., 1:]
+        before = tokens[..., :-1]
+        touches = (
+            tf.gather(clings_after, before)
+            | tf.gather(clings_before, after)
+            | (tf.gather(meets_after, before) & tf.gather(meets_before, after))
+        )
+        return tf.concat([tf.zeros_like(tokens[..., :1], tf.bool), touches], axis=-1)
 
 
 def make_captioner(

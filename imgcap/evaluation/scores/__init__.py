@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgcap.data.text.tokenisation import TOKENISATION, normalise
+from imgcap.config.prepare import WORD
+from imgcap.data.text.tokenisation import TOKENISATIONS, join_words, normalise
 from imgcap.errors import DataError
 from imgcap.evaluation.scores.bleu import bleu, count_bleu
 from imgcap.evaluation.scores.bootstrap import percentile_interval, resample
@@ -41,6 +42,7 @@ def score_captions(
     bootstrap_samples: int = 1000,
     seed: int = 0,
     frequencies: DocumentFrequencies | None = None,
+    tokenizer: str = WORD,
 ) -> dict[str, Any]:
     """Scores a set of captions against what people wrote, as the COCO caption evaluation does.
 
@@ -58,6 +60,7 @@ def score_captions(
         seed: of the resampling.
         frequencies: CIDEr's document frequencies; those of `references` if None, as the field
             reports it.
+        tokenizer: how texts are split, 'word' or 'character'; that of the run, by its vocabulary.
 
     Returns:
         A tree that JSON can hold, every score x 100:
@@ -67,14 +70,14 @@ def score_captions(
           which the document frequencies stay as they are.
         - `constant_caption`: the floor, a `caption` chosen from the references to score high when
           given to every image (see `imgcap.evaluation.scores.constant`), and its scores.
-        - `images`: how many; `mean_length` and `mean_reference_length`: in words; `tokenisation`:
-          how words were split, for people.
+        - `images`: how many; `mean_length` and `mean_reference_length`: in words; `tokenizer`,
+          and `tokenisation`: how words were split, for people.
 
     Raises:
         DataError: no image, other images in the one mapping than in the other, or an image without
             reference.
     """
-    scored = _normalise(candidates, references)
+    scored = _normalise(candidates, references, tokenizer)
     cider = Cider(scored.references, frequencies)
     statistics = _collect_statistics(scored.candidates, scored.references, cider)
     constant = best_constant(scored.references, cider)
@@ -86,13 +89,14 @@ def score_captions(
     return {
         **_name_scores(statistics),
         "intervals": intervals,
-        "constant_caption": {"caption": " ".join(map(str, constant)), **_name_scores(floor)},
+        "constant_caption": {"caption": _write_out(constant, tokenizer), **_name_scores(floor)},
         "images": len(scored.images),
         "mean_length": _mean_length(scored.candidates),
         "mean_reference_length": _mean_length(
             [words for group in scored.references for words in group]
         ),
-        "tokenisation": TOKENISATION,
+        "tokenisation": TOKENISATIONS[tokenizer],
+        "tokenizer": tokenizer,
     }
 
 
@@ -101,6 +105,7 @@ def score_each(
     references: Mapping[str, Sequence[str]],
     *,
     frequencies: DocumentFrequencies | None = None,
+    tokenizer: str = WORD,
 ) -> dict[str, float]:
     """Computes the CIDEr of each image x 100; their mean is the `cider` of `score_captions`.
 
@@ -108,6 +113,7 @@ def score_each(
         candidates: as for `score_captions`.
         references: as for `score_captions`.
         frequencies: as for `score_captions`.
+        tokenizer: as for `score_captions`.
 
     Returns:
         Image to score, in [0, 1000], images in alphabetical order.
@@ -115,13 +121,18 @@ def score_each(
     Raises:
         DataError: as `score_captions`.
     """
-    scored = _normalise(candidates, references)
+    scored = _normalise(candidates, references, tokenizer)
     scores = 100.0 * Cider(scored.references, frequencies).score_all(scored.candidates)
     return dict(zip(scored.images, scores.tolist(), strict=True))
 
 
 def resampled_scores(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], samples: int, seed: int
+    candidates: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    samples: int,
+    seed: int,
+    *,
+    tokenizer: str = WORD,
 ) -> np.ndarray:
     """Scores sets of images that are drawn with replacement.
 
@@ -130,6 +141,7 @@ def resampled_scores(
         references: as for `score_captions`.
         samples: how many sets to draw.
         seed: of the draws; the same seed draws the same images of two systems.
+        tokenizer: as for `score_captions`.
 
     Returns:
         float64 [samples, 6], x 100, in the order of `NAMES`.
@@ -137,13 +149,13 @@ def resampled_scores(
     Raises:
         DataError: as `score_captions`.
     """
-    scored = _normalise(candidates, references)
+    scored = _normalise(candidates, references, tokenizer)
     statistics = _collect_statistics(scored.candidates, scored.references, Cider(scored.references))
     return resample(statistics, _score_sums, samples, seed)
 
 
 def _normalise(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], tokenizer: str
 ) -> _ScoredSet:
     """Splits captions and references into words; raises DataError if they do not fit together."""
     if candidates.keys() != references.keys():
@@ -163,9 +175,15 @@ def _normalise(
             )
     return _ScoredSet(
         images,
-        [normalise(candidates[image]) for image in images],
-        [[normalise(text) for text in references[image]] for image in images],
+        [normalise(candidates[image], tokenizer) for image in images],
+        [[normalise(text, tokenizer) for text in references[image]] for image in images],
     )
+
+
+def _write_out(words: Words, tokenizer: str) -> str:
+    """A caption as text; of the word tokenizer as it was split ("a dog 's ball")."""
+    texts = [str(word) for word in words]
+    return " ".join(texts) if tokenizer == WORD else join_words(texts, tokenizer)
 
 
 def _collect_statistics(

@@ -366,6 +366,7 @@ def test_the_tree_holds_what_the_files_need():
         "mean_length",
         "mean_reference_length",
         "tokenisation",
+        "tokenizer",
     ]
     assert list(scores["intervals"]) == list(NAMES)
     assert scores["images"] == 2
