@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from imgcap.data.raw.example import Row, Source
+from imgcap.data.raw.images import find_root
 from imgcap.data.raw.layout import (
     choose_files,
     find_captions,
@@ -65,7 +66,7 @@ def find(folder: str) -> Source | None:
     named = [file for file in captions if base_name(file).startswith("captions_")]
     chosen = choose_files(_of_present_years(folder, named or captions))
     root = root_holding(folder, [name for file in chosen for name in _first_images(file)])
-    return Source("coco", chosen, (root or folder,))
+    return Source("coco", chosen, (root or find_root(folder) or folder,))
 
 
 def _of_present_years(folder: str, files: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ alone, absolute. Rows and files meet by their last name (`key`), so that a machi
 one key can decide alone; a file outside of the given folders is never meant.
 """
 
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -119,11 +120,20 @@ def clean_name(image: str, roots: Sequence[str]) -> str:
     if not name.startswith("/") and not is_remote(name):
         return "/".join(parts)
     for root in roots:
-        base = root if is_remote(root) else os.path.abspath(root)
-        if name.startswith(base.rstrip("/") + "/"):
-            below = [part for part in name[len(base) :].split("/") if part not in ("", ".")]
-            return join(root, *below)
+        for base in _bases(root, os.getcwd()):
+            if name.startswith(base):
+                below = [part for part in name[len(base) :].split("/") if part not in ("", ".")]
+                return join(root, *below)
     raise _outside(name, roots)
+
+
+@functools.lru_cache(64)
+def _bases(root: str, working_folder: str) -> tuple[str, ...]:
+    """How absolute names below an image folder begin: as it is given, and without links."""
+    del working_folder  # A relative folder is another one elsewhere.
+    if is_remote(root):
+        return (root.rstrip("/") + "/",)
+    return tuple(path.rstrip("/") + "/" for path in (os.path.abspath(root), os.path.realpath(root)))
 
 
 def _outside(name: str, roots: Sequence[str]) -> DataError:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from imgcap.data.raw.example import Row, Source
+from imgcap.data.raw.images import find_root
 from imgcap.data.raw.layout import find_captions, put_below, read_head, root_holding
 from imgcap.data.raw.splits import parse_split
 from imgcap.data.raw.values import (
@@ -45,7 +46,10 @@ def find(folder: str) -> Source | None:
     if len(present) > 1:
         names = ", ".join(present)
         raise DataError(f"several files could be the captions ({names}): choose by --captions")
-    return Source("karpathy", (present[0],), (roots[present[0]] or folder,)) if present else None
+    if not present:
+        return None
+    root = roots[present[0]] or find_root(folder) or folder
+    return Source("karpathy", (present[0],), (root,))
 
 
 def _first_images(location: str) -> list[str]:

@@ -79,8 +79,8 @@ def _describe_text(location: str) -> str:
         return f"{location} holds no captions that a reader knows"
     shown = ", ".join(columns[:_MOST_COLUMNS]) + (", …" if len(columns) > _MOST_COLUMNS else "")
     return (
-        f"{location} has the columns {shown}: say which are image and caption by --image_column "
-        "and --caption_column"
+        f"{location} has the columns {shown}: if it has the captions, give it as --captions, "
+        "and which are image and caption as --image_column and --caption_column"
     )
 
 

@@ -53,5 +53,7 @@ def recognise(location: str) -> str:
     if ending == ".json":
         return "karpathy" if '"sentences"' in read_head(location) else "coco"
     if flickr30k.looks_right(location):
-        return "flickr30k" if "flickr30k" in location.lower() else "flickr8k"
-    return _BY_ENDING.get(ending, "csv")
+        return "flickr8k" if "flickr8k" in location.lower() else "flickr30k"
+    if ending in _BY_ENDING:
+        return _BY_ENDING[ending]
+    return "flickr8k" if flickr8k.looks_right(location) else "csv"

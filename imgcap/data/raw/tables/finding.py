@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from imgcap.data.raw.example import Source
+from imgcap.data.raw.images import find_root
 from imgcap.data.raw.layout import (
     choose_files,
     find_captions,
@@ -73,5 +74,6 @@ def _find_root(folder: str, files: tuple[str, ...], sample: Callable[[str], list
         (root_holding(own.pop(), images) if len(own) == 1 else None)
         or root_holding(folder, beside)
         or root_holding(folder, images)
+        or find_root(folder)
         or folder
     )
