@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from imgcap.errors import ConfigError, RunError
+from imgcap.files.locations import is_remote
 from imgcap.run.config_file import CONFIG_NAME
 from imgcap.run.directory import DECODE
 from imgcap.run.identity import RUN
@@ -43,8 +44,10 @@ def resolve_run(name: str) -> Path:
         The run directory; a path comes back as it is, whether there is such a folder or not.
 
     Raises:
-        RunError: the package has no captioner of that name.
+        RunError: the package has no captioner of that name, or the text is an address.
     """
+    if is_remote(name):
+        raise RunError(f"{name} is an address: copy the run to a folder of this machine")
     if not is_pretrained(name):
         return Path(name)
     names = pretrained_names()

@@ -9,15 +9,19 @@ import pytest
 
 from imgcap.cli import command
 from imgcap.config import Section, flag_fields, setting
+from imgcap.errors import RunError
+from imgcap.run.pretrained import resolve_run
 from tests.support.command_lines import load_commands
 from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 TEXTS = {
     "canary_label",
+    "caption_column",
     "concurrency",
     "data_service",
     "encoder_output",
     "host",
+    "image_column",
     "label",
     "license",
     "model",
@@ -25,6 +29,7 @@ TEXTS = {
     "profile_steps",
     "rate",
     "server",
+    "split_column",
     "stable_label",
 }
 """Flags whose value is neither a path nor one of a few words."""
@@ -36,6 +41,8 @@ class StoreConfig(Section):
 
     cellar: str = setting("", "Folder of the potatoes.", path=True)
     motto: str = setting("", "What is above the door.")
+    market: str = setting("", "Folder or address of the market.", path=True, remote=True)
+    stalls: str = setting("", "Folders of the stalls.", path=True, remote=True, several=True)
 
 
 def store(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[object], str]:
@@ -93,6 +100,34 @@ def test_a_name_that_was_printed_as_escapes_is_found(
     Path(printed).mkdir()  # Now it is the very name of another.
     _, (config, _), _ = store(capsys, f"--cellar={printed}")
     assert config.cellar == printed
+
+
+@pytest.mark.parametrize(
+    "address", ["gs://bucket/a//b", "s3://bucket", "hdfs://host:9000/~/a", r"ram://a/caf\xe9"]
+)
+def test_addresses_come_through_or_are_refused(
+    address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, (config, _), _ = store(capsys, f"--market={address}", f"--motto={address}")
+    assert config.market == config.motto == address
+    status, given, err = store(capsys, f"--cellar={address}")
+    assert (status, given) == (2, [])
+    line = f"--cellar={address} is an address: give a file or folder of this machine"
+    assert err == f"store: error: {line}\n"
+
+
+def test_each_of_several_paths_is_found(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    _, (config, _), _ = store(capsys, rf"--stalls=gs://b/~,~/a b,{tmp_path}/caf\xe9,../c")
+    assert config.stalls == f"gs://b/~,{tmp_path}/a b,{tmp_path}/caf\udce9,../c"
+
+
+def test_a_run_is_no_address() -> None:
+    with pytest.raises(RunError, match=r"^gs://bucket/run is an address: copy the run to a"):
+        resolve_run("gs://bucket/run")
 
 
 def test_a_zero_byte_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
