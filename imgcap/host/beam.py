@@ -39,19 +39,28 @@ def import_beam(purpose: str) -> None:
     Raises:
         ConfigError: it is not installed.
     """
-    root = logging.getLogger()
-    handlers = list(root.handlers)
-    disabled = root.manager.disable
-    logging.disable(logging.CRITICAL)
     try:
-        import apache_beam
+        with _silent_logs():
+            import apache_beam  # noqa: F401
     except ImportError:
         raise ConfigError(f"{purpose} needs Apache Beam: {INSTALL}") from None
+
+
+@contextlib.contextmanager
+def _silent_logs() -> Iterator[None]:
+    """Hides what is logged in this process while the context lasts.
+
+    Beam logs notes for its developers, and the traceback of each error that is raised anyway.
+    """
+    root = logging.getLogger()
+    handlers, disabled = list(root.handlers), root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
     finally:
         logging.disable(disabled)
         # A note that is not shown gives the root logger a handler all the same.
         root.handlers[:] = handlers
-    logging.getLogger(apache_beam.__name__).setLevel(logging.CRITICAL + 1)
 
 
 @contextlib.contextmanager
@@ -80,14 +89,15 @@ def open_pipeline(runner: str, options: Sequence[str]) -> Iterator[Any]:
         raise ConfigError(f"--runner={runner}: {error}") from None
     yield pipeline
     try:
-        pipeline.run().wait_until_finish()
+        with _silent_logs():
+            pipeline.run().wait_until_finish()
     except Exception as error:
         kind = type(error)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         raise find_error(f"{module}{kind.__qualname__}: {error}", runner) from None
 
 
-def find_error(text: str, runner: str) -> ImgcapError:
+def find_error(text: str, runner: str = DIRECT_RUNNER) -> ImgcapError:
     """Makes the error that a step raised from the text that a runner gives of it.
 
     Args:
@@ -157,8 +167,9 @@ def _make_direct_runner(options: Sequence[str]) -> tuple[Any, Any]:
 
     # Processes of workers would log each traceback, which the error of this process tells anyway.
     parsed = _parse_options(DIRECT_RUNNER, ["--default_sdk_harness_log_level=CRITICAL", *options])
-    known = parsed.get_all_options()
-    unknown = set(parsed.get_all_options(retain_unknown_options=True)) - set(known)
+    with _silent_logs():
+        known = parsed.get_all_options()
+        unknown = set(parsed.get_all_options(retain_unknown_options=True)) - set(known)
     if unknown:
         raise ConfigError(
             f"--runner={DIRECT_RUNNER} has no option --{min(unknown)}: its options are "
@@ -175,15 +186,11 @@ def _parse_options(name: str, options: Sequence[str]) -> Any:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     printed = io.StringIO()
-    root = logging.getLogger()
-    handlers = list(root.handlers)
     try:
-        with contextlib.redirect_stderr(printed):
+        with _silent_logs(), contextlib.redirect_stderr(printed):
             parsed = PipelineOptions(list(options))
             parsed.get_all_options()
     except SystemExit:  # as argparse ends a program
         reason = printed.getvalue().strip().rpartition("error: ")[2] or "wrong options"
         raise ConfigError(f"--runner={name}: {reason}") from None
-    finally:
-        root.handlers[:] = handlers
     return parsed

@@ -13,16 +13,26 @@ Answer = Callable[[wire_pb2.PredictRequest, grpc.ServicerContext], wire_pb2.Pred
 
 
 @contextmanager
-def serving(answer: Answer, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
-    """A server whose Predict is `answer`; yields its address."""
+def serving(
+    answer: Answer, port: int = 0, host: str = "127.0.0.1", version: int = 4
+) -> Iterator[str]:
+    """A server whose Predict is `answer`, of a model of that version; yields its address."""
     handler = grpc.unary_unary_rpc_method_handler(
         answer, wire_pb2.PredictRequest.FromString, wire_pb2.PredictResponse.SerializeToString
+    )
+    metadata = wire_pb2.GetModelMetadataResponse()
+    metadata.model_spec.version.value = version
+    described = grpc.unary_unary_rpc_method_handler(
+        lambda request, context: metadata,
+        wire_pb2.GetModelMetadataRequest.FromString,
+        wire_pb2.GetModelMetadataResponse.SerializeToString,
     )
     server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
-                "tensorflow.serving.PredictionService", {"Predict": handler}
+                "tensorflow.serving.PredictionService",
+                {"Predict": handler, "GetModelMetadata": described},
             ),
         )
     )

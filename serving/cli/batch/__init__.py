@@ -1,0 +1,1 @@
+"""imgcap-caption-batch: captions of any number of images, by workers of Apache Beam."""
