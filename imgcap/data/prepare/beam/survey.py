@@ -193,19 +193,23 @@ def _give_splits(
     If no list and no row says a split, it is drawn.
     """
 
-    def place(image: Image, kinds: Iterable[str]) -> list[Place]:
-        return [] if list(kinds) else [place_of(seed, image[0])]
+    def draw_from(image: Image, kinds: Iterable[str]) -> list[str]:
+        # Names alone: Beam's integers end at 2**63, positions at 2**64.
+        return [] if list(kinds) else [image[0]]
 
-    def near_border(place: Place, bins: dict[int, int]) -> bool:
-        return bin_of(place[0]) in {border.bin for border in find_borders(bins)}
+    def bin_in_draw(image_id: str) -> int:
+        return bin_of(place_of(seed, image_id)[0])
 
-    places = images | "PlaceInDraw" >> beam.FlatMap(place, AsIter(kinds))
+    def near_border(image_id: str, bins: dict[int, int]) -> bool:
+        return bin_in_draw(image_id) in {border.bin for border in find_borders(bins)}
+
+    drawn = images | "DrawFrom" >> beam.FlatMap(draw_from, AsIter(kinds))
     bins = (
-        places
-        | "BinOfPlace" >> beam.Map(lambda place: (bin_of(place[0]), 1))
+        drawn
+        | "BinInDraw" >> beam.Map(lambda image_id: (bin_in_draw(image_id), 1))
         | "CountBins" >> beam.CombineGlobally(AddCounters())
     )
-    near = places | "NearBorder" >> beam.Filter(near_border, AsSingleton(bins))
+    near = drawn | "NearBorder" >> beam.Filter(near_border, AsSingleton(bins))
     split = images | "GiveSplit" >> beam.ParDo(
         _GiveSplit(seed), AsIter(kinds), AsSingleton(bins), AsList(near)
     ).with_outputs(UNLISTED, main="listed")
@@ -220,12 +224,13 @@ class _GiveSplit(beam.DoFn):
         self._first_places: list[Place] | None = None
 
     def process(
-        self, image: Image, kinds: Iterable[str], bins: dict[int, int], near: list[Place]
+        self, image: Image, kinds: Iterable[str], bins: dict[int, int], near: list[str]
     ) -> Iterator[Any]:
         image_id, location, captions, split = image
         if not list(kinds):
             if self._first_places is None:
-                self._first_places = find_first_places(find_borders(bins), near)
+                places = [place_of(self._seed, name) for name in near]
+                self._first_places = find_first_places(find_borders(bins), places)
             split = split_of(place_of(self._seed, image_id), self._first_places)
         if split:
             yield image_id, location, captions, split
