@@ -29,6 +29,11 @@ def run(config: PrepareConfig, arguments: list[str]) -> None:
             f"--min_count={prepared.min_count} was chosen by the words of "
             f"{prepared.captions['train']} training captions"
         )
+    if not prepared.images["dev"]:
+        print(
+            "split dev is empty, and imgcap-train chooses the best checkpoint by it: prepare into "
+            "another folder with --train_list and --dev_list"
+        )
     print(
         f"wrote {config.output_dir}; next: imgcap-train "
         f"{shell_flag('data_dir', config.output_dir)} --workdir=RUN"

@@ -14,9 +14,11 @@ import pytest
 import tensorflow as tf
 
 from imgcap.cli import prepare
-from imgcap.config import TrainConfig
+from imgcap.config import PrepareConfig, TrainConfig
 from imgcap.data.manifest import load_manifest
 from imgcap.data.raw import drawn
+from imgcap.data.raw.reading import find_source, read
+from imgcap.errors import DataError
 from imgcap.training.inputs.examples import plan_data
 
 IMAGES = 12
@@ -275,6 +277,57 @@ def test_from_a_strangers_folder_to_shards(
         assert manifest.split_source == "seeded"
     train = TrainConfig(data_dir=str(data), workdir=str(tmp_path / "run"), batch_size=16)
     assert plan_data(train, 32, manifest).steps_per_epoch > 0
+
+
+def test_an_empty_dev_split_is_told(
+    scenes: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_images(tmp_path, scenes, NAMES[:2])
+    lines(tmp_path / "c.csv", ["image,text,split", "00.jpg,a dog,train", "01.jpg,a cat,test"])
+    flags = [f"--raw_dir={tmp_path}", f"--output_dir={tmp_path / 'data'}", "--num_processes=1"]
+    assert prepare.main(["imgcap-prepare", *flags]) == 0
+    told = capsys.readouterr().out
+    assert "split dev is empty, and imgcap-train chooses the best checkpoint by it: prep" in told
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("../1.jpg", r"\.\./1.jpg is outside of the image folders"),
+        ("/etc/1.jpg", "/etc/1.jpg is outside of the image folders"),
+        ("https://a.org/1.jpg", "https://a.org/1.jpg is outside of the image folders"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "coco", "karpathy"])
+def test_no_path_leads_out_of_the_image_folders(
+    kind: str, image: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"x")
+    texts = {
+        "csv": f"image,text\n0.jpg,a\n{image},b\n",
+        "jsonl": json.dumps({"image": "0.jpg", "text": "a"})
+        + "\n"
+        + json.dumps({"image": image, "text": "b"}),
+        "coco": json.dumps(
+            {
+                "images": [{"id": 0, "file_name": "0.jpg"}, {"id": 1, "file_name": image}],
+                "annotations": [{"image_id": 0, "caption": "a"}, {"image_id": 1, "caption": "b"}],
+            }
+        ),
+        "karpathy": json.dumps(
+            {
+                "images": [
+                    {"filename": name, "split": "train", "sentences": [{"raw": "a"}]}
+                    for name in ("0.jpg", image)
+                ]
+            }
+        ),
+    }
+    lines(tmp_path / f"c.{kind if kind in ('csv', 'jsonl') else 'json'}", [texts[kind]])
+    source = find_source(PrepareConfig(raw_dir=str(tmp_path), output_dir="unused"))
+    assert source.dataset == kind
+    with pytest.raises(DataError, match=message):
+        read(source, seed=0)
 
 
 def test_karpathys_flickr8k_is_the_official_one(shared: Path, tmp_path: Path) -> None:
