@@ -8,6 +8,8 @@ import importlib
 import io
 import logging
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +20,9 @@ DIRECT_RUNNER = "DirectRunner"
 
 INSTALL = "pip install 'imgcap-tf[beam]'"
 """The command that installs Beam."""
+
+_WORKER = f"exec {shlex.quote(sys.executable)} -m imgcap.host.beam_worker"
+"""The command of a worker process; `exec` makes this process its parent, not a shell."""
 
 _STEP = re.compile(r" \[while running '[^\n]*'\]")
 """The name of a pipeline's step, which Beam adds to an exception's text."""
@@ -158,12 +163,14 @@ def _make_direct_runner(options: Sequence[str]) -> tuple[Any, Any]:
 
     By its name Beam would first look for Prism, a program that it downloads.
     """
+    from apache_beam.options.pipeline_options import DirectOptions
     from apache_beam.portability.api import beam_provision_api_pb2
     from apache_beam.runners.portability.fn_api_runner.fn_runner import (
         ExtendedProvisionInfo,
         FnApiRunner,
     )
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
     # Processes of workers would log each traceback, which the error of this process tells anyway.
     parsed = _parse_options(DIRECT_RUNNER, ["--default_sdk_harness_log_level=CRITICAL", *options])
@@ -178,7 +185,13 @@ def _make_direct_runner(options: Sequence[str]) -> tuple[Any, Any]:
         )
     encoded = JobServiceHandle.encode_pipeline_options(known)
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-    return FnApiRunner(provision_info=ExtendedProvisionInfo(provision)), parsed
+    environment = None
+    direct = parsed.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_processing":
+        # By that name the runner would start Beam's own program, which prints notes.
+        direct.direct_running_mode = "in_memory"
+        environment = SubprocessSDKEnvironment.from_command_string(_WORKER)
+    return FnApiRunner(environment, provision_info=ExtendedProvisionInfo(provision)), parsed
 
 
 def _parse_options(name: str, options: Sequence[str]) -> Any:
