@@ -16,6 +16,7 @@ from imgcap.data.raw.layout import (
     choose_files,
     find_captions,
     folder_of,
+    has_folder,
     put_below,
     read_head,
     root_holding,
@@ -65,8 +66,15 @@ def find(folder: str) -> Source | None:
     captions = [file for file in files if not _is_other_kind(file)] or files[:1]
     named = [file for file in captions if base_name(file).startswith("captions_")]
     chosen = choose_files(_of_present_years(folder, named or captions))
-    root = root_holding(folder, [name for file in chosen for name in _first_images(file)])
-    return Source("coco", chosen, (root or find_root(folder) or folder,))
+    names = {file: _first_names(file) for file in chosen}
+    in_folders = [put_below(_own_folder(file), name) for file in chosen for name in names[file]]
+    root = (
+        root_holding(folder, in_folders)
+        or root_holding(folder, [name for file in chosen for name in names[file]])
+        or find_root(folder)
+        or folder
+    )
+    return Source("coco", chosen, (root,))
 
 
 def _of_present_years(folder: str, files: list[str]) -> list[str]:
@@ -92,11 +100,10 @@ def _is_coco(location: str) -> bool:
     return "file_name" in (images or [{}])[0] or "image_id" in (annotations or [{}])[0]
 
 
-def _first_images(location: str) -> list[str]:
-    """The first images of a file, as its rows have them."""
+def _first_names(location: str) -> list[str]:
+    """The names of the first images of a file."""
     names = [entry.get("file_name") for entry in first_objects(read_head(location), "images")]
-    folder = _folder_of_images(location)
-    return [put_below(folder, name) for name in names if isinstance(name, str)]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _is_other_kind(location: str) -> bool:
@@ -118,13 +125,15 @@ def rows(location: str, source: Source) -> Iterator[Row]:
     tree = read_object(location)
     names = _read_names(require_objects(tree, "images", location), location)
     captions = _read_captions(tree, names, location)
-    split, folder = split_of_file(location, source.captions_files), _folder_of_images(location)
+    split, folder = split_of_file(location, source.captions_files), _own_folder(location)
+    if folder and not has_folder(source.image_roots, folder.rstrip("/")):
+        folder = ""
     for key, name in names.items():
         yield Row(put_below(folder, name), tuple(captions.get(key, ())), split)
 
 
-def _folder_of_images(location: str) -> str:
-    """The folder that a file's images are in, by its name or its own folder: `train2017/`."""
+def _own_folder(location: str) -> str:
+    """The folder that a file's images are in by its name or its folder: `train2017/`; or empty."""
     folder = base_name(folder_of(location))
     name = _tag(location) or (folder if split_named(folder) else "")
     return f"{name}/" if name else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from imgcap.data.raw.images import ENDINGS
 from imgcap.data.raw.splits import find_split
 from imgcap.errors import DataError
-from imgcap.files.locations import base_name, is_file, is_remote, join, list_folder
+from imgcap.files.locations import base_name, is_file, is_folder, is_remote, join, list_folder
 from imgcap.files.text import open_text
 
 HEAD = 65536
@@ -167,6 +167,11 @@ def put_below(folder: str, image: str) -> str:
     """The path of an image that is written relative to a folder, such as `train2017/`."""
     whole = is_absolute(image) or image.startswith(folder)
     return image if whole else folder + image
+
+
+def has_folder(roots: Sequence[str], name: str) -> bool:
+    """Whether an image folder has a folder of that name, or is one."""
+    return any(base_name(root) == name or is_folder(join(root, name)) for root in roots)
 
 
 def is_absolute(image: str) -> bool:

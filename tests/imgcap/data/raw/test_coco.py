@@ -76,6 +76,16 @@ def test_train_and_val_are_read_together(tmp_path: Path, images: str) -> None:
     ]
 
 
+def test_photos_may_all_be_in_one_folder(tmp_path: Path) -> None:
+    write_json(tmp_path / "annotations" / "captions_val2017.json", VAL)
+    write_json(tmp_path / "annotations" / "captions_train2017.json", TRAIN)
+    (tmp_path / "a" / "photos").mkdir(parents=True)
+    (tmp_path / "a" / "photos" / "000000000139.jpg").write_bytes(b"x")
+    source = find(tmp_path)
+    assert source.image_roots == (str(tmp_path / "a" / "photos"),)
+    assert read_all(source)[-1] == Row("000000000139.jpg", ("A cat.",), "dev")
+
+
 def test_a_single_file_says_nothing_of_splits(tmp_path: Path) -> None:
     write_json(tmp_path / "captions_val2017.json", VAL)
     (tmp_path / "val2017").mkdir()

@@ -60,6 +60,7 @@ def test_flickr8k(tmp_path: Path) -> None:
 
 
 def test_coco_has_folders_and_restval(tmp_path: Path) -> None:
+    (tmp_path / "train2014").mkdir()
     (tmp_path / "val2014").mkdir()
     (tmp_path / "val2014" / "COCO_val2014_1.jpg").write_bytes(b"x")
     location = write(
@@ -72,6 +73,15 @@ def test_coco_has_folders_and_restval(tmp_path: Path) -> None:
         Row("val2014/COCO_val2014_1.jpg", ("A dog.",), "train"),
         Row("train2014/COCO_train2014_2.jpg", ("A cat.",), "train"),
     ]
+
+
+def test_cocos_photos_may_all_be_in_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "a" / "photos").mkdir(parents=True)
+    (tmp_path / "a" / "photos" / "1.jpg").write_bytes(b"x")
+    location = write(tmp_path / "c.json", entry("1.jpg", "val", "A dog.", filepath="val2014"))
+    root = str(tmp_path / "a" / "photos")
+    assert karpathy.find(str(tmp_path)) == Source("karpathy", (location,), (root,))
+    assert read_all(tmp_path) == [Row("1.jpg", ("A dog.",), "dev")]
 
 
 def test_of_all_three_files_the_one_whose_images_are_there_is_taken(tmp_path: Path) -> None:
