@@ -41,7 +41,10 @@ def find_source(config: PrepareConfig) -> Source:
     )
     if not source.image_roots:
         raise DataError(explain(config.raw_dir, READERS, source.dataset))
-    return source
+    # Without final slashes: paths of files below are told by the length of their folder's.
+    return source._replace(
+        image_roots=tuple(root.rstrip("/") or "/" for root in source.image_roots)
+    )
 
 
 def _source_of_folder(config: PrepareConfig) -> Source:
@@ -119,7 +122,7 @@ def _find_images(config: PrepareConfig) -> tuple[str, ...]:
         found = next(filter(is_folder, places), None)
         if found is None:
             raise _missing("images", given, places)
-        folders[found.rstrip("/") or "/"] = None
+        folders[found] = None
     return tuple(folders)
 
 

@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping
 
 from imgcap.data.raw.images import find_root
+from imgcap.data.raw.layout import TEXT_FOLDERS
 from imgcap.data.raw.reading.readers import Reader
 from imgcap.errors import DataError
 from imgcap.files.locations import join, list_folder
 from imgcap.files.text import read_lines
 
-_FOLDERS = ("annotations", "captions", "metadata", "labels", "text", "data")
 _ENDINGS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -59,7 +59,7 @@ def explain(folder: str, readers: Mapping[str, Reader], dataset: str) -> str:
 def _likeliest_text(folder: str) -> str | None:
     """The file that most likely holds captions, by its name; None if there is none."""
     names = list_folder(folder)
-    inner = [name.rstrip("/") for name in names if name.rstrip("/").lower() in _FOLDERS]
+    inner = [name.rstrip("/") for name in names if name.rstrip("/").lower() in TEXT_FOLDERS]
     files = [join(folder, name) for name in names if not name.endswith("/")]
     for name in inner:
         files += [join(folder, name, file) for file in list_folder(join(folder, name))]

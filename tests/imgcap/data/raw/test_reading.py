@@ -300,6 +300,17 @@ def test_locations_that_are_missing(tmp_path: Path) -> None:
     assert text.startswith("--captions=captions.txt,,a.csv has an empty part")
 
 
+def test_a_final_slash_changes_nothing(tmp_path: Path) -> None:
+    write(
+        tmp_path, {"x.csv": "image,caption\n1.jpg,A\na/2.jpg,B\n", "1.jpg": b"x", "a/2.jpg": b"x"}
+    )
+    for folder in (f"{tmp_path}", f"{tmp_path}/"):
+        for flags in ({}, {"images": f"{tmp_path}/"}, {"images": f"{tmp_path}/,{tmp_path}/a/"}):
+            raw = read_raw(folder, **flags)[1]
+            assert [example.image_id for example in raw.examples] == ["1.jpg", "a/2.jpg"]
+            assert Path(raw.examples[1].location) == tmp_path / "a" / "2.jpg"
+
+
 def test_a_bucket() -> None:
     pytest.importorskip("tensorflow")
     root = f"ram://{uuid.uuid4()}/raw"
