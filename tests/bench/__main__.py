@@ -9,6 +9,7 @@ from pathlib import Path
 from imgcap.cli import command
 from tests.bench.config import (
     EXPORT,
+    SCALE,
     SERVING,
     TRAINING,
     BenchConfig,
@@ -30,12 +31,14 @@ def run(
     names = parts_to_measure(bench, serving)
     # They import TensorFlow, gRPC and the benchmarked code: after the flags are found good.
     from tests.bench.export import measure_export
+    from tests.bench.scale.suite import measure_scale
     from tests.bench.serving import measure_serving, newest_version
     from tests.bench.training.suite import measure_training
 
     parts: dict[str, Callable[[], list[Row]]] = {
         TRAINING: lambda: measure_training(bench, training),
         EXPORT: lambda: measure_export(bench),
+        SCALE: lambda: measure_scale(bench, training),
         SERVING: lambda: measure_serving(bench, serving),
     }
     if SERVING in names:
@@ -48,8 +51,9 @@ def run(
 COMMAND = command.Command(
     name="python -m tests.bench",
     summary="Times preparing, the input pipeline and training, exports and, given a model, the "
-    "embedded server. Everything takes turns in one run with a loop that does the unavoidable part "
-    "alone or does it as notebooks do. Ratios hold from machine to machine, speeds do not.",
+    "embedded server, and takes the figures of docs/scale.md. Everything takes turns in one run "
+    "with a loop that does the unavoidable part alone or does it as notebooks do. Ratios hold from "
+    "machine to machine, speeds do not.",
     sections=(BenchConfig, TrainingBenchConfig, ServingBenchConfig),
     run=run,
     tensorflow=True,

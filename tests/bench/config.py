@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from imgcap.config import Section, setting
 from imgcap.errors import ConfigError
 
-TRAINING, EXPORT, SERVING = "training", "export", "serving"
+TRAINING, EXPORT, SERVING, SCALE = "training", "export", "serving", "scale"
 ALL = "all"
 
 
@@ -16,7 +16,7 @@ class BenchConfig(Section):
     part: str = setting(
         ALL,
         "Part to measure; 'all' leaves serving out if --model_base_path is empty.",
-        choices=(ALL, TRAINING, EXPORT, SERVING),
+        choices=(ALL, TRAINING, EXPORT, SERVING, SCALE),
     )
     encoder: str = setting(
         "densenet201",
@@ -74,4 +74,5 @@ def parts_to_measure(bench: BenchConfig, serving: ServingBenchConfig) -> tuple[s
         raise ConfigError("--part=serving needs a model to serve: name it with --model_base_path")
     if bench.part != ALL:
         return (bench.part,)
-    return (TRAINING, EXPORT, SERVING) if serving.model_base_path else (TRAINING, EXPORT)
+    parts = (TRAINING, EXPORT, SCALE)
+    return (*parts, SERVING) if serving.model_base_path else parts

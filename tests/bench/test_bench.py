@@ -15,8 +15,8 @@ from tests.bench.training import suite
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ([], ["training", "export"]),
-        (["--model_base_path=models"], ["training", "export", "serving"]),
+        ([], ["training", "export", "scale"]),
+        (["--model_base_path=models"], ["training", "export", "scale", "serving"]),
         (["--part=export"], ["export"]),
         (["--part=serving", "--model_base_path=models"], ["serving"]),
     ],
@@ -36,6 +36,7 @@ def test_each_part_is_kept_as_it_ends(
 
     monkeypatch.setattr(suite, "measure_training", lambda *settings: measure("training"))
     monkeypatch.setattr(export, "measure_export", lambda *settings: measure("export"))
+    monkeypatch.setattr("tests.bench.scale.suite.measure_scale", lambda *settings: measure("scale"))
     monkeypatch.setattr(serving, "measure_serving", lambda *settings: measure("serving"))
     monkeypatch.setattr(serving, "newest_version", lambda path: path / "1")
     assert command.main(COMMAND, ["bench", f"--output={output}", *flags]) == 0
