@@ -86,6 +86,7 @@ def collect_facts(
         "model": _without_folders(dataclasses.asdict(config.model)),
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocabulary_size": len(vocabulary),
+        "tokenizer": vocabulary.tokenizer,
         "decode": dataclasses.asdict(options),
         **more,
         "data": _data_facts(workdir, config.train.data_dir),
@@ -202,6 +203,7 @@ def format_card(facts: Facts) -> str:
         "numerics": f"encoder {facts['encoder_numerics']}, decoder {facts['decoder_numerics']}",
         "vocabulary": f"{facts['vocabulary_size']} words, fingerprint "
         f"{facts['vocabulary_fingerprint']}",
+        "captions are split by": facts["tokenizer"],
         "run": f"{facts['run']}, step {facts['step']}",
         "made with": f"imgcap {facts['imgcap_version']}, TensorFlow {facts['tensorflow_version']}, "
         f"Keras {facts['keras_version']}",

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from imgcap import files
 from imgcap.cli import command
 from imgcap.config import CompareConfig, DecodeConfig
+from imgcap.config.prepare import TOKENIZERS, WORD
 from imgcap.errors import ConfigError, DataError
 from imgcap.evaluation.compare import BOOTSTRAP_SAMPLES, Difference, compare
 from imgcap.evaluation.report import recipe_table
@@ -25,10 +27,12 @@ class _Captions(NamedTuple):
     Attributes:
         candidates: image to the run's caption.
         references: image to its true captions.
+        tokenizer: by which they were scored, 'word' or 'character'.
     """
 
     candidates: dict[str, str]
     references: dict[str, list[str]]
+    tokenizer: str
 
 
 def run(config: CompareConfig, decode: dict[str, Any], arguments: list[str]) -> None:
@@ -43,6 +47,11 @@ def run(config: CompareConfig, decode: dict[str, Any], arguments: list[str]) -> 
     read = {name: _read_captions(evaluation) for name, evaluation in evaluations.items()}
     base = arguments[0]
     for name in arguments[1:]:
+        if read[name].tokenizer != read[base].tokenizer:
+            raise DataError(
+                f"{name} was scored by the tokenizer {read[name].tokenizer}, {base} by "
+                f"{read[base].tokenizer}: evaluate both on one data set"
+            )
         if read[name].references != read[base].references:
             raise DataError(
                 f"{name} was scored on other images or references than {base}: evaluate both on "
@@ -59,6 +68,7 @@ def run(config: CompareConfig, decode: dict[str, Any], arguments: list[str]) -> 
         {name: one.candidates for name, one in read.items()},
         read[base].references,
         seed=config.seed,
+        tokenizer=read[base].tokenizer,
     )
     print(
         f"{evaluations[base].split}: {len(read[base].references)} images, x 100; change from "
@@ -97,15 +107,30 @@ def _read_captions(evaluation: Evaluation) -> _Captions:
     """Reads the captions that `imgcap-evaluate` wrote."""
     path, remedy = evaluation.captions, evaluation.remedy
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # Not by `splitlines`: a caption may hold a line separator of Unicode.
+        with path.open(encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
         return _Captions(
             {line["image"]: line["caption"] for line in lines},
             {line["image"]: line["references"] for line in lines},
+            _read_tokenizer(evaluation),
         )
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror}): {remedy}") from None
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{path} is damaged: {remedy}") from None
+
+
+def _read_tokenizer(evaluation: Evaluation) -> str:
+    """The tokenizer in an evaluation's scores; those of earlier versions do not say it."""
+    path, remedy = evaluation.scores, evaluation.remedy
+    if not path.exists():
+        return WORD
+    scores = files.read_json(path, DataError, remedy)
+    tokenizer = scores.get("tokenizer", WORD) if isinstance(scores, dict) else None
+    if tokenizer not in TOKENIZERS:
+        raise DataError(f"{path} is damaged: {remedy}")
+    return tokenizer
 
 
 COMMAND = command.Command(

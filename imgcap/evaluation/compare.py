@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imgcap.config.prepare import WORD
 from imgcap.errors import DataError
 from imgcap.evaluation.scores import NAMES, resampled_scores, score_captions
 from imgcap.evaluation.scores.bootstrap import percentile_interval
@@ -32,7 +33,11 @@ class Difference(NamedTuple):
 
 
 def compare(
-    runs: Mapping[str, Mapping[str, str]], references: Mapping[str, Sequence[str]], *, seed: int = 0
+    runs: Mapping[str, Mapping[str, str]],
+    references: Mapping[str, Sequence[str]],
+    *,
+    seed: int = 0,
+    tokenizer: str = WORD,
 ) -> dict[str, dict[str, Difference]]:
     """Compares runs with the first of them by a paired bootstrap (Koehn 2004).
 
@@ -42,6 +47,7 @@ def compare(
         runs: run to its captions, image to text; at least two runs, of the same images.
         references: image to its true captions.
         seed: of the draws.
+        tokenizer: how texts are split, 'word' or 'character'; the same for all runs.
 
     Returns:
         Run to score name to difference; the first run's own are zero.
@@ -52,11 +58,11 @@ def compare(
     if len(runs) < 2:
         raise DataError(f"{len(runs)} run to compare: name at least two")
     drawn = {
-        name: resampled_scores(captions, references, BOOTSTRAP_SAMPLES, seed)
+        name: resampled_scores(captions, references, BOOTSTRAP_SAMPLES, seed, tokenizer=tokenizer)
         for name, captions in runs.items()
     }
     scores = {
-        name: score_captions(captions, references, bootstrap_samples=0)
+        name: score_captions(captions, references, bootstrap_samples=0, tokenizer=tokenizer)
         for name, captions in runs.items()
     }
     base = next(iter(runs))

@@ -6,19 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from imgcap.config.prepare import WORD
 from imgcap.data.text.tokenisation import normalise
 from imgcap.evaluation.scores.cider import Cider
 from imgcap.evaluation.scores.ngrams import Words
 
 
 def describe_diversity(
-    groups: Mapping[str, Sequence[str]], references: Mapping[str, Sequence[str]]
+    groups: Mapping[str, Sequence[str]],
+    references: Mapping[str, Sequence[str]],
+    tokenizer: str = WORD,
 ) -> dict[str, Any]:
     """Describes how much the captions of each image differ.
 
     Args:
         groups: image to its captions, as text, at most K of them; at least one image.
         references: image to its true captions, as text; of the same images.
+        tokenizer: how texts are split, 'word' or 'character'.
 
     Returns:
         A tree that JSON can hold, each value but the first a mean over the images:
@@ -32,8 +36,8 @@ def describe_diversity(
           which it is; 0 for an image without a caption.
     """
     images = sorted(groups)
-    words = [[normalise(text) for text in groups[image]] for image in images]
-    cider = Cider([[normalise(text) for text in references[image]] for image in images])
+    words = [[normalise(text, tokenizer) for text in groups[image]] for image in images]
+    cider = Cider([[normalise(text, tokenizer) for text in references[image]] for image in images])
     best = [
         max((cider.score(at, caption) for caption in group), default=0.0)
         for at, group in enumerate(words)

@@ -105,8 +105,12 @@ def _caption_and_score(
     step = make_caption_step(captioner, strategy, options, encoded=False, confidence=confidence)
     generated = generate(step, dataset, len(people), options)
     pairs = pair_captions(people, best_captions(captioner, generated))
-    each = score_each(*pairs)
-    scores = {**score_captions(*pairs), "insight": describe(*pairs, each)}
+    tokenizer = captioner.vocabulary.tokenizer
+    each = score_each(*pairs, tokenizer=tokenizer)
+    scores = {
+        **score_captions(*pairs, tokenizer=tokenizer),
+        "insight": describe(*pairs, each, tokenizer),
+    }
     groups: dict[str, list[str]] = {}
     confidences: dict[str, float] = {}
     if fitted:
@@ -117,7 +121,7 @@ def _caption_and_score(
     if options.search != "beam" and options.num_captions > 1:
         images = [person.image_id for person in people]
         groups = dict(zip(images, all_captions(captioner, generated), strict=True))
-        scores["diversity"] = describe_diversity(groups, pairs.references)
+        scores["diversity"] = describe_diversity(groups, pairs.references, tokenizer)
     entries = [
         Entry(
             image,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from imgcap.config.prepare import WORD
 from imgcap.data.text.tokenisation import normalise
 
 # Bounds, in words, of the mean length of an image's references.
@@ -25,6 +26,7 @@ def describe(
     candidates: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     ciders: Mapping[str, float],
+    tokenizer: str = WORD,
 ) -> dict[str, Any]:
     """Describes a set of captions.
 
@@ -32,6 +34,7 @@ def describe(
         candidates: image to its caption, as text.
         references: image to its true captions, as text.
         ciders: image to the CIDEr of its caption, x 100.
+        tokenizer: how texts are split, 'word' or 'character'.
 
     Returns:
         A tree that JSON can hold:
@@ -43,8 +46,10 @@ def describe(
         - `by_object`: for each of the words that most pictures show, the number of images, their
           mean CIDEr, and `named`, the share of their captions that have the word.
     """
-    words = {image: normalise(text) for image, text in candidates.items()}
-    true_words = {image: [normalise(text) for text in group] for image, group in references.items()}
+    words = {image: normalise(text, tokenizer) for image, text in candidates.items()}
+    true_words = {
+        image: [normalise(text, tokenizer) for text in group] for image, group in references.items()
+    }
     return {
         "distinct_captions": len({tuple(caption) for caption in words.values()}),
         "vocabulary_used": len({word for caption in words.values() for word in caption}),

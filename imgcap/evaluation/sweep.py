@@ -125,5 +125,9 @@ def _score(
         for start in range(0, len(features), IMAGES_AT_ONCE)
     ]
     captions = [captioner.vocabulary.decode(row) for row in np.concatenate(tokens).tolist()]
-    scores = score_captions(*pair_captions(people, captions), bootstrap_samples=0)
+    scores = score_captions(
+        *pair_captions(people, captions),
+        bootstrap_samples=0,
+        tokenizer=captioner.vocabulary.tokenizer,
+    )
     return {name: scores[name] for name in ("cider", "bleu_4", "mean_length")}

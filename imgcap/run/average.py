@@ -77,6 +77,11 @@ def _refuse_strangers(runs: Sequence[Path]) -> None:
     first, vocabulary = load_run(runs[0], _NAME_RUNS)
     for run in runs[1:]:
         config, words = load_run(run, _NAME_RUNS)
+        if words.tokenizer != vocabulary.tokenizer:
+            raise RunError(
+                f"{run} has captions split by {words.tokenizer}, {runs[0]} by "
+                f"{vocabulary.tokenizer}: average runs on one data set"
+            )
         if words.fingerprint != vocabulary.fingerprint:
             raise RunError(
                 f"{run} has vocabulary {words.fingerprint}, {runs[0]} has "

@@ -1,7 +1,7 @@
 """The run directory as a whole: made, locked, opened and read. No file in it is ever half-written.
 
 RUN/config.json          the settings; a run is resumed only with the same
-RUN/run.json             format, fingerprints of data and vocabulary, and the version of imgcap
+RUN/run.json             format, fingerprints of data and vocabulary, tokenizer, version of imgcap
 RUN/vocab.txt            the vocabulary, as in the data directory
 RUN/decode.json          decode options that a sweep chose in place of the config's, if any
 RUN/encoder.keras        the encoder's file, if it came from one
@@ -28,9 +28,11 @@ from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 from imgcap.run.identity import (
     FORMAT,
     RUN,
+    TOKENIZER,
     read_identity,
     refuse_other_format,
     refuse_other_run,
+    tokenizer_of,
     write_identity,
 )
 
@@ -85,6 +87,7 @@ def open_run(workdir: Path, config: Config, manifest: Manifest, vocabulary: Voca
         "imgcap_version": imgcap.__version__,
         "data": manifest.fingerprint,
         "vocabulary": vocabulary.fingerprint,
+        TOKENIZER: vocabulary.tokenizer,
     }
     if is_run(workdir):
         refuse_other_run(workdir, config, identity)
@@ -123,8 +126,8 @@ def load_run(workdir: Path, remedy: str = NAME_A_RUN) -> tuple[Config, Vocabular
     if is_run(workdir):
         read_identity(workdir, remedy)  # First: settings that were changed make other errors.
     config = load_config(workdir, remedy)
-    vocabulary = Vocabulary.load(workdir / VOCABULARY_NAME)
     identity = read_identity(workdir, remedy)
+    vocabulary = Vocabulary.load(workdir / VOCABULARY_NAME, tokenizer_of(identity))
     if vocabulary.fingerprint != identity["vocabulary"]:
         raise RunError(
             f"{workdir / VOCABULARY_NAME} has fingerprint {vocabulary.fingerprint}, the run was "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcap.config import MOVABLE, Config
+from imgcap.config.prepare import WORD
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
@@ -16,7 +17,7 @@ from imgcap.files.checked import digest_bytes, read_checked, write_checked
 from imgcap.files.locations import join
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 
-RUN, PACKED, CONFIG = "run.json", "packed", "config"
+RUN, PACKED, CONFIG, TOKENIZER = "run.json", "packed", "config", "tokenizer"
 FORMAT = 2
 """Number of the format of run directories; raised when older ones cannot be read any more.
 
@@ -56,10 +57,15 @@ def write_identity(workdir: Path, identity: dict[str, Any]) -> None:
 
     Args:
         workdir: the run directory; has its config.json.
-        identity: `format`, `imgcap_version`, and `data` and `vocabulary`, which are fingerprints;
-            the fingerprint of the settings is added.
+        identity: `format`, `imgcap_version`, `data` and `vocabulary`, which are fingerprints, and
+            `tokenizer`; the fingerprint of the settings is added.
     """
     write_checked(workdir / RUN, {**identity, CONFIG: _digest_config(workdir)})
+
+
+def tokenizer_of(identity: dict[str, Any]) -> str:
+    """The tokenizer of a run's captions; runs of earlier versions do not say it."""
+    return identity.get(TOKENIZER, WORD)
 
 
 def _digest_config(workdir: Path) -> str:
@@ -97,12 +103,12 @@ def refuse_other_format(workdir: Path, remedy: str) -> None:
 
 
 def refuse_other_run(workdir: Path, config: Config, identity: dict[str, Any]) -> None:
-    """Raises RunError unless a run directory is of this format, config, data and vocabulary.
+    """Raises RunError unless a run is of this format, config, data, tokenizer and vocabulary.
 
     Args:
         workdir: the run directory.
         config: the settings of this call.
-        identity: fingerprints of this call's data and vocabulary.
+        identity: fingerprints and tokenizer of this call's data.
     """
     new_workdir = "give a new --workdir"
     refuse_other_format(workdir, new_workdir)
@@ -111,6 +117,12 @@ def refuse_other_run(workdir: Path, config: Config, identity: dict[str, Any]) ->
         raise RunError(
             f"{workdir} is a packed run, without the optimizer's state: train into a new --workdir "
             f"with --finetune_from={workdir}"
+        )
+    if tokenizer_of(found) != tokenizer_of(identity):
+        raise RunError(
+            f"{workdir / RUN}: the run's tokenizer is {tokenizer_of(found)}, --data_dir was "
+            f"prepared by {tokenizer_of(identity)}: give the --data_dir of that run, or a new "
+            "--workdir"
         )
     for key, remedy in (
         ("vocabulary", "prepare the data as before"),
@@ -146,13 +158,18 @@ def _flat(config: Config) -> dict[str, Any]:
 def refuse_other_vocabulary(
     vocabulary: Vocabulary, data_dir: Path | str, manifest: Manifest
 ) -> None:
-    """Raises DataError if data was prepared with another vocabulary than a run's.
+    """Raises DataError if data was prepared with another tokenizer or vocabulary than a run's.
 
     Args:
         vocabulary: of the run.
         data_dir: what `imgcap-prepare` wrote.
         manifest: of `data_dir`.
     """
+    if manifest.tokenizer != vocabulary.tokenizer:
+        raise DataError(
+            f"{data_dir} was prepared by --tokenizer={manifest.tokenizer}, the run's captions are "
+            f"split by {vocabulary.tokenizer}: give the --data_dir the run was trained on"
+        )
     if manifest.vocabulary_fingerprint != vocabulary.fingerprint:
         raise DataError(
             f"{join(str(data_dir), VOCABULARY_NAME)} has fingerprint "

@@ -10,13 +10,19 @@ from imgcap.model.decoders import Decoder
 
 
 def refuse_other_words(base: str, known: Vocabulary, vocabulary: Vocabulary) -> None:
-    """Raises DataError unless the words of a run are the first of the data's vocabulary.
+    """Raises DataError unless a run's words are the first of the data's, of the same tokenizer.
 
     Args:
         base: the run, as it was given.
         known: its vocabulary.
         vocabulary: of the data.
     """
+    if vocabulary.tokenizer != known.tokenizer:
+        raise DataError(
+            f"--finetune_from={base} has captions split by {known.tokenizer}, --data_dir by "
+            f"{vocabulary.tokenizer}: prepare the data by imgcap-prepare --vocabulary={base} "
+            f"--tokenizer={known.tokenizer}"
+        )
     if vocabulary.starts_with(known):
         return
     pairs = zip(known.words, vocabulary.words, strict=False)

@@ -214,7 +214,8 @@ def _evaluate_dev(run: Run, progression: Progression, started: float) -> Progres
         started: when the epoch began, seconds of `time.monotonic`.
     """
     captions = _caption_dev(run)
-    scores = _score_dev(run.data.references, captions)
+    tokenizer = run.captioner.vocabulary.tokenizer
+    scores = _score_dev(run.data.references, captions, tokenizer)
     run.write(
         step=progression.step,
         epoch=progression.epoch,
@@ -241,7 +242,7 @@ def _warn_of_constant(run: Run, progression: Progression, scores: Mapping[str, A
         captions, references = pair_captions(
             run.data.references, [constant] * len(run.data.references)
         )
-        floor = score_constant(captions, references)
+        floor = score_constant(captions, references, run.captioner.vocabulary.tokenizer)
         warn_of_constant(
             max(scores["cider"], progression.best_cider), floor, progression.step, last
         )
@@ -258,8 +259,11 @@ def _caption_dev(run: Run) -> list[str]:
     return best_captions(run.captioner, generated)
 
 
-def _score_dev(references: Sequence[shards.Reference], captions: Sequence[str]) -> dict[str, Any]:
-    return score_captions(*pair_captions(references, captions), bootstrap_samples=0)
+def _score_dev(
+    references: Sequence[shards.Reference], captions: Sequence[str], tokenizer: str
+) -> dict[str, Any]:
+    pairs = pair_captions(references, captions)
+    return score_captions(*pairs, bootstrap_samples=0, tokenizer=tokenizer)
 
 
 def _with_score(progression: Progression, cider: float) -> Progression:

@@ -271,7 +271,7 @@ def _warn_of_size(prepared: Prepared) -> None:
 
 def _load_vocabulary(data_dir: str, manifest: Manifest) -> Vocabulary:
     path = join(data_dir, VOCABULARY_NAME)
-    vocabulary = Vocabulary.load(path)
+    vocabulary = Vocabulary.load(path, manifest.tokenizer)
     if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
         raise DataError(
             f"{path} has fingerprint {vocabulary.fingerprint}, the shards "

@@ -32,8 +32,8 @@ def report(folder: Path, answers: Sequence[Mapping[str, Any]]) -> bool:
     Returns:
         Whether enough captions name colour and shape.
     """
-    lines = (folder / "run" / "captions_test.jsonl").read_text(encoding="utf-8").splitlines()
-    references = {line["image"]: line["references"] for line in map(json.loads, lines)}
+    with (folder / "run" / "captions_test.jsonl").open(encoding="utf-8") as lines:
+        references = {line["image"]: line["references"] for line in map(json.loads, lines)}
     right = [
         names_colour_and_shape(answer["caption"], references[_name(answer)]) for answer in answers
     ]

@@ -93,11 +93,12 @@ class Vocabulary:
         return self.words[: len(other)] == other.words
 
     @classmethod
-    def load(cls, path: Path | str) -> "Vocabulary":
+    def load(cls, path: Path | str, tokenizer: str = WORD) -> "Vocabulary":
         """Reads a vocabulary from the file that `save` wrote.
 
         Args:
             path: a UTF-8 text, one word a line; a path or an address.
+            tokenizer: of its words; the manifest or the run beside the file says it.
 
         Returns:
             The vocabulary.
@@ -121,7 +122,7 @@ class Vocabulary:
         )
         if fault:
             raise DataError(f"{path}, {fault}: {remedy}")
-        return cls(tuple(words))
+        return cls(tuple(words), tokenizer)
 
     def save(self, path: Path | str) -> None:
         """Writes the words to a file in one step, one word a line, UTF-8; the folder must exist."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import imgcap
 from imgcap.config import DecodeConfig
+from imgcap.config.prepare import WORD
 from imgcap.data.batches import evaluation_images
 from imgcap.data.manifest import load_manifest, shard_paths
 from imgcap.data.shards import Reference, damage_refused, references
@@ -101,7 +102,7 @@ def fit_confidence(
     paths = shard_paths(data_dir, manifest, SPLIT)
     with damage_refused(paths):
         people = references(paths)
-        median, cider = human_median(people)
+        median, cider = human_median(people, captioner.vocabulary.tokenizer)
         spread = _measure_training_images(captioner, image_size, data_dir)
         several, single = _caption(captioner, image_size, paths, len(people), options, spread)
     good = [_as_good(captioner, found, cider, median) for found in (several, single)]
@@ -126,11 +127,12 @@ def fit_confidence(
     return FittedConfidence(Calibration(spread, *fits), facts)
 
 
-def human_median(people: Sequence[Reference]) -> tuple[float, Cider]:
+def human_median(people: Sequence[Reference], tokenizer: str = WORD) -> tuple[float, Cider]:
     """The median CIDEr-D of people's captions, each against the others of its image.
 
     Args:
         people: the references of a split.
+        tokenizer: how texts are split, 'word' or 'character'.
 
     Returns:
         The median, in [0, 10], and the CIDEr-D of any caption against all references, which shares
@@ -139,7 +141,7 @@ def human_median(people: Sequence[Reference]) -> tuple[float, Cider]:
     Raises:
         DataError: no image has two captions.
     """
-    groups = [[normalise(text) for text in person.captions] for person in people]
+    groups = [[normalise(text, tokenizer) for text in person.captions] for person in people]
     cider = Cider(groups)
     alone = [
         (words, [*group[:number], *group[number + 1 :]])
@@ -234,8 +236,12 @@ def _caption(
 
 def _as_good(captioner: Captioner, found: _Found, cider: Cider, median: float) -> np.ndarray:
     """Whether each image's best caption is as good as a person's: bool [N]."""
-    captions = map(captioner.vocabulary.decode, found.tokens[:, 0].tolist())
-    scores = [cider.score(image, normalise(caption)) for image, caption in enumerate(captions)]
+    vocabulary = captioner.vocabulary
+    captions = map(vocabulary.decode, found.tokens[:, 0].tolist())
+    scores = [
+        cider.score(image, normalise(caption, vocabulary.tokenizer))
+        for image, caption in enumerate(captions)
+    ]
     return np.array(scores) >= median
 
 

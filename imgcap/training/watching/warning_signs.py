@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 
+from imgcap.config.prepare import WORD
 from imgcap.data.manifest import Manifest
 from imgcap.data.text.tokenisation import normalise
 from imgcap.evaluation.scores import score_each
@@ -46,7 +47,9 @@ def warn_of_size(steps: int, epochs: int, manifest: Manifest) -> None:
         )
 
 
-def score_constant(captions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
+def score_constant(
+    captions: Mapping[str, str], references: Mapping[str, Sequence[str]], tokenizer: str = WORD
+) -> float:
     """Scores one caption for all images on those whose references do not have it.
 
     It was chosen among the references. Of 20 images with one reference each, the one that it was
@@ -55,14 +58,17 @@ def score_constant(captions: Mapping[str, str], references: Mapping[str, Sequenc
     Args:
         captions: image to the caption, the same for all.
         references: image to its true captions.
+        tokenizer: how texts are split, 'word' or 'character'.
 
     Returns:
         CIDEr x 100; 0 if all images have the caption among their references.
     """
+    scores = score_each(captions, references, tokenizer=tokenizer)
     others = [
         score
-        for image, score in score_each(captions, references).items()
-        if normalise(captions[image]) not in map(normalise, references[image])
+        for image, score in scores.items()
+        if normalise(captions[image], tokenizer)
+        not in [normalise(text, tokenizer) for text in references[image]]
     ]
     return sum(others) / len(others) if others else 0.0
 
