@@ -48,7 +48,7 @@ _BY_ENDING = {
 def recognise(location: str) -> str:
     """Tells the reader of a captions file by its first line and its name."""
     ending = location[location.rfind(".") :].lower()
-    if ending == ".parquet":
+    if ending == ".parquet":  # No text, whose first line could be read.
         return "parquet"
     if ending == ".json":
         return "karpathy" if '"sentences"' in read_head(location) else "coco"
