@@ -1,13 +1,15 @@
 """A server's answers as Python values: captions with their runners-up, and versions' states."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from imgcap.config.prepare import CHARACTER
+from imgcap.data.text.tokenisation import normalise, separate_characters
+from imgcap.data.text.vocabulary import END, PAD
 from imgcap.errors import ServingError
 from imgcap.signature import (
     ATTENTION,
@@ -27,9 +29,6 @@ from serving.client.errors import BadImage, RequestRefused
 from serving.client.images import ImageSource
 from serving.wire import wire_pb2
 from serving.wire.tensors import signature_names, to_array
-
-# `imgcap.data.text.tokenisation` splits "dog's" and "don't" before their endings.
-_PIECES = re.compile(r"n't\b|'[^']*|[^']+?(?=n't\b|'|$)")
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,18 @@ class Hypothesis:
     def _word_tokens(self) -> Iterator[tuple[str, int, int]]:
         """Each word with its tokens from first to end: "dog's" was written as two."""
         first = 0
-        for word in self.text.split():
-            end = first + len(_PIECES.findall(word))
+        text = separate_characters(self.text) if self._of_characters() else self.text
+        for word in text.split():
+            end = first + max(1, len(normalise(word)))
             yield word, first, end
             first = end
+
+    def _of_characters(self) -> bool:
+        """Whether each character of a script without spaces is a token, by the number of tokens."""
+        if self.text.isascii():
+            return False
+        written = sum(token not in (PAD, END) for token in self.tokens)
+        return len(normalise(self.text)) < written == len(normalise(self.text, CHARACTER))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,23 @@ from typing import Any, TextIO
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet runs."""
 
+_ENDS = (".", "!", "?", "。", "！", "？", "…", "।", "؟", "۔", "။", "։")
+"""Signs that end a sentence."""
+
+_FULL_STOPS = (
+    (0x0530, 0x058F, "։"),  # Armenian
+    (0x0900, 0x09FF, "।"),  # Devanagari, Bengali
+    (0x0A00, 0x0A7F, "।"),  # Gurmukhi
+    (0x0E00, 0x0EFF, ""),  # Thai, Lao
+    (0x1000, 0x109F, "။"),  # Myanmar
+    (0x1200, 0x137F, "።"),  # Ethiopic
+    (0x1780, 0x17FF, ""),  # Khmer
+    (0x2E80, 0xA4CF, "。"),  # Han, Hiragana, Katakana, Yi
+    (0xF900, 0xFAFF, "。"),  # Han
+    (0x20000, 0x3FFFF, "。"),  # Han
+)
+"""First and last letter of scripts with a full stop of their own, and that."""
+
 
 def escape_attribute(text: str) -> str:
     """Escapes a text for an HTML attribute in double quotes."""
@@ -22,13 +39,22 @@ def make_alt_text(caption: str) -> str:
         caption: words in lower case without a full stop, such as "a dog's ball".
 
     Returns:
-        Such as "A dog's ball."; empty for an empty caption.
+        Such as "A dog's ball."; empty for an empty caption. Letters without capitals stay, and the
+        full stop is that of the last letter's script ("一只狗。"); Thai, Lao and Khmer have none.
     """
     words = caption.strip()
     if not words:
         return ""
-    end = "" if words.endswith((".", "!", "?")) else "."
-    return escape_attribute(words[0].upper() + words[1:] + end)
+    end = "" if words.endswith(_ENDS) else _full_stop(words)
+    # Title case: the upper case of Georgian letters does not begin sentences.
+    return escape_attribute(words[0].title() + words[1:] + end)
+
+
+def _full_stop(words: str) -> str:
+    """The full stop after some words, by the script of their last letter."""
+    letters = [letter for letter in words if letter.isalpha()]
+    code = ord(letters[-1]) if letters else 0
+    return next((stop for first, last, stop in _FULL_STOPS if first <= code <= last), ".")
 
 
 class CsvRows:

@@ -127,8 +127,12 @@ def describe(caption: Caption) -> str:
 
 def tint_words(caption: Caption) -> str:
     """HTML of a caption's words: the less sure the model was of one, the more amber behind it."""
-    spans = []
+    spans: list[str] = []
+    rest = caption.text
     for word, log_prob in caption.words:
+        # Words of Chinese or Thai have no space between them.
+        space, _, rest = rest.partition(word)
+        spans.append(" " if space and spans else "")
         if log_prob is None:
             spans.append(html.escape(word))
             continue
@@ -138,7 +142,7 @@ def tint_words(caption: Caption) -> str:
             f'<span style="background: {colour}" title="{probability:.0%} '
             f'sure">{html.escape(word)}</span>'
         )
-    return " ".join(spans) or "(no words)"
+    return "".join(spans) or "(no words)"
 
 
 def draw_bars(caption: Caption) -> str:
