@@ -91,7 +91,9 @@ def _read_image(image: dict[str, Any], where: str, is_there: Callable[[str], boo
     split = parse_split(require_text(image.get("split"), "split", where), where)
     captions: list[str] = []
     for sentence in require_objects(image, "sentences", where):
-        captions += read_captions(sentence.get("raw"), "raw", where)
+        if "raw" not in sentence:
+            raise DataError(f"{where}: a sentence has no raw text: mend or drop it")
+        captions += read_captions(sentence["raw"], "raw", where)
     return Row(_path(image, where, is_there), tuple(captions), split)
 
 

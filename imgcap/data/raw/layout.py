@@ -165,8 +165,15 @@ def _absolute(location: str) -> str:
 
 def put_below(folder: str, image: str) -> str:
     """The path of an image that is written relative to a folder, such as `train2017/`."""
-    whole = is_absolute(image) or image.startswith(folder)
-    return image if whole else folder + image
+    path = with_slashes(image)
+    return path if is_absolute(path) or path.startswith(folder) else folder + path
+
+
+def with_slashes(image: str) -> str:
+    r"""A path as Windows writes it, with '/'; a `\xe9` is a byte, as `write_name` writes it."""
+    if "/" in image or re.search(r"\\x[0-9a-f]{2}", image):
+        return image
+    return image.replace("\\", "/")
 
 
 def has_folder(roots: Sequence[str], name: str) -> bool:

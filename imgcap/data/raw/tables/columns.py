@@ -1,6 +1,5 @@
 """Which columns of a table are images, captions and splits, and the rows that their values make."""
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ IMAGES = re.compile(
     r"|(image|img|photo|picture)_?name"
 )
 CAPTIONS = re.compile(r"(captions?|texts?|comments?|descriptions?|sentences?|raw)(_?\d+)?")
-SPLITS = re.compile(r"split|subset|partition")
+SPLITS = re.compile(r"split")
 """What columns are called in most tables, in lower case, with `_` for blanks and hyphens."""
 
 METADATA = "metadata"
@@ -151,14 +150,7 @@ def make_row(image: Any, captions: Iterable[Any], split: Any, place: Place, wher
         raise DataError(
             f"{where}: the image is inside the table: write it to a file, and its name here"
         )
-    name = put_below(place.folder, with_slashes(require_text(image, "the image", where)))
+    name = put_below(place.folder, require_text(image, "the image", where))
     texts = [text for value in captions for text in read_captions(value, "the caption", where)]
     named = parse_split(require_text(split, "the split", where), where) if split else ""
     return Row(name, tuple(texts), named or place.split)
-
-
-def with_slashes(name: str) -> str:
-    r"""A path as Windows writes it, with '/'; a `\xe9` is a byte, as `write_name` writes it."""
-    if os.sep in name or re.search(r"\\x[0-9a-f]{2}", name):
-        return name
-    return name.replace("\\", "/")

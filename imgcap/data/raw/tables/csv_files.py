@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from imgcap.data.raw.example import Row, Source
-from imgcap.data.raw.layout import HEAD, names_image, read_head
+from imgcap.data.raw.layout import HEAD, names_image, read_head, with_slashes
 from imgcap.data.raw.tables.columns import (
     Columns,
     choose_columns,
     find_place,
     make_row,
-    with_slashes,
 )
 from imgcap.data.raw.tables.finding import find_tables
 from imgcap.data.raw.values import FIRST
@@ -200,10 +199,13 @@ def _check_width(row: list[str], form: Form, where: str) -> list[str]:
     """Returns the cells of a row; DataError if they are too few or too many."""
     cells = _cut(row, form.width)
     if len(cells) != form.width:
-        raise DataError(
-            f"{where}: {len(cells)} columns, not {form.width}: put quotes around captions that "
-            f"hold {SEPARATORS[form.separator]}"
+        separator = SEPARATORS[form.separator]
+        remedy = (
+            f"write {separator} before each column, empty ones too"
+            if len(cells) < form.width
+            else f"put quotes around captions that hold {separator}"
         )
+        raise DataError(f"{where}: {len(cells)} columns, not {form.width}: {remedy}")
     return cells
 
 

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from imgcap.data.raw.example import Row, Source
-from imgcap.data.raw.layout import read_head
+from imgcap.data.raw.layout import read_head, with_slashes
 from imgcap.data.raw.tables.columns import (
     Columns,
     choose_columns,
     find_place,
     make_row,
-    with_slashes,
 )
 from imgcap.data.raw.tables.finding import find_tables
 from imgcap.data.raw.values import FIRST

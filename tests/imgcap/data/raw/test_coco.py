@@ -122,12 +122,13 @@ def test_a_name_that_has_its_folder_keeps_it(tmp_path: Path) -> None:
         "images": [
             {"id": "a", "file_name": "train2014/1.jpg"},
             {"id": "b", "file_name": "/p/2.jpg"},
+            {"id": "c", "file_name": "a\\3.jpg"},
         ],
         "annotations": [{"image_id": "b", "caption": "x"}],
     }
     location = write_json(tmp_path / "captions_train2014.json", tree)
     rows = list(coco.rows(location, Source("coco", (location,), ("/p",))))
-    assert rows == [Row("train2014/1.jpg", ()), Row("/p/2.jpg", ("x",))]
+    assert rows == [Row("train2014/1.jpg", ()), Row("/p/2.jpg", ("x",)), Row("a/3.jpg", ())]
 
 
 def test_other_folders_are_not_coco(tmp_path: Path) -> None:

@@ -119,6 +119,10 @@ def test_other_folders_are_not_karpathys(tmp_path: Path) -> None:
         (entry("", "train", "x"), 'd.json: image 2: filename is "", not a text'),
         (entry("1.jpg", "holdout", "x"), "d.json: image 2: 'holdout' is no split"),
         ({"filename": "1.jpg", "split": "train"}, "d.json: image 2 has no list of sentences"),
+        (
+            {"filename": "1.jpg", "split": "train", "sentences": [{"tokens": ["a"]}]},
+            "d.json: image 2: a sentence has no raw text",
+        ),
         ({"filename": "1.jpg", "sentences": []}, "d.json: image 2: split is null, not a text"),
         (entry("1.jpg", "train", filepath=3), "d.json: image 2: filepath is 3, not a text"),
         (

@@ -131,17 +131,22 @@ def test_names_may_be_bytes_that_are_no_text(tmp_path: Path) -> None:
         ),
         ("image,path,text\n1.jpg,a,b\n", ":1: several columns could be images among 'image', 'p"),
         ("image,text,caption\n1.jpg,a,b\n", ":1: several columns could be captions among"),
-        ("image,text,split,subset\n1.jpg,a,b,c\n", ":1: several columns could be splits among"),
+        ("image,text,split,Split\n1.jpg,a,b,c\n", ":1: several columns could be splits among"),
         ("1.jpg,a,b\n", ":1: 3 columns without names: add a first row with them"),
         (
             "image,caption\n1.jpg,a dog, unquoted\n",
             ":2: 3 columns, not 2: put quotes around captions that hold a comma",
         ),
-        ("image;caption;n\n1.jpg;a\n", ":2: 2 columns, not 3: .* that hold a semicolon"),
+        (
+            "image;caption;n\n1.jpg;a\n",
+            ":2: 2 columns, not 3: write a semicolon before each col",
+        ),
         ("image,caption\n\n1.jpg,a\n,b\n", ':4: the image is "", not a text'),
         ('image,caption\n1.jpg,a\n2.jpg,"never closed\n3.jpg,b\n', r":3: broken CSV row \(unexp"),
         ('image,caption\n1.jpg,"A" dog\n', ":2: broken CSV row .*: mend its quotes"),
         ("image,caption,split\n1.jpg,a,holdout\n", ":2: 'holdout' is no split"),
+        # UTF-16 that lost a byte.
+        ("image,text\n1.jpg,a".encode("utf-16")[:-1], ":2: the caption is not UTF-8 text: conv"),
         (b"image,caption\n1.jpg,a\n2.jpg,caf\xe9\n", ":3: the caption is not UTF-8 text: convert"),
     ],
 )
