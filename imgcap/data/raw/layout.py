@@ -192,6 +192,13 @@ def names_image(text: str) -> bool:
 
 
 def read_head(location: str) -> str:
-    """Reads the beginning of a text file, `HEAD` characters at most."""
-    with open_text(location) as file:
-        return file.read(HEAD)
+    """Reads the beginning of a text file, `HEAD` characters at most.
+
+    Raises:
+        DataError: it begins as UTF-16 does, and is none.
+    """
+    try:
+        with open_text(location) as file:
+            return file.read(HEAD)
+    except UnicodeError:
+        raise DataError(f"{location} is no text in UTF-8 or UTF-16: convert it") from None
