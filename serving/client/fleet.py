@@ -98,14 +98,18 @@ class Fleet:
         Yields:
             An outcome for each image, in the order they came.
         """
-        for outcome in collect(self.caption, images, concurrency, self._stopped.set):
+        for outcome in collect(self.caption, images, concurrency, self.stop):
             if progress is not None:
                 progress.advance()
             yield outcome
 
+    def stop(self) -> None:
+        """Lets calls that wait for servers fail at once; later ones do not wait, either."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Closes the connections."""
-        self._stopped.set()
+        self.stop()
         for server in self._servers:
             server.client.close()
 

@@ -50,6 +50,7 @@ def used_flags(text: str) -> list[tuple[str, str]]:
 
     Args:
         text: Markdown, YAML, comments, or anything with lines such as `imgcap-train --epochs=2`.
+            What comes after ` -- ` is for others.
 
     Returns:
         (command, flag) of each flag, flags without dashes and without a leading "no".
@@ -61,5 +62,5 @@ def used_flags(text: str) -> list[tuple[str, str]]:
             flag.removeprefix("no") if flag.startswith("no") and len(flag) > 2 else flag,
         )
         for line in re.finditer(r"(imgcap-[a-z-]+[a-z])([^`\n]*)", joined)
-        for flag in re.findall(r"--([a-z_0-9]+)", line.group(2))
+        for flag in re.findall(r"--([a-z_0-9]+)", line.group(2).partition(" -- ")[0])
     ]

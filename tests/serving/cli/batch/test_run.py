@@ -1,7 +1,9 @@
 """imgcap-caption-batch, from images to joined answers: by servers and by an export."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +114,31 @@ def test_a_job_that_stopped_goes_on_with_its_shards(capsys, photos, tmp_path) ->
     assert f"captions.parts has {whole} of 11 images already" in err
     assert [one["caption"] for one in read(output)] == [str(n + 1) for n in range(10)]
     assert not (tmp_path / "captions.parts").exists()
+
+
+def test_a_killed_job_started_again_asks_for_one_shard_twice_at_most(photos, tmp_path) -> None:
+    asked: list[bytes] = []
+    killed_at = [5]
+    answer, size = counted(asked), 2
+
+    def answer_or_kill(request, context):
+        if killed_at and len(asked) >= killed_at[0]:
+            killed_at.pop(0)
+            os.killpg(jobs[-1].pid, signal.SIGKILL)
+        return answer(request, context)
+
+    output, jobs = tmp_path / "captions.jsonl", []
+    script = "import sys; from serving.cli.batch.run import main; sys.exit(main())"
+    flags = [f"--input={photos}", f"--output={output}", f"--images_per_shard={size}"]
+    with serving(answer_or_kill) as target:
+        command = [sys.executable, "-c", script, *flags, f"--server={target}", "--concurrency=1"]
+        while not jobs or jobs[-1].returncode == -signal.SIGKILL:
+            jobs.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
+            jobs[-1].wait(120)
+    assert [job.returncode for job in jobs] == [-signal.SIGKILL, 0]
+    assert [one["caption"] for one in read(output)] == [str(n + 1) for n in range(10)]
+    assert len(read(tmp_path / "captions.unreadable.jsonl")) == 1
+    assert len(asked) <= 11 + size
 
 
 def test_another_job_does_not_take_its_output(capsys, photos, tmp_path) -> None:
