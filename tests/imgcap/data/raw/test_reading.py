@@ -205,7 +205,7 @@ def test_lists_by_any_name(tmp_path: Path) -> None:
 
 
 def test_columns_by_any_name(tmp_path: Path) -> None:
-    rows = 'who;subset;img id;one;two\nme;val;2.jpg;A cat .;"Cats; two ."\nme;train;1.jpg;Dog;\n'
+    rows = 'who;split;img id;one;two\nme;val;2.jpg;A cat .;"Cats; two ."\nme;train;1.jpg;Dog;\n'
     write(tmp_path, {"x.csv": rows, **PHOTOS})
     _, raw = read_raw(tmp_path, image_column="img id", caption_column="one,two")
     assert [(e.image_id, e.split, e.captions) for e in raw.examples] == [
@@ -228,6 +228,15 @@ def test_fifty_captions_of_one_image_and_one_of_another(tmp_path: Path) -> None:
     _, raw = read_raw(tmp_path)
     assert [len(example.captions) for example in raw.examples] == [50, 1]
     assert raw.examples[0].captions == tuple(f"caption {number}" for number in range(50))
+
+
+def test_captions_that_are_no_text(tmp_path: Path) -> None:
+    write(tmp_path, {"captions.txt": KAGGLE.encode() + b"2.jpg,caf\xe9\n", **IMAGES})
+    text = refused(DataError, tmp_path)
+    assert text == "RAW/captions.txt is not UTF-8 text (a caption of 2.jpg): convert it"
+    half = "image,caption\n1.jpg,A".encode("utf-16") + b"\0\xd8 \0"
+    text = refused(DataError, write(tmp_path, {"captions.txt": half}))
+    assert text == "RAW/captions.txt is not UTF-8 text (a caption of 1.jpg): convert it"
 
 
 def test_rows_that_name_no_image_of_the_folders(tmp_path: Path) -> None:
