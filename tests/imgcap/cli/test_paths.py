@@ -28,11 +28,16 @@ TEXTS = {
     "model_name",
     "profile_steps",
     "rate",
+    "runner",
     "server",
+    "split",
     "split_column",
     "stable_label",
 }
 """Flags whose value is neither a path nor one of a few words."""
+
+PATHS = {("imgcap-caption-batch", "model")}
+"""Commands and flags that are paths, although the flag of other commands is in TEXTS."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def test_every_flag_that_may_be_a_path_is_one() -> None:
         for field in [field for section in one.sections for field in flag_fields(section)]:
             if type(field.default) is str and not field.metadata["choices"]:
                 is_path = field.metadata["path"]
-                assert is_path != (field.name in TEXTS), f"{one.name} --{field.name}"
+                is_text = field.name in TEXTS and (one.name, field.name) not in PATHS
+                assert is_path != is_text, f"{one.name} --{field.name}"
 
 
 @pytest.mark.parametrize("name", [*HOSTILE_NAMES, ALL_AT_ONCE])
