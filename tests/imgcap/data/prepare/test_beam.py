@@ -1,7 +1,10 @@
 """Preparation by Apache Beam: the local road's files, bit for bit, and its errors in a line."""
 
+import contextlib
 import importlib.util
 import shutil
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from imgcap.data.raw import drawn
 from imgcap.data.shards import references
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.files.locations import open_file, walk
+from tests.support.servers import free_port
+from tests.support.waiting import wait_for
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="Apache Beam is not installed"
@@ -101,6 +106,32 @@ def test_a_drawn_split_and_a_second_run(
     assert preparation.prepare(*arguments) == local
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert contents(output) == contents(tmp_path / "local")
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
+        return True
+    return False
+
+
+@needs_beam
+def test_a_portable_runner(untidy: Path, tmp_path: Path) -> None:
+    """Pipelines go to a job server as Flink's or Spark's would, which sends back work."""
+    local = preparation.prepare(config(untidy, tmp_path / "local"))
+    port = free_port()
+    program = "apache_beam.runners.portability.local_job_service_main"
+    job_server = subprocess.Popen(
+        [sys.executable, "-m", program, f"--port={port}"], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: _answers(port), seconds=60)
+        options = [f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"]
+        arguments = config(untidy, tmp_path / "beam", runner="PortableRunner")
+        assert preparation.prepare(arguments, None, options) == local
+    finally:
+        job_server.terminate()
+        job_server.wait()
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
 
 
 @needs_beam
