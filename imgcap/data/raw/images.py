@@ -285,11 +285,12 @@ class ImageIndex:
         found: dict[str, ImageFile] = {}
         unclear = set()
         for name in names:
-            files = self._files.get(key(name), ())
+            last_name = key(name)
+            files = self._files.get(last_name, ())
             if len(files) == 1 and files[0].path == name:
                 found[name] = files[0]
             elif files:
-                unclear.add(key(name))
+                unclear.add(last_name)
         groups: dict[str, list[str]] = {}
         for name in names if unclear else ():
             if key(name) in unclear:

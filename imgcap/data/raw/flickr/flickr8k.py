@@ -100,19 +100,29 @@ def _rows_of_table(location: str) -> Iterator[Row]:
     """Yields one row of Kaggle's CSV a row."""
     with open_text(location) as file:
         # strict: an unclosed quote is an error, else the rest of the file would become one caption.
-        reader = csv.reader(file, strict=True)
+        reader, started = csv.reader(file, strict=True), False
         try:
-            for row in reader:
-                if not row or reader.line_num == 1 and _is_header(row):
-                    continue
-                image, caption = row[0].strip(), row[-1].strip()
-                if len(row) != 2 or not image or not caption:
-                    raise DataError(
-                        f"{location}:{reader.line_num}: {','.join(row)[:60]!r} is no row of "
-                        "image,caption: quote captions that hold commas"
-                    )
-                yield Row(image, (caption,))
+            for row in filter(None, reader):
+                if started or not _is_header(row):
+                    yield _read_row(row, f"{location}:{reader.line_num}", may_be_header=not started)
+                started = True
         except csv.Error as error:
             raise DataError(
                 f"{location}:{reader.line_num}: broken CSV row ({error}): mend its quotes"
             ) from None
+
+
+def _read_row(cells: list[str], where: str, *, may_be_header: bool) -> Row:
+    """Makes the row of an image and a caption; DataError if it is none."""
+    image, caption = cells[0].strip(), cells[-1].strip()
+    if may_be_header and not names_image(image):
+        raise DataError(
+            f"{where}: {','.join(cells)[:60]!r} is neither the header image,caption nor an image: "
+            "write that header, or give --dataset=csv"
+        )
+    if len(cells) != 2 or not image or not caption:
+        raise DataError(
+            f"{where}: {','.join(cells)[:60]!r} is no row of image,caption: quote captions that "
+            "hold commas"
+        )
+    return Row(image, (caption,))

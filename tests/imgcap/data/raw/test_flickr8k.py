@@ -96,6 +96,27 @@ def test_broken_table(tmp_path: Path, rows: list[str], message: str) -> None:
         read_flickr8k(write_kaggle(tmp_path, rows), seed=0)
 
 
+def test_a_header_is_never_an_image(tmp_path: Path) -> None:
+    folder = write_kaggle(tmp_path, ["0.jpg,a dog"])
+    captions = folder / "captions.txt"
+    config = PrepareConfig(dataset="flickr8k", raw_dir=str(folder), captions="captions.txt")
+    captions.write_text("Picture,Words\n0.jpg,a dog\n")
+    with pytest.raises(
+        DataError,
+        match=r"captions.txt:1: 'Picture,Words' is neither the header image,caption nor an image",
+    ):
+        read(find_source(config), seed=0)
+    for header in ("", "\ufeffImage, Caption\r\n", "\r\nIMAGE,CAPTION\r\n\r\n"):
+        captions.write_text(f"{header}0.jpg,a dog\r\n\r\n", newline="")
+        found = read(find_source(config), seed=0)
+        assert [(e.image_id, e.captions) for e in found.examples] == [("0.jpg", ("a dog",))]
+        assert not found.absent
+    # Under a header, names need no ending.
+    (folder / "Images" / "0.jpg").rename(folder / "Images" / "zero")
+    captions.write_text("image,caption\nzero,a dog\n")
+    assert [e.image_id for e in read(find_source(config), seed=0).examples] == ["zero"]
+
+
 def test_broken_token_line(tmp_path: Path) -> None:
     write_original(tmp_path)
     (tmp_path / "Flickr8k_text" / "Flickr8k.token.txt").write_text("0.jpg a dog\n")
