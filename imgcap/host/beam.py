@@ -97,6 +97,8 @@ def open_pipeline(runner: str, options: Sequence[str]) -> Iterator[Any]:
         with _silent_logs():
             pipeline.run().wait_until_finish()
     except Exception as error:
+        if _STEP.sub("", str(error)).strip().endswith(KeyboardInterrupt.__name__):
+            raise KeyboardInterrupt from None  # It met a step, and Beam made another error of it.
         kind = type(error)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         raise find_error(f"{module}{kind.__qualname__}: {error}", runner) from None

@@ -11,7 +11,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from imgcap.errors import ImgcapError
+from imgcap.errors import DataError, ImgcapError
+from imgcap.files import failures
 from imgcap.host.beam import open_pipeline
 from serving.cli.batch.parts import Parts
 from serving.cli.batch.worker import Job, Worker, make_captioner
@@ -93,6 +94,14 @@ class Loaded:
 
 
 def write_answers(result: PredictionResult, job: Job) -> None:
-    """Stores the answers of a shard."""
-    if result.inference is not None:
+    """Stores the answers of a shard.
+
+    Raises:
+        DataError: the disk is full or fails.
+    """
+    if result.inference is None:
+        return
+    try:
         Parts(job.output).write_answers(result.example, result.inference)
+    except OSError as error:
+        raise DataError(failures.describe(error)) from None
