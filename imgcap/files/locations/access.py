@@ -6,30 +6,15 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from imgcap.errors import DataError
+from imgcap.files.locations.file_system import FileSystem
 from imgcap.files.locations.local import Local
 from imgcap.files.locations.remote import Beam, Tensorflow
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _WILD = re.compile(r"[*?\[]")
-
-
-class FileSystem(Protocol):
-    """What is asked of the files of one scheme; locations are whole addresses.
-
-    Whatever fails raises an OSError that names the location.
-    """
-
-    def open(self, location: str, mode: str) -> BinaryIO: ...  # 'rb' or 'wb'
-    def size(self, location: str) -> int: ...  # bytes; OSError if it is no file
-    def is_folder(self, location: str) -> bool: ...
-    def names(self, folder: str) -> Iterator[str]: ...  # in it; folders end in "/"
-    def walk(self, folder: str) -> Iterator[str]: ...  # files at any depth, sorted
-    def rename(self, source: str, target: str) -> None: ...
-    def remove(self, location: str) -> None: ...
-    def make_folder(self, location: str) -> None: ...
 
 
 def is_remote(location: str) -> bool:

@@ -5,9 +5,11 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from imgcap.files.locations.file_system import FileSystem
 
-class Local:
-    """The file system of this machine, as `FileSystem` asks for it."""
+
+class Local(FileSystem):
+    """The file system of this machine."""
 
     def open(self, location: str, mode: str) -> BinaryIO:
         return open(location, mode)  # type: ignore[return-value]  # a binary mode

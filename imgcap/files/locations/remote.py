@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from imgcap.errors import DataError
+from imgcap.files.locations.file_system import FileSystem
 
 _BUFFER = 1 << 18
 """Bytes that are read at a time from files of other file systems."""
@@ -105,7 +106,7 @@ def _buffer(file: Any, location: str, mode: str) -> BinaryIO:
     return buffered
 
 
-class Tensorflow:
+class Tensorflow(FileSystem):
     """Files of the schemes that TensorFlow knows."""
 
     def __init__(self, files: Any) -> None:
@@ -162,7 +163,7 @@ class Tensorflow:
             self._files.makedirs(location)
 
 
-class Beam:
+class Beam(FileSystem):
     """Files of the schemes that an installed part of Apache Beam knows."""
 
     def __init__(self, files: Any) -> None:

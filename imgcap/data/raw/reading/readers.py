@@ -21,8 +21,11 @@ class Reader(Protocol):
     TITLE: str
     EXAMPLE: str
 
-    def find(self, folder: str) -> Source | None: ...
-    def rows(self, location: str, source: Source) -> Iterator[Row]: ...
+    def find(self, folder: str) -> Source | None:
+        """Looks whether its layout is in a folder, by names and first lines."""
+
+    def rows(self, location: str, source: Source) -> Iterator[Row]:
+        """Yields what each entry of one captions file says; DataError if one is broken."""
 
 
 READERS: dict[str, Reader] = {
