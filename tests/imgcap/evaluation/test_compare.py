@@ -150,12 +150,15 @@ def test_error_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     other = write_run(tmp_path / "other", captions(references(4), 0, 1), references(4))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "captions_test.jsonl").write_text('{"image": "a"')
+    characters = write_run(tmp_path / "characters", captions(truth, 0, 1), truth)
+    (Path(characters) / "scores_test.json").write_text('{"tokenizer": "character"}')
     for arguments, status, message in [
         ([run], 2, "at least two run directories"),
         ([run, run], 2, "named twice"),
         ([run, str(tmp_path / "none")], 1, "captions_test.jsonl can't be read"),
         ([run, str(tmp_path / "broken")], 1, "is damaged: run imgcap-evaluate"),
         ([run, other], 1, "was scored on other images"),
+        ([run, characters], 1, "scored by the tokenizer character, "),
         ([run, other, "--split=nowhere"], 2, "split"),
     ]:
         assert compare_main(["imgcap-compare", *arguments]) == status
