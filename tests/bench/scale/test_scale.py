@@ -3,6 +3,7 @@ size.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from tests.bench.__main__ import COMMAND
 from tests.bench.scale import tables
 from tests.bench.scale.__main__ import read_figures
 from tests.bench.scale.assumptions import REASONS, Assumptions, Size
-from tests.bench.scale.figures import NAMES, Figures, from_rows, from_table, to_rows, to_table
+from tests.bench.scale.figures import (
+    FEW_WORDS,
+    NAMES,
+    Figures,
+    from_rows,
+    from_table,
+    to_rows,
+    to_table,
+)
 from tests.bench.scale.plan import (
     captioning,
     exchange,
@@ -209,7 +218,19 @@ def test_marks() -> None:
 def test_measured_at_a_toy_size(
     encoder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.bench.scale.suite.DECODED", 20)
+    from tests.bench.scale import suite
+
+    step_ms_of = suite._step_ms
+    # Once each, since graphs take their time to trace.
+    monkeypatch.setattr(suite, "cpu_ms", _call_once)
+    monkeypatch.setattr(suite, "DECODED", 20)
+    monkeypatch.setattr(suite, "STEPS", 1)
+    monkeypatch.setattr(suite, "_search_ms", lambda *given: 1.0)
+    monkeypatch.setattr(
+        suite,
+        "_step_ms",
+        lambda work, words: step_ms_of(work, words) if len(words) == FEW_WORDS else 1.0,
+    )
     output = tmp_path / "bench.json"
     flags = ["--images=20", "--units=8", "--batch_size=8", "--image_size=32"]
     flags += [f"--encoder={encoder_file}", f"--output={output}"]
@@ -223,6 +244,20 @@ def test_measured_at_a_toy_size(
     # A word has a row in the embedding and a column with its bias in the output, float32.
     assert found.word_gradient_bytes == 4 * (8 + 8 + 1)
     assert found.grid_bytes % found.pooled_bytes == 0
+
+
+def test_cpu_time_is_counted_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.bench.scale import suite
+
+    times, calls = iter([2.0, 2.5]), list[int]()
+    monkeypatch.setattr("time.process_time", lambda: next(times))
+    # The first call, which traces, does not count.
+    assert suite.cpu_ms(lambda: calls.append(1), 100) == 5 and len(calls) == 2
+
+
+def _call_once(call: Callable[[], object], pieces: int) -> float:
+    call()
+    return 1.0 / pieces
 
 
 def _rows(path: Path) -> list[dict]:
