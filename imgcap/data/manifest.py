@@ -39,7 +39,7 @@ class Manifest:
         shards: shard files a split.
         token_counts: length of a training caption in tokens, special tokens included and cut to
             `max_length`, to the number of captions of that length.
-        text: statistics of the captions (see `imgcap.data.prepare.preparation`).
+        text: statistics of the captions (see `imgcap.data.prepare.summary`).
         unreadable: image name to the reason it was left out.
         absent: names listed but not in the image folder.
         unlisted: names in no split list, not used.

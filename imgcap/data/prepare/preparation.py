@@ -37,9 +37,17 @@ LOCK = ".lock"
 class Road(Protocol):
     """One way to prepare: what it does itself, and what all roads share is in this module."""
 
-    def survey(self) -> Survey: ...  # Reads the captions; opens no image.
-    def write_shards(self, plan: Plan) -> dict[str, ShardResult]: ...  # Of all shards, by name.
-    def close(self) -> None: ...  # Removes what the road alone needed.
+    def survey(self) -> Survey:
+        """Reads captions and splits, and lists the image files; opens no image."""
+        ...
+
+    def write_shards(self, plan: Plan) -> dict[str, ShardResult]:
+        """Writes the shards that are not finished yet; returns the results of all, by name."""
+        ...
+
+    def close(self) -> None:
+        """Removes what the road alone needed."""
+        ...
 
 
 def prepare(

@@ -62,16 +62,24 @@ def untidy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return raw
 
 
+@pytest.fixture(scope="module")
+def prepared(untidy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the local road makes of them."""
+    folder = tmp_path_factory.mktemp("local")
+    preparation.prepare(config(untidy, folder, num_processes=1))
+    return folder
+
+
 @needs_beam
-def test_the_local_roads_files_bit_for_bit(untidy: Path, tmp_path: Path) -> None:
-    local = preparation.prepare(config(untidy, tmp_path / "local", num_processes=1))
+def test_the_local_roads_files_bit_for_bit(untidy: Path, prepared: Path, tmp_path: Path) -> None:
+    local = load_manifest(prepared)
     assert list(local.unreadable) == ["scene_0000.jpg"]
     assert local.absent == ["gone.jpg", "scene_0001.jpg"]
     assert (local.unlisted, local.uncaptioned) == (["more.jpg"], ["scene_0002.jpg"])
     address = f"ram://{tmp_path.name}/data"
     found = preparation.prepare(config(untidy, address, runner="DirectRunner"), None, HERE)
     assert found == local
-    assert contents(address) == contents(tmp_path / "local")
+    assert contents(address) == contents(prepared)
     # What reads them takes an address, too.
     assert load_manifest(address) == local
     assert Vocabulary.load(f"{address}/vocab.txt").fingerprint == local.vocabulary_fingerprint
@@ -115,9 +123,8 @@ def _answers(port: int) -> bool:
 
 
 @needs_beam
-def test_a_portable_runner(untidy: Path, tmp_path: Path) -> None:
+def test_a_portable_runner(untidy: Path, prepared: Path, tmp_path: Path) -> None:
     """Pipelines go to a job server as Flink's or Spark's would, which sends back work."""
-    local = preparation.prepare(config(untidy, tmp_path / "local"))
     port = free_port()
     program = "apache_beam.runners.portability.local_job_service_main"
     job_server = subprocess.Popen(
@@ -127,11 +134,11 @@ def test_a_portable_runner(untidy: Path, tmp_path: Path) -> None:
         wait_for(lambda: _answers(port), seconds=60)
         options = [f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"]
         arguments = config(untidy, tmp_path / "beam", runner="PortableRunner")
-        assert preparation.prepare(arguments, None, options) == local
+        preparation.prepare(arguments, None, options)
     finally:
         job_server.terminate()
         job_server.wait()
-    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+    assert contents(tmp_path / "beam") == contents(prepared)
 
 
 @needs_beam
