@@ -22,10 +22,10 @@ from imgcap.files.literal import is_literal
 from imgcap.files.model_folder import MANIFEST, find_versions
 from imgcap.host import quiet
 from imgcap.host.cpu import missing_cpu_features
+from imgcap.host.memory import use_one_arena
 from imgcap.signature import MODEL_NAME
 from serving.cli.box import export_once
 from serving.server.logs import start_logging
-from serving.server.memory import use_one_arena
 from serving.server.models.base_path import require_versions
 from serving.server.queue.options import DEFAULT_MAX_BYTES, DEFAULT_MAX_THREADS
 

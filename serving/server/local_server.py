@@ -16,6 +16,7 @@ import grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfigList
 
 from imgcap.errors import ServingError
+from imgcap.host.memory import MemoryTrimmer
 from serving.server.addresses import check_port, join, plain_host, port_in_use
 from serving.server.fronts.grpc_services import ModelService, PredictionService
 from serving.server.fronts.health import Health
@@ -24,7 +25,6 @@ from serving.server.fronts.http.front import HttpFront
 from serving.server.fronts.http.limits import Limits
 from serving.server.fronts.http.messages import Request, Response
 from serving.server.fronts.rest.api import Rest
-from serving.server.memory import MemoryTrimmer
 from serving.server.metrics import Metrics
 from serving.server.models.model_list import Models
 from serving.server.models.servable import Servable

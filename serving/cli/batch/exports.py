@@ -57,13 +57,14 @@ def find_export(model: str, version: int) -> Export:
 def _find_versions(model: str) -> list[int]:
     """The numbers of the versions in a model's folder, rising."""
     try:
-        graphs = [path.split("/")[-2:] for path in walk(model)]
+        files = list(walk(model))
     except OSError as error:
         raise ConfigError(f"--model={model} cannot be read ({error.strerror or error})") from None
+    folders = [path[len(join(model, "")) :].split("/")[0] for path in files]
     return sorted(
-        int(folder)
-        for folder, name in graphs
-        if name == _GRAPH and folder.isascii() and folder.isdecimal()
+        int(name)
+        for name, path in zip(folders, files, strict=True)
+        if name.isascii() and name.isdecimal() and path == join(model, name, _GRAPH)
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from imgcap.errors import ConfigError, ServingError
 from imgcap.host import quiet
+from imgcap.host.memory import give_back, use_one_arena
 from imgcap.host.threads import map_in_order
 from serving.cli.answers.formats import judge, to_object
 from serving.cli.batch.config import ModelConfig, WorkConfig
@@ -79,10 +80,13 @@ class Worker:
         """
         names: list[str] = []
         images = _split(read_images(self._parts.read_images(shard), self._max_side), names)
-        return [
+        answers = [
             to_object(judge(names[number], _outcome(answer), self._min_confidence))
             for number, answer in enumerate(self._captioner.caption_many(images))
         ]
+        # What one large photograph took would stay, else, to the end of the job.
+        give_back()
+        return answers
 
 
 def _split(
@@ -113,6 +117,7 @@ def make_captioner(job: Job) -> Captioner:
     if job.export is None:
         return _Servers(job)
     require_tensorflow()
+    use_one_arena()
     quiet.import_tensorflow()
     from serving.cli.batch.saved_model import SavedModelCaptioner
 

@@ -12,9 +12,13 @@ import grpc
 import numpy as np
 import pytest
 
+from imgcap.errors import ConfigError, ServingError
 from imgcap.signature import DECODE
+from serving.cli.batch.exports import find_export
 from serving.cli.batch.parts import Parts
 from serving.cli.batch.run import COMMAND, main
+from serving.cli.batch.saved_model import SavedModelCaptioner
+from serving.client.errors import BadImage
 from tests.support.fake_server import length_of, serving
 from tests.support.paths import ROOT
 from tests.support.servers import free_port
@@ -255,3 +259,56 @@ def test_an_export_answers_as_its_signature_does(
     answers = read(tmp_path / "prepared.jsonl")
     assert {one["image"]: one["caption"] for one in answers} == captions
     assert len(answers) == len(captions)
+
+
+class Picky:
+    """A session in place of TensorFlow's, that refuses what the test says."""
+
+    def __init__(self, session, most: int, error: Exception) -> None:
+        self._session, self._most, self._error, self.sizes = session, most, error, []
+
+    def run(self, outputs, feed):
+        (rows,) = feed.values()
+        self.sizes.append(len(rows))
+        if len(rows) > self._most or b"too large" in rows:
+            raise self._error
+        return self._session.run(outputs, feed)
+
+
+def test_a_batch_that_fails_is_asked_in_halves(models, raw_dir) -> None:
+    import tensorflow as tf
+
+    model = SavedModelCaptioner(find_export(str(models), 0), DECODE, batches=1)
+    images = [path.read_bytes() for path in sorted((raw_dir / "Images").iterdir())[:5]]
+    whole = [answer.text for answer in model.caption_many(images)]
+    full = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore lines")
+    model._session = picky = Picky(model._session, 2, full)
+    images.insert(2, b"too large")
+    answers = list(model.caption_many([*images, BadImage("the file is empty")]))
+    assert [a.text for a in answers if not isinstance(a, BadImage)] == whole
+    assert [str(a) for a in answers if isinstance(a, BadImage)] == [
+        "OOM when allocating",
+        "the file is empty",
+    ]
+    assert picky.sizes == [6, 3, 1, 2, 1, 1, 3, 1, 2]
+    broken = tf.errors.InternalError(None, None, "broken graph")
+    model._session = Picky(picky._session, 0, broken)
+    with pytest.raises(ServingError, match=r"the export fails \(broken graph\): export it again"):
+        list(model.caption_many(images))
+
+
+def test_an_export_is_found_by_its_newest_version(models, tmp_path) -> None:
+    folder = tmp_path / "imgcap"
+    for version in ("2", "10"):
+        shutil.copytree(models / "1", folder / version)
+    found = find_export(str(folder), 0)
+    assert (found.folder, found.version) == (str(folder / "10"), 10)
+    assert find_export(str(folder), 2).version == find_export(str(folder / "2"), 0).version == 2
+    with pytest.raises(ConfigError, match=r"--model_version=3 is not in .*: it has 2, 10"):
+        find_export(str(folder), 3)
+    manifest = folder / "10" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"imgcap"', '"other"', 1))
+    with pytest.raises(ServingError, match="10/manifest.json is damaged: export the model again"):
+        find_export(str(folder), 0)
+    with pytest.raises(ConfigError, match="has no version of an export: run imgcap-export"):
+        find_export(str(tmp_path), 0)

@@ -61,6 +61,13 @@ def use_one_arena() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
+def give_back() -> None:
+    """Returns freed memory to the system, if the C library can."""
+    trim = _find_trim()
+    if trim is not None:
+        trim(0)
+
+
 def _find_trim() -> Callable[[int], int] | None:
     """The function malloc_trim of glibc; None with other C libraries."""
     try:
