@@ -111,6 +111,7 @@ def test_flags_are_read_in_one_place() -> None:
         "serving.client",
         "serving.client.awaitable",
         "serving.cli.caption",
+        "serving.cli.batch.run",
         "serving.cli.benchmark",
     ],
 )
