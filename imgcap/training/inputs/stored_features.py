@@ -1,8 +1,9 @@
 """Features that the frozen encoder makes once, kept in TFRecord shards by encoder and data."""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,17 +112,23 @@ def store_features(
     encode = tf.function(encoder.__call__, input_signature=[pixels], autograph=False)
     images = sum(manifest.images[split] for split in splits)
     sizes = _load_sizes(folder)
+    missing = [shard for shard in shards if not _is_whole(shard.target, sizes)]
     with Progress("encode images", images, "images") as progress:
-        for shard in shards:
-            if _is_whole(shard.target, sizes):
-                progress.skip(images // len(shards))
-                continue
-            with damage_refused([shard.source]):
-                records.write_shard(shard.target, _encoded(shard, encode, image_size, progress))
-            # Another training may have stored others meanwhile.
-            sizes = {**(_load_sizes(folder) or {}), shard.target.name: shard.target.stat().st_size}
-            description = _description(encoder, manifest, views)
-            write_checked(folder / NAME, {**description, SIZES: dict(sorted(sizes.items()))})
+        progress.skip((len(shards) - len(missing)) * images // len(shards))
+        # One pipeline for all shards of one kind: to set up the decoding of images takes longer
+        # than it takes to decode a small shard.
+        for (kind, skip_bad), group in itertools.groupby(missing, lambda shard: shard[2:]):
+            alike = list(group)
+            decoded = _decoded([shard.source for shard in alike], image_size, kind, skip_bad)
+            batches = _Batches(decoded, encode, kind.per_image, progress)
+            for number, shard in enumerate(alike):
+                with damage_refused([shard.source]):
+                    records.write_shard(shard.target, batches.of_shard(number))
+                # Another training may have stored others meanwhile.
+                written = {shard.target.name: shard.target.stat().st_size}
+                sizes = {**(_load_sizes(folder) or {}), **written}
+                description = _description(encoder, manifest, views)
+                write_checked(folder / NAME, {**description, SIZES: dict(sorted(sizes.items()))})
     return StoredFeatures(folder, encoder.features_shape, views.per_image)
 
 
@@ -177,26 +184,83 @@ class _Shard(NamedTuple):
     skip_bad: bool
 
 
-def _encoded(shard: _Shard, encode: Encode, image_size: int, progress: Progress) -> Iterator[bytes]:
-    """Yields the serialised records of a feature shard."""
-    views = shard.views
+def _decoded(
+    sources: Sequence[str], image_size: int, views: Views, skip_bad: bool
+) -> tf.data.Dataset:
+    """Decodes the images of shards in all views, in order, in batches that end where a shard ends.
 
-    def decode_row(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    Args:
+        sources: locations of the image shards.
+        image_size: height and width, in pixels.
+        views: of each image.
+        skip_bad: whether to go on without records that cannot be read.
+
+    Returns:
+        A data set of (place of the shard among the sources int64 [N], serialised record string [N],
+        empty in rows that only fill up the last batch of a shard, images float32 [N, views, H, W,
+        3]), N = ENCODED_AT_ONCE.
+    """
+
+    def rows_of_shard(number: tf.Tensor, source: tf.Tensor) -> tf.data.Dataset:
+        whole = tf.data.TFRecordDataset(source)
+        batches = (whole.ignore_errors() if skip_bad else whole).batch(ENCODED_AT_ONCE)
+        filled = batches.map(
+            lambda serialized: tf.pad(serialized, [[0, ENCODED_AT_ONCE - tf.shape(serialized)[0]]])
+        )
+        return filled.unbatch().map(lambda serialized: (number, serialized))
+
+    def decode(serialized: tf.Tensor) -> tf.Tensor:
         record = records.parse_example(serialized)
         pixels = image.decode(record.image_bytes, image_size)
-        return serialized, _all_views(pixels, record.image_id, views)
+        return _all_views(pixels, record.image_id, views)
 
-    whole = tf.data.TFRecordDataset(os.fsencode(shard.source))
-    decoded = (whole.ignore_errors() if shard.skip_bad else whole).map(
-        decode_row, num_parallel_calls=tf.data.AUTOTUNE
-    )
-    for serialized, images in decoded.batch(ENCODED_AT_ONCE).prefetch(2):
-        # A view at a time: all of a batch's would take a deep encoder that much more memory.
-        features = np.stack(
-            [encode(view).numpy() for view in tf.unstack(images, views.per_image, axis=1)], axis=1
+    def decode_row(number: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        shape = [views.per_image, image_size, image_size, 3]
+        images = tf.cond(
+            tf.strings.length(serialized) > 0, lambda: decode(serialized), lambda: tf.zeros(shape)
         )
-        progress.advance(len(features))
-        yield from map(records.with_features, serialized.numpy(), features)
+        return number, serialized, tf.ensure_shape(images, shape)
+
+    paths = tf.constant([os.fsencode(source) for source in sources])
+    rows = tf.data.Dataset.from_tensor_slices(paths).enumerate().flat_map(rows_of_shard)
+    decoded = rows.map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
+    return decoded.batch(ENCODED_AT_ONCE, drop_remainder=True).prefetch(2)
+
+
+class _Batches:
+    """The encoded records of shards, one shard after the other."""
+
+    def __init__(
+        self, decoded: tf.data.Dataset, encode: Encode, views: int, progress: Progress
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            decoded: from `_decoded`.
+            encode: images float32 [N, H, W, 3] to features.
+            views: of each image.
+            progress: is advanced by the images.
+        """
+        self._decoded, self._next = iter(decoded), None
+        self._encode, self._views, self._progress = encode, views, progress
+
+    def of_shard(self, number: int) -> Iterator[bytes]:
+        """Yields the serialised records with features of one shard, after those before it."""
+        while (batch := self._peek()) is not None and int(batch[0][0]) == number:
+            self._next = None
+            serialized = batch[1].numpy()
+            real = np.count_nonzero(serialized != b"")
+            # A view at a time: all of a batch's would take a deep encoder that much more memory.
+            views = tf.unstack(batch[2][:real], self._views, axis=1)
+            features = np.stack([self._encode(view).numpy() for view in views], axis=1)
+            self._progress.advance(len(features))
+            yield from map(records.with_features, serialized[:real], features)
+
+    def _peek(self) -> tuple[tf.Tensor, ...] | None:
+        """The batch that comes next; None after the last."""
+        if self._next is None:
+            self._next = next(self._decoded, None)
+        return self._next
 
 
 def _all_views(pixels: tf.Tensor, image_id: tf.Tensor, views: Views) -> tf.Tensor:
