@@ -7,10 +7,11 @@ import contextlib
 import importlib
 import io
 import logging
+import multiprocessing
 import re
-import shlex
-import sys
+import threading
 from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver
 from typing import Any
 
 from imgcap.errors import ConfigError, ImgcapError
@@ -20,9 +21,6 @@ DIRECT_RUNNER = "DirectRunner"
 
 INSTALL = "pip install 'imgcap-tf[beam]'"
 """The command that installs Beam."""
-
-_WORKER = f"exec {shlex.quote(sys.executable)} -m imgcap.host.beam_worker"
-"""The command of a worker process; `exec` makes this process its parent, not a shell."""
 
 _STEP = re.compile(r" \[while running '[^\n]*'\]")
 """The name of a pipeline's step, which Beam adds to an exception's text."""
@@ -57,15 +55,31 @@ def _silent_logs() -> Iterator[None]:
 
     Beam logs notes for its developers, and the traceback of each error that is raised anyway.
     """
-    root = logging.getLogger()
+    root, hook = logging.getLogger(), threading.excepthook
     handlers, disabled = list(root.handlers), root.manager.disable
     logging.disable(logging.CRITICAL)
+    # Threads of Beam tell each on its own that a worker has died.
+    threading.excepthook = lambda _: None
     try:
         yield
     finally:
+        threading.excepthook = hook
         logging.disable(disabled)
         # A note that is not shown gives the root logger a handler all the same.
         root.handlers[:] = handlers
+
+
+def preload_workers(*modules: str) -> None:
+    """Starts to import what the direct runner's worker processes need, in the one they fork from.
+
+    It is done beside what this process does meanwhile.
+
+    Args:
+        modules: that the workers will import, apart from Beam.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["imgcap.host.quiet_beam", *modules])
+    forkserver.ensure_running()
 
 
 @contextlib.contextmanager
@@ -172,7 +186,8 @@ def _make_direct_runner(options: Sequence[str]) -> tuple[Any, Any]:
         FnApiRunner,
     )
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    from imgcap.host.forked_workers import ForkedEnvironment
 
     # Processes of workers would log each traceback, which the error of this process tells anyway.
     parsed = _parse_options(DIRECT_RUNNER, ["--default_sdk_harness_log_level=CRITICAL", *options])
@@ -192,7 +207,7 @@ def _make_direct_runner(options: Sequence[str]) -> tuple[Any, Any]:
     if direct.direct_running_mode == "multi_processing":
         # By that name the runner would start Beam's own program, which prints notes.
         direct.direct_running_mode = "in_memory"
-        environment = SubprocessSDKEnvironment.from_command_string(_WORKER)
+        environment = ForkedEnvironment()
     return FnApiRunner(environment, provision_info=ExtendedProvisionInfo(provision)), parsed
 
 

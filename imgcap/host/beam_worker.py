@@ -1,42 +1,37 @@
-"""A worker process of Beam's direct runner: says nothing of its own, and ends with its parent.
+"""A worker process of Beam's direct runner: says nothing of its own, and ends with its parent."""
 
-Beam's own program for it prints notes before it has read how much it should log.
-"""
-
-import logging
+import multiprocessing
 import os
 import sys
 import threading
-import time
 import traceback
+from multiprocessing import connection
 
-SECONDS_BETWEEN_LOOKS = 1.0
 
+def work(variables: dict[str, str]) -> None:
+    """Works until the process that started this one has no more work, or is gone.
 
-def main() -> None:
-    """Works until the process that started this one has no more work, or is gone."""
-    parent = os.getppid()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # Errors reach the runner with the work that failed. When the parent is killed, each thread here
-    # would print that nobody listens any more.
-    logging.disable(logging.CRITICAL)
+    Args:
+        variables: of the environment, by which Beam's worker finds its runner.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    # When the parent is killed, each thread here would print that nobody listens any more.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  It stays open to the end.
+    os.environ.update(variables)
     try:
-        from apache_beam.runners.worker import sdk_worker_main
+        # Errors reach the runner with the work that failed: nothing is logged.
+        from imgcap.host.quiet_beam import sdk_worker_main
 
-        sdk_worker_main.main(sys.argv)
+        sdk_worker_main.main([])
     except Exception:
-        if os.getppid() == parent:
+        if parent.is_alive():
             traceback.print_exc(file=sys.__stderr__)
         os._exit(1)
 
 
 def _end_with(parent: int) -> None:
     """Ends this process when its parent has ended, however that was."""
-    while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+    connection.wait([parent])
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

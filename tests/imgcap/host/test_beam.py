@@ -107,6 +107,7 @@ def is_alive(process: int) -> bool:
 
 def test_worker_processes(tmp_path, capfd) -> None:
     beam = pytest.importorskip("apache_beam")
+    capfd.readouterr()  # Importing Beam here logs a note.
     options = ["--direct_num_workers=1", "--direct_running_mode=multi_processing"]
     with (
         pytest.raises(DataError, match="^a.csv is broken$"),

@@ -29,7 +29,7 @@ from imgcap.data.raw.reading.joining import describe_counts
 from imgcap.errors import DataError
 from imgcap.files.locations import base_name, is_folder, is_remote, join, make_folder, remove, walk
 from imgcap.files.writing import read_json
-from imgcap.host.beam import DIRECT_RUNNER, open_pipeline
+from imgcap.host.beam import DIRECT_RUNNER, open_pipeline, preload_workers
 from imgcap.host.progress import Progress
 
 AGAIN = "run the same command again"
@@ -67,6 +67,8 @@ class BeamRoad:
         source = _absolute_source(find_source(self._config))
         print(f"--runner={self._config.runner}: reading captions, listing images", file=sys.stderr)
         make_folder(self._folder)
+        if self._forks():
+            preload_workers("imgcap.data.prepare.shard_writer")
         with open_pipeline(self._config.runner, self._options) as pipeline:
             add_survey(pipeline, source, self._config, self._folder)
         tree = read_json(join(self._folder, SURVEY), DataError, AGAIN)
@@ -120,6 +122,12 @@ class BeamRoad:
             with contextlib.suppress(OSError):  # The first that is not empty, or not there.
                 for folder in (self._folder, join(self._output, PARTS), self._output):
                     os.rmdir(folder)
+
+    def _forks(self) -> bool:
+        """Whether the direct runner will fork worker processes for the shards."""
+        mode = "--direct_running_mode="
+        given = [option for option in self._shard_options() if option.startswith(mode)]
+        return self._config.runner == DIRECT_RUNNER and given[-1] == f"{mode}multi_processing"
 
     def _shard_options(self) -> list[str]:
         """The runner's options for the pipeline that reads images.
