@@ -80,8 +80,6 @@ def score_captions(
     scored = _normalise(candidates, references, tokenizer)
     cider = Cider(scored.references, frequencies)
     statistics = _collect_statistics(scored.candidates, scored.references, cider)
-    constant = best_constant(scored.references, cider)
-    floor = _collect_statistics([constant] * len(scored.images), scored.references, cider)
     intervals: dict[str, list[float]] = {}
     if bootstrap_samples:
         resampled = resample(statistics, _score_sums, bootstrap_samples, seed)
@@ -89,7 +87,7 @@ def score_captions(
     return {
         **_name_scores(statistics),
         "intervals": intervals,
-        "constant_caption": {"caption": _write_out(constant, tokenizer), **_name_scores(floor)},
+        "constant_caption": _score_constant(scored, cider, tokenizer),
         "images": len(scored.images),
         "mean_length": _mean_length(scored.candidates),
         "mean_reference_length": _mean_length(
@@ -98,6 +96,13 @@ def score_captions(
         "tokenisation": TOKENISATIONS[tokenizer],
         "tokenizer": tokenizer,
     }
+
+
+def _score_constant(scored: _ScoredSet, cider: Cider, tokenizer: str) -> dict[str, Any]:
+    """The caption that scores high when given to every image, and its scores."""
+    constant = best_constant(scored.references, cider)
+    floor = _collect_statistics([constant] * len(scored.images), scored.references, cider)
+    return {"caption": _write_out(constant, tokenizer), **_name_scores(floor)}
 
 
 def score_each(

@@ -97,17 +97,7 @@ def store_features(
     folder = cache_dir / _key(encoder, manifest, views)
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
-    shards = [
-        _Shard(
-            join(str(data_dir), name),
-            folder / name,
-            views if split == AUGMENTED_SPLIT else THE_IMAGE_ALONE,
-            split in skipping,
-        )
-        for split in splits
-        for name in manifest.shards[split]
-        if manifest.images[split]
-    ]
+    shards = list(_shards(data_dir, folder, manifest, splits, views, skipping))
     pixels = tf.TensorSpec([None, image_size, image_size, 3])
     encode = tf.function(encoder.__call__, input_signature=[pixels], autograph=False)
     images = sum(manifest.images[split] for split in splits)
@@ -130,6 +120,21 @@ def store_features(
                 description = _description(encoder, manifest, views)
                 write_checked(folder / NAME, {**description, SIZES: dict(sorted(sizes.items()))})
     return StoredFeatures(folder, encoder.features_shape, views.per_image)
+
+
+def _shards(
+    data_dir: Path | str,
+    folder: Path,
+    manifest: Manifest,
+    splits: tuple[str, ...],
+    views: Views,
+    skipping: tuple[str, ...],
+) -> Iterator["_Shard"]:
+    """Yields the feature shards of some splits; see `store_features`."""
+    for split in splits:
+        kind = views if split == AUGMENTED_SPLIT else THE_IMAGE_ALONE
+        for name in manifest.shards[split] if manifest.images[split] else ():
+            yield _Shard(join(str(data_dir), name), folder / name, kind, split in skipping)
 
 
 def _load_sizes(folder: Path) -> dict[str, int] | None:
