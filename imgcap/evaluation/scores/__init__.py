@@ -58,8 +58,7 @@ def score_captions(
         references: image to its true captions, as text; the same images, at least one caption each.
         bootstrap_samples: resamples for the intervals; 0 leaves `intervals` empty.
         seed: of the resampling.
-        frequencies: CIDEr's document frequencies; those of `references` if None, as the field
-            reports it.
+        frequencies: CIDEr's document frequencies; None takes those of `references`, as usual.
         tokenizer: how texts are split, 'word' or 'character'; that of the run, by its vocabulary.
 
     Returns:
@@ -70,8 +69,8 @@ def score_captions(
           which the document frequencies stay as they are.
         - `constant_caption`: the floor, a `caption` chosen from the references to score high when
           given to every image (see `imgcap.evaluation.scores.constant`), and its scores.
-        - `images`: how many; `mean_length` and `mean_reference_length`: in words; `tokenizer`,
-          and `tokenisation`: how words were split, for people.
+        - `images`: how many; `mean_length` and `mean_reference_length`: in words; `tokenizer`.
+        - `tokenisation`: the rules by which words were split, for people.
 
     Raises:
         DataError: no image, other images in the one mapping than in the other, or an image without
