@@ -124,6 +124,11 @@ class Tensorflow(FileSystem):
     def open(self, location: str, mode: str) -> BinaryIO:
         if mode == "rb":
             self.size(location)  # GFile opens when it is first read: an absent file must fail here
+        elif location.startswith("ram://"):
+            # TensorFlow's files in memory would keep what they hold, and go on after it. Others are
+            # replaced when they are whole.
+            with contextlib.suppress(OSError):
+                self.remove(location)
         return _buffer(self._files.GFile(location, mode), location, mode)
 
     def size(self, location: str) -> int:

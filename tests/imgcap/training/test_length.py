@@ -87,9 +87,10 @@ def test_captions_below_one_for_all_images(
 ) -> None:
     references = (Reference("1", ("a dog",)), Reference("2", ("a cat",)))
     data = SimpleNamespace(steps_per_epoch=10, references=references)
-    run = SimpleNamespace(last_step=lambda: 100, data=data)
+    captioner = SimpleNamespace(vocabulary=SimpleNamespace(tokenizer="word"))
+    run = SimpleNamespace(last_step=lambda: 100, data=data, captioner=captioner)
     scores = {"cider": cider, "constant_caption": {"caption": "a dog"}}
-    monkeypatch.setattr(loop, "score_constant", lambda captions, references: 8.0)
+    monkeypatch.setattr(loop, "score_constant", lambda captions, references, tokenizer: 8.0)
     loop._warn_of_constant(run, Progression(step=step, best_cider=before), scores)
     error = capsys.readouterr().err
     assert bool(error) == warned
