@@ -157,11 +157,7 @@ def _number_at(counts: Mapping[int, int], index: int) -> int:
 
 def describe(prepared: Manifest) -> str:
     """Describes what was prepared and what was left out, in a few lines."""
-    lines = [
-        f"{split}: {prepared.images[split]} images, {prepared.captions[split]} captions, "
-        f"{len(prepared.shards[split])} shards"
-        for split in SPLITS
-    ]
+    lines = [_describe_split(prepared, split) for split in SPLITS]
     lines.append(
         f"vocabulary: {prepared.vocabulary_size} words ({_sources_of_words(prepared)}), "
         f"fingerprint {prepared.vocabulary_fingerprint}; split: {prepared.split_source}"
@@ -178,6 +174,16 @@ def describe(prepared: Manifest) -> str:
     }
     lines += [f"left out, {reason}: {_some(names)}" for reason, names in left_out.items() if names]
     return "\n".join(lines)
+
+
+def _describe_split(prepared: Manifest, split: str) -> str:
+    """Counts images, captions and shards of a split."""
+    images, captions = prepared.images[split], prepared.captions[split]
+    if not images:
+        return f"{split}: no images"
+    number = len(prepared.shards[split])
+    shards = "1 shard" if number == 1 else f"{number} shards"
+    return f"{split}: {images} images, {captions} captions, {shards}"
 
 
 def _sources_of_words(prepared: Manifest) -> str:
