@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib.util
 import io
 import os
 import posixpath
@@ -13,6 +14,9 @@ from imgcap.files.locations.file_system import FileSystem
 
 _BUFFER = 1 << 18
 """Bytes that are read at a time from files of other file systems."""
+
+_NEEDED = {"s3": "boto3"}
+"""Schemes of which Beam misses a package only at the first file, to that package."""
 
 _FILE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".json", ".tfrecord", ".txt")
 """What names no folder: to ask would be a request for each photo of a bucket."""
@@ -195,6 +199,8 @@ class Beam(FileSystem):
             files.get_filesystem(location)
         except Exception:  # ValueError, or what the missing part's import raised
             raise unknown from None
+        if scheme in _NEEDED and importlib.util.find_spec(_NEEDED[scheme]) is None:
+            raise unknown
         return cls(files)
 
     def open(self, location: str, mode: str) -> BinaryIO:

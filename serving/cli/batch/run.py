@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from imgcap.cli import command
-from imgcap.errors import ConfigError, ServingError
+from imgcap.errors import ConfigError, ImgcapError, ServingError
 from imgcap.files.locations import is_file, is_folder
 from imgcap.files.names import write_line
 from imgcap.host.beam import import_beam
@@ -170,9 +170,13 @@ def _read_plan(parts: Parts, wanted: dict[str, Any]) -> Plan | None:
 def _make_plan(parts: Parts, found: Input, wanted: dict[str, Any], source: str) -> Plan:
     """Lists the images of a new job; ConfigError if there are none."""
     parts.clear(keep_lock=True)
-    shards, references = parts.write_images(found.shards)
-    if not shards:
-        raise ConfigError(f"--input={source} has no image: name a folder, a glob or a table")
+    try:
+        shards, references = parts.write_images(found.shards)
+        if not shards:
+            raise ConfigError(f"--input={source} has no image: name a folder, a glob or a table")
+    except ImgcapError:
+        parts.clear()  # A job that cannot begin leaves nothing.
+        raise
     plan = Plan(wanted, shards, references if found.images is None else found.images, None)
     _write_plan(parts, plan)
     return plan

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import importlib.util
 import io
 import os
 import uuid
@@ -197,6 +198,13 @@ def test_an_unknown_scheme(tmp_path: Path) -> None:
     for act in (locations.open_file, locations.is_file, locations.is_folder, locations.list_folder):
         with pytest.raises(DataError, match=r"^nosuch://a/b: no file system for nosuch:// is"):
             act("nosuch://a/b")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("boto3") is not None, reason="boto3 is installed")
+def test_a_scheme_of_which_beam_lacks_a_package() -> None:
+    pytest.importorskip("apache_beam")
+    with pytest.raises(DataError, match=r"^s3://a/b: no file system for s3:// is installed: pip"):
+        locations.open_file("s3://a/b")
 
 
 def test_a_pattern_for_buckets() -> None:

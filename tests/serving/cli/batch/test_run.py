@@ -176,6 +176,7 @@ def test_another_job_does_not_take_its_output(capsys, photos, tmp_path) -> None:
         (["--input=.", "--output=x", "--model=a", "--server=b:1"], 2, "are both given: choose one"),
         (["--input=.", "--output=x", "--server=b:1,c"], 2, "--server='c' is no address"),
         (["--input=nowhere", "--output=x"], 2, "--input=nowhere does not exist"),
+        (["--input=empty", "--output=empty/x"], 2, "--input=empty has no image"),
         (["--input=.", "--output=x", "--model=nowhere"], 2, "nowhere"),
         (["--input=.", "--output=x", "stray"], 2, "'stray' is no option of --runner=DirectRunner"),
         (["--input=.", "--output=x", "--", "--nope=1"], 2, "DirectRunner has no option --nope"),
@@ -185,6 +186,7 @@ def test_another_job_does_not_take_its_output(capsys, photos, tmp_path) -> None:
 def test_wrong_use_is_one_line(capsys, tmp_path, monkeypatch, flags, status, message) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
     with serving(length_of) as target:
         if not any(flag.startswith(("--server", "--model", "--input=no")) for flag in flags):
             flags = [f"--server={target}", *flags]
@@ -193,6 +195,7 @@ def test_wrong_use_is_one_line(capsys, tmp_path, monkeypatch, flags, status, mes
     assert [line for line in err.splitlines() if "captioning" not in line] == [
         err.strip().splitlines()[-1]
     ]
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_servers_that_are_away_at_the_start_are_one_line(capsys, photos, tmp_path) -> None:
