@@ -332,7 +332,9 @@ def test_waiting_for_a_server_ends_in_one_error(capsys, tmp_path):
         return length_of(request, context)
 
     with serving(one_answer) as target:
-        status, out, err = run(capsys, tmp_path, f"--server={target}", "--wait=1")
+        # One after the other: of two at a time the second may be asked, and answered, first.
+        flags = [f"--server={target}", "--wait=1", "--concurrency=1"]
+        status, out, err = run(capsys, tmp_path, *flags)
     assert status == 3 and out.count("\n") == 1
     waits, error = err.splitlines()
     assert waits.endswith("waiting up to 1 s for it")
