@@ -109,11 +109,12 @@ def store_features(
         # than it takes to decode a small shard.
         for (kind, skip_bad), group in itertools.groupby(missing, lambda shard: shard[2:]):
             alike = list(group)
-            decoded = _decoded([shard.source for shard in alike], image_size, kind, skip_bad)
-            batches = _Batches(decoded, encode, kind.per_image, progress)
-            for number, shard in enumerate(alike):
+            sources = [shard.source for shard in alike]
+            batches = iter(_decoded(sources, image_size, kind, skip_bad))
+            for shard in alike:
                 with damage_refused([shard.source]):
-                    records.write_shard(shard.target, batches.of_shard(number))
+                    encoded = _encoded(batches, encode, kind.per_image, progress)
+                    records.write_shard(shard.target, encoded)
                 # Another training may have stored others meanwhile.
                 written = {shard.target.name: shard.target.stat().st_size}
                 sizes = {**(_load_sizes(folder) or {}), **written}
@@ -192,7 +193,7 @@ class _Shard(NamedTuple):
 def _decoded(
     sources: Sequence[str], image_size: int, views: Views, skip_bad: bool
 ) -> tf.data.Dataset:
-    """Decodes the images of shards in all views, in order, in batches that end where a shard ends.
+    """Decodes the images of shards in all views, in order, in batches of one shard each.
 
     Args:
         sources: locations of the image shards.
@@ -201,71 +202,60 @@ def _decoded(
         skip_bad: whether to go on without records that cannot be read.
 
     Returns:
-        A data set of (place of the shard among the sources int64 [N], serialised record string [N],
-        empty in rows that only fill up the last batch of a shard, images float32 [N, views, H, W,
-        3]), N = ENCODED_AT_ONCE.
+        A data set of (serialised record string [N], images float32 [N, views, H, W, 3]), N =
+        ENCODED_AT_ONCE. The last batch of each shard, and no other, has empty records at its end.
     """
 
-    def rows_of_shard(number: tf.Tensor, source: tf.Tensor) -> tf.data.Dataset:
+    def rows_of_shard(source: tf.Tensor) -> tf.data.Dataset:
         whole = tf.data.TFRecordDataset(source)
-        batches = (whole.ignore_errors() if skip_bad else whole).batch(ENCODED_AT_ONCE)
-        filled = batches.map(
+        readable = whole.ignore_errors() if skip_bad else whole
+        # The reader knows by an empty record that the shard ends, without a look at the next one.
+        ended = readable.concatenate(tf.data.Dataset.from_tensors(""))
+        batches = ended.batch(ENCODED_AT_ONCE)
+        return batches.map(
             lambda serialized: tf.pad(serialized, [[0, ENCODED_AT_ONCE - tf.shape(serialized)[0]]])
-        )
-        return filled.unbatch().map(lambda serialized: (number, serialized))
+        ).unbatch()
 
     def decode(serialized: tf.Tensor) -> tf.Tensor:
         record = records.parse_example(serialized)
         pixels = image.decode(record.image_bytes, image_size)
         return _all_views(pixels, record.image_id, views)
 
-    def decode_row(number: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def decode_row(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = [views.per_image, image_size, image_size, 3]
         images = tf.cond(
             tf.strings.length(serialized) > 0, lambda: decode(serialized), lambda: tf.zeros(shape)
         )
-        return number, serialized, tf.ensure_shape(images, shape)
+        return serialized, tf.ensure_shape(images, shape)
 
     paths = tf.constant([os.fsencode(source) for source in sources])
-    rows = tf.data.Dataset.from_tensor_slices(paths).enumerate().flat_map(rows_of_shard)
+    rows = tf.data.Dataset.from_tensor_slices(paths).flat_map(rows_of_shard)
     decoded = rows.map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
     return decoded.batch(ENCODED_AT_ONCE, drop_remainder=True).prefetch(2)
 
 
-class _Batches:
-    """The encoded records of shards, one shard after the other."""
+def _encoded(
+    batches: Iterator[tuple[tf.Tensor, tf.Tensor]], encode: Encode, views: int, progress: Progress
+) -> Iterator[bytes]:
+    """Yields the serialised records with features of the next shard.
 
-    def __init__(
-        self, decoded: tf.data.Dataset, encode: Encode, views: int, progress: Progress
-    ) -> None:
-        """Reads nothing yet.
-
-        Args:
-            decoded: from `_decoded`.
-            encode: images float32 [N, H, W, 3] to features.
-            views: of each image.
-            progress: is advanced by the images.
-        """
-        self._decoded, self._next = iter(decoded), None
-        self._encode, self._views, self._progress = encode, views, progress
-
-    def of_shard(self, number: int) -> Iterator[bytes]:
-        """Yields the serialised records with features of one shard, after those before it."""
-        while (batch := self._peek()) is not None and int(batch[0][0]) == number:
-            self._next = None
-            serialized = batch[1].numpy()
-            real = np.count_nonzero(serialized != b"")
+    Args:
+        batches: from `_decoded`, those of earlier shards taken.
+        encode: images float32 [N, H, W, 3] to features.
+        views: of each image.
+        progress: is advanced by the images.
+    """
+    full = True
+    while full:
+        serialized, images = next(batches)
+        real = int(tf.math.count_nonzero(tf.strings.length(serialized)))
+        full = real == ENCODED_AT_ONCE
+        if real:
             # A view at a time: all of a batch's would take a deep encoder that much more memory.
-            views = tf.unstack(batch[2][:real], self._views, axis=1)
-            features = np.stack([self._encode(view).numpy() for view in views], axis=1)
-            self._progress.advance(len(features))
-            yield from map(records.with_features, serialized[:real], features)
-
-    def _peek(self) -> tuple[tf.Tensor, ...] | None:
-        """The batch that comes next; None after the last."""
-        if self._next is None:
-            self._next = next(self._decoded, None)
-        return self._next
+            seen = tf.unstack(images[:real], views, axis=1)
+            features = np.stack([encode(view).numpy() for view in seen], axis=1)
+            progress.advance(len(features))
+            yield from map(records.with_features, serialized.numpy()[:real], features)
 
 
 def _all_views(pixels: tf.Tensor, image_id: tf.Tensor, views: Views) -> tf.Tensor:

@@ -2,6 +2,7 @@
 own.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 from imgcap.config import ModelConfig
 from imgcap.data import image, manifest, records
 from imgcap.data.manifest import Manifest
+from imgcap.errors import DataError
 from imgcap.model.encoder import Encoder, make_encoder
 from imgcap.training.inputs import stored_features
 
@@ -116,3 +118,19 @@ def test_what_is_stored_is_not_made_again(
     again = store(encoder, data_dir, prepared, tmp_path, views=2)
     assert list(map(Path, again.paths(prepared, "train"))) == paths and paths[0].exists()
     assert [path.stat().st_mtime_ns for path in paths[1:]] == before
+
+
+def test_a_damaged_shard_is_named_and_those_before_it_are_stored(
+    encoder: Encoder, data_dir: Path, prepared: Manifest, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "data"
+    shutil.copytree(data_dir, damaged)
+    first, second, *_ = map(Path, manifest.shard_paths(damaged, prepared, "train"))
+    content = bytearray(second.read_bytes())
+    content[20] ^= 1  # of its very first record
+    second.write_bytes(content)
+    with pytest.raises(DataError, match=f"{second.name} after record 0 .*: a shard is damaged"):
+        store(encoder, damaged, prepared, tmp_path / "features", views=1)
+    (stored,) = (tmp_path / "features").glob("*/*.tfrecord")
+    assert stored.name == first.name
+    assert len(rows([str(stored)])) == len(rows([str(first)]))
