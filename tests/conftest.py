@@ -2,7 +2,6 @@
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -54,32 +53,6 @@ def _collect_garbage_once() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _draw_like_curves_once() -> Iterator[None]:
-    """Draws the curves of runs with the same quantities once: a tenth of each small training is
-    the layout of the same picture.
-
-    `draw_curves`, which has tests of its own, stays as it is.
-    """
-    from imgcap.training.watching import curves
-
-    drawn: dict[frozenset[str], bytes] = {}
-    write = curves.write_curves
-
-    def write_curves(path: Path, metrics: Sequence[curves.Metric]) -> None:
-        quantities = frozenset(key for line in metrics for key in line)
-        if quantities in drawn:
-            path.write_bytes(drawn[quantities])
-            return
-        write(path, metrics)
-        if path.exists():
-            drawn[quantities] = path.read_bytes()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curves, "write_curves", write_curves)
-        yield
 
 
 @pytest.fixture(scope="session")
