@@ -1,7 +1,10 @@
 """A progress bar that is readable in a terminal and in a log file."""
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 BAR_WIDTH = 24
@@ -9,6 +12,8 @@ BAR_WIDTH = 24
 # needs a line only now and then.
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 15.0
+# Seconds between two looks at work that others do; a look may take a twentieth of the time.
+LOOK_INTERVAL, LOOK_SHARE = 1.0, 1 / 20
 
 
 class Progress:
@@ -87,6 +92,34 @@ class Progress:
         if left > 0 and rate > 0:
             return f"{clock(left / rate)} left"
         return f"{clock(elapsed)} in all"
+
+
+@contextlib.contextmanager
+def watched(look: Callable[[], None]) -> Iterator[None]:
+    """Looks again and again, in a thread, at work that others do, and a last time at its end.
+
+    Args:
+        look: moves a bar by what it finds. An OSError counts as nothing found: a file may be
+            renamed while it is listed.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        pause, last = LOOK_INTERVAL, False
+        while not last:
+            last = ended.wait(pause)
+            started = time.monotonic()
+            with contextlib.suppress(OSError):
+                look()
+            pause = max(LOOK_INTERVAL, (time.monotonic() - started) / LOOK_SHARE)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def clock(seconds: float) -> str:

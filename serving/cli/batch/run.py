@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -12,16 +11,13 @@ from imgcap.errors import ConfigError, ImgcapError, ServingError
 from imgcap.files.locations import is_file, is_folder
 from imgcap.files.names import write_line
 from imgcap.host.beam import import_beam
-from imgcap.host.progress import Progress, clock
+from imgcap.host.progress import Progress, clock, watched
 from serving.cli.batch.config import InputConfig, ModelConfig, WorkConfig
 from serving.cli.batch.exports import Export, find_export
 from serving.cli.batch.inputs import Input, find_input
 from serving.cli.batch.parts import Counts, Parts
 from serving.cli.batch.worker import NAME, Job, make_clients, require_tensorflow, tell
 from serving.client.fleet import AWAY
-
-LOOK_SECONDS = 1.0
-"""Seconds between two looks for finished shards, or longer if a look takes long."""
 
 
 class Plan(NamedTuple):
@@ -227,34 +223,19 @@ def _sum(finished: dict[int, Counts]) -> Counts:
 @contextlib.contextmanager
 def _progress(parts: Parts, images: int, finished: dict[int, Counts]) -> Iterator[None]:
     """Shows how far the job is, by the shards that are finished, while the context lasts."""
-    ended = threading.Event()
     known = finished
-
-    def look(progress: Progress) -> None:
-        nonlocal known
-        before, known = _sum(known), parts.find_finished(known)
-        now = _sum(known)
-        note = f"{now.unreadable:,} unreadable" if now.unreadable else ""
-        progress.advance(now.images - before.images, note)
-
-    def keep_looking(progress: Progress) -> None:
-        pause = LOOK_SECONDS
-        while not ended.wait(pause):
-            started = time.monotonic()
-            look(progress)
-            # A folder of very many shards takes its time to list.
-            pause = max(LOOK_SECONDS, 20 * (time.monotonic() - started))
-
     with Progress("captioning", images, "images") as progress:
         progress.skip(_sum(finished).images)
-        thread = threading.Thread(target=keep_looking, args=(progress,), daemon=True)
-        thread.start()
-        try:
+
+        def look() -> None:
+            nonlocal known
+            before, known = _sum(known), parts.find_finished(known)
+            now = _sum(known)
+            note = f"{now.unreadable:,} unreadable" if now.unreadable else ""
+            progress.advance(now.images - before.images, note)
+
+        with watched(look):
             yield
-        finally:
-            ended.set()
-            thread.join()
-            look(progress)
 
 
 def _summarise(parts: Parts, counts: Counts, made: int, seconds: float) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
 
@@ -30,16 +29,10 @@ from imgcap.errors import DataError
 from imgcap.files.locations import base_name, is_folder, is_remote, join, make_folder, remove, walk
 from imgcap.files.writing import read_json
 from imgcap.host.beam import DIRECT_RUNNER, open_pipeline, preload_workers
-from imgcap.host.progress import Progress
+from imgcap.host.progress import Progress, watched
 
 AGAIN = "run the same command again"
 """The remedy if a file is gone that this very command wrote."""
-
-SECONDS_BETWEEN_LOOKS = 1.0
-"""How often finished shards are counted in a folder of this machine."""
-
-SECONDS_BETWEEN_REMOTE_LOOKS = 15.0
-"""The same at an address, where each look is a request."""
 
 
 class BeamRoad:
@@ -163,8 +156,6 @@ def _absolute_source(source: Source) -> Source:
 @contextlib.contextmanager
 def _progress_of_shards(parts: str, total: int) -> Iterator[None]:
     """Shows how many shards are finished while the context lasts, by counting their part files."""
-    interval = SECONDS_BETWEEN_REMOTE_LOOKS if is_remote(parts) else SECONDS_BETWEEN_LOOKS
-    ended = threading.Event()
 
     def count() -> int:
         return sum(location.endswith(".tfrecord.json") for location in walk(parts))
@@ -173,20 +164,10 @@ def _progress_of_shards(parts: str, total: int) -> Iterator[None]:
         done = count()
         progress.skip(done)
 
-        def watch() -> None:
+        def look() -> None:
             nonlocal done
-            last = False
-            while not last:
-                last = ended.wait(interval)
-                with contextlib.suppress(OSError):  # A file may be renamed while it is listed.
-                    found = count()
-                    progress.advance(found - done)
-                    done = found
+            before, done = done, count()
+            progress.advance(done - before)
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with watched(look):
             yield
-        finally:
-            ended.set()
-            watcher.join()
