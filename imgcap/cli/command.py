@@ -22,6 +22,9 @@ from imgcap.files.locations import is_remote
 from imgcap.files.names import ESCAPED, find_path
 from imgcap.host import proxies, quiet
 
+RUNNER_OPTIONS = "[-- RUNNER_OPTION...]"
+"""The positional arguments of a command that a runner of Apache Beam can do."""
+
 PIPE_STATUS = 141
 """What a shell shows of a program that SIGPIPE ended."""
 

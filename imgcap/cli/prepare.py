@@ -52,7 +52,7 @@ COMMAND = command.Command(
     "makes the rest.",
     sections=(PrepareConfig,),
     run=run,
-    positional="[-- OPTIONS OF THE RUNNER]",
+    positional=command.RUNNER_OPTIONS,
 )
 
 

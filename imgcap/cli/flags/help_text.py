@@ -49,7 +49,10 @@ def make_help(
         Lines without a line break at the end.
     """
     width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns))
-    lines = [f"usage: {usage} [--flag=value ...]", "", *textwrap.wrap(summary, width)]
+    # What comes after `--` is no flag of this command's, so it stands after them.
+    before, dashes, after = usage.partition(" [-- ")
+    usage = f"{before} [--flag=value ...]{dashes}{after}"
+    lines = [f"usage: {usage}", "", *textwrap.wrap(summary, width)]
     for heading, options in _group(sections, overrides, recipes).items():
         lines += ["", f"{heading}:"]
         for option in options:

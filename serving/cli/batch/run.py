@@ -261,5 +261,5 @@ COMMAND = command.Command(
     "usage; 3 the servers are away, late or busy.",
     sections=(InputConfig, ModelConfig, WorkConfig),
     run=caption_batch,
-    positional="[-- RUNNER_OPTION...]",
+    positional=command.RUNNER_OPTIONS,
 )

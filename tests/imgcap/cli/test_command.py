@@ -8,6 +8,7 @@ import pytest
 from imgcap import __version__
 from imgcap.cli import command, train
 from imgcap.cli.flags.flagfile import RECIPES, find_flagfile, find_flagfiles, recipe_names
+from imgcap.cli.flags.help_text import make_help
 from imgcap.config import Section, flag_fields, setting
 from tests.support.paths import ROOT
 
@@ -177,3 +178,8 @@ def test_a_recipe_sets_flags_and_the_command_line_wins() -> None:
     model, training = found[0][:2]
     assert model.decoder == "inject_and_merge"
     assert (training.cached_views, training.batch_size) == (2, 7)
+
+
+def test_options_of_a_runner_stand_after_the_flags() -> None:
+    text = make_help(f"bake {command.RUNNER_OPTIONS}", "Bakes.", (), None, False)
+    assert text.startswith("usage: bake [--flag=value ...] [-- RUNNER_OPTION...]\n")
