@@ -106,9 +106,14 @@ class ServerProcess(NamedTuple):
         return int(found[1]) / 1024 if found else 0.0
 
 
-def _limit_memory() -> None:
-    """Lets a server that takes too much die alone, and not the machine."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
+def _limit_memory(process: subprocess.Popen) -> None:
+    """Lets a server that takes too much die alone, and not the machine.
+
+    Set from outside: with a `preexec_fn`, Popen would fork, and gRPC, which runs in the test's own
+    process, restarts its pollers in a forked child; they abort it once Popen has closed their
+    descriptors.
+    """
+    resource.prlimit(process.pid, resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
 
 
 @contextmanager
@@ -134,13 +139,12 @@ def server_process(kind: str, **flags: Any) -> Iterator[ServerProcess]:
             for name, value in given.items()
         ]
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=_limit_memory
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
         server = ServerProcess(
             f"localhost:{config.port}", f"localhost:{config.rest_api_port}", process
         )
         try:
+            _limit_memory(process)
             _wait(server.target, process, output)
             yield server
         finally:
