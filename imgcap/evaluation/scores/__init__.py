@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgcap.config.prepare import WORD
+from imgcap.data.text.ngrams import MAX_ORDER
 from imgcap.data.text.tokenisation import TOKENISATIONS, join_words, normalise
 from imgcap.errors import DataError
 from imgcap.evaluation.scores.bleu import bleu, count_bleu
 from imgcap.evaluation.scores.bootstrap import percentile_interval, resample
 from imgcap.evaluation.scores.cider import Cider, DocumentFrequencies
 from imgcap.evaluation.scores.constant import best_constant
-from imgcap.evaluation.scores.ngrams import MAX_ORDER, Words
+from imgcap.evaluation.scores.ngrams import Words
 from imgcap.evaluation.scores.rouge import rouge_l
 
 __all__ = ["NAMES", "resampled_scores", "score_captions", "score_each"]

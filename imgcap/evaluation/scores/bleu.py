@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imgcap.evaluation.scores.ngrams import MAX_ORDER, NGram, Words, count_ngrams
+from imgcap.data.text.ngrams import MAX_ORDER
+from imgcap.evaluation.scores.ngrams import NGram, Words, count_ngrams
 
 # Guards of the COCO code against 0 / 0. They show if there is no n-gram of an order: perfect
 # captions of three words have BLEU-4 (1e-15 / 1e-9) ** (1 / 4) = 0.03, not 0.

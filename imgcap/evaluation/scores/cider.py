@@ -12,11 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imgcap.data.text.ngrams import MAX_ORDER, SIGMA
 from imgcap.errors import DataError
-from imgcap.evaluation.scores.ngrams import MAX_ORDER, NGram, Words, count_ngrams
-
-SIGMA = 6.0
-"""Width, in words, of the Gaussian penalty on the difference in length to the reference."""
+from imgcap.evaluation.scores.ngrams import NGram, Words, count_ngrams
 
 
 class WeightedCaption(NamedTuple):

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from imgcap.data.text.ngrams import MAX_ORDER
 from imgcap.evaluation.scores.cider import Cider, DocumentFrequencies
-from imgcap.evaluation.scores.ngrams import MAX_ORDER, NGram, Words
+from imgcap.evaluation.scores.ngrams import NGram, Words
 
 SHORTLIST = 10
 

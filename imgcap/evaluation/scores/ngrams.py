@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
+from imgcap.data.text.ngrams import MAX_ORDER
+
 Words = Sequence[Hashable]
 """The words of one caption, texts or numbers; scores only compare whether two words are equal."""
 
 NGram = tuple[Hashable, ...]
-
-MAX_ORDER = 4
-"""Words in the longest n-gram."""
 
 
 def count_ngrams(words: Words) -> Counter[NGram]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from imgcap.config import DecodeConfig, TrainConfig
 from imgcap.model.captioner import Captioner
-from imgcap.training.objective.cider_reward import CiderReward
+from imgcap.model.search.cider_reward import CiderReward
 from imgcap.training.objective.losses import TokenLoss
 from imgcap.training.objective.self_critical import self_critical_loss
 from imgcap.training.objective.teacher_forcing import caption_loss

@@ -10,7 +10,7 @@ from imgcap.model import search
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start
 from imgcap.model.rows import repeat_rows
-from imgcap.training.objective.cider_reward import CiderReward
+from imgcap.model.search.cider_reward import CiderReward
 from imgcap.training.objective.losses import TokenLoss
 
 

@@ -15,7 +15,7 @@ from imgcap.data.batches import (
     Position,
     training_batches,
 )
-from imgcap.training.objective.cider_reward import CiderReward
+from imgcap.model.search.cider_reward import CiderReward
 from tests.bench.notebook import Caption, NotebookDecoder
 from tests.bench.table import Row
 from tests.bench.timing import clocked, take_turns

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from imgcap.data.text.vocabulary import END, PAD
 from imgcap.evaluation.scores.cider import Cider, DocumentFrequencies
-from imgcap.training.objective.cider_reward import CiderReward, ngram_keys
+from imgcap.model.search.cider_reward import CiderReward, ngram_keys
 
 VOCABULARY, LENGTH = 12, 9
 

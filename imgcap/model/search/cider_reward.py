@@ -11,9 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from imgcap.data.text.ngrams import MAX_ORDER, SIGMA
 from imgcap.data.text.vocabulary import PAD
-from imgcap.evaluation.scores.cider import SIGMA
-from imgcap.evaluation.scores.ngrams import MAX_ORDER
 
 
 class CiderReward:
