@@ -23,7 +23,7 @@ MAINS = {
     "prepare": "imgcap.cli.prepare",
     "train": "imgcap.cli.train",
     "evaluate": "imgcap.cli.evaluate",
-    "average": "imgcap.cli.average",
+    "average": "imgcap.cli.runs.average",
     "export": "export.cli",
     "caption": "serving.cli.caption",
 }

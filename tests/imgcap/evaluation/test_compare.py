@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imgcap.cli import command
-from imgcap.cli.compare import main as compare_main
+from imgcap.cli.runs.compare import main as compare_main
 from imgcap.errors import DataError
 from imgcap.evaluation.compare import compare
 from imgcap.evaluation.scores import NAMES, score_captions
@@ -108,7 +108,7 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     program = (
-        "import sys; from imgcap.cli.compare import main; sys.exit(main(['imgcap-compare', "
+        "import sys; from imgcap.cli.runs.compare import main; sys.exit(main(['imgcap-compare', "
         "'--help']))"
     )
     done = subprocess.run(
@@ -125,7 +125,7 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_an_output_without_room_is_one_line() -> None:
     program = (
-        "import sys; from imgcap.cli.compare import main; sys.exit(main(['imgcap-compare', "
+        "import sys; from imgcap.cli.runs.compare import main; sys.exit(main(['imgcap-compare', "
         "'--help']))"
     )
     with open("/dev/full", "w") as full:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imgcap.cli.compare import main as compare_main
 from imgcap.cli.evaluate import main as evaluate_main
+from imgcap.cli.runs.compare import main as compare_main
 from imgcap.evaluation import sweep
 from imgcap.evaluation.diversity import describe_diversity
 from imgcap.evaluation.report.result_files import find_evaluation

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from imgcap.cli import average, evaluate, pack, train
+from imgcap.cli import evaluate, train
+from imgcap.cli.runs import average, pack
 from imgcap.files.names import read_name
 from imgcap.run.checkpoints import (
     Progression,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgcap.cli import average, evaluate
+from imgcap.cli import evaluate
+from imgcap.cli.runs import average
 from imgcap.run import checkpoints
 from imgcap.run.restore import load_captioner, restore_step
 from tests.support.sharing import forget_checksums

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from imgcap.cli import average, evaluate, pack, train
+from imgcap.cli import evaluate, train
+from imgcap.cli.runs import average, pack
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import best_step
 from imgcap.run.restore import load_captioner

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from export import cli
-from imgcap.cli import average, compare, evaluate, pack, train
+from imgcap.cli import evaluate, train
+from imgcap.cli.runs import average, compare, pack
 from imgcap.errors import RunError
 from imgcap.run import pretrained
 from imgcap.run.pretrained import pretrained_names, resolve_run

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imgcap.cli import compare
+from imgcap.cli.runs import compare
 from imgcap.config import Config, ModelConfig, TrainConfig, to_json
 from imgcap.errors import ConfigError, DataError, RunError
 from imgcap.evaluation.report import recipe_table
