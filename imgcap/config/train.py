@@ -209,8 +209,8 @@ class TrainConfig(Section):
     )
     patience: int = setting(
         -1,
-        "Epochs without a better dev CIDEr before training stops; 0 never stops, -1 takes a third "
-        "of the epochs, at least 4.",
+        "Epochs after the best one before training stops, by dev CIDEr smoothed over neighbouring "
+        "epochs; 0 never stops, -1 takes a third of the epochs, at least 4.",
         minimum=-1,
         heading="Training: stopping, logging, checkpoints, seed",
     )

@@ -2,9 +2,10 @@
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,6 +24,20 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 """What TensorFlow adds to the place of a variable in a checkpoint to name its value."""
 
 
+class Evaluation(NamedTuple):
+    """The dev score at the end of one epoch.
+
+    Attributes:
+        epoch: its number, from 1.
+        step: optimizer steps taken by then.
+        cider: dev CIDEr x 100.
+    """
+
+    epoch: int
+    step: int
+    cider: float
+
+
 @dataclass(frozen=True)
 class Progression:
     """Where a run stands: all that a checkpoint holds beside variables.
@@ -31,9 +46,13 @@ class Progression:
         step: optimizer steps taken.
         epoch: epochs finished.
         batch: global batches of the current epoch that were trained.
-        best_cider: best dev CIDEr x 100 so far; -1 before the first evaluation.
-        best_step: the step that reached it.
-        epochs_since_best: evaluations since then.
+        best_cider: dev CIDEr x 100 of the best epoch so far; -1 before the first evaluation.
+        best_step: the step at the end of that epoch.
+        epochs_since_best: epochs since then.
+        evaluations: of all epochs, in order, by which the best one is chosen; runs of earlier
+            versions lack them.
+        contenders: steps of the epochs of which one will be the best after the next epoch, if not
+            that one itself.
     """
 
     step: int = 0
@@ -42,6 +61,13 @@ class Progression:
     best_cider: float = -1.0
     best_step: int = 0
     epochs_since_best: int = 0
+    evaluations: tuple[Evaluation, ...] = ()
+    contenders: tuple[int, ...] = ()
+
+    @property
+    def needed(self) -> set[int]:
+        """The steps whose checkpoints must stay."""
+        return {self.best_step, *self.contenders}
 
 
 Variables = Mapping[str, Sequence[tf.Variable]]
@@ -54,13 +80,13 @@ def tf_variables(variables: Iterable[keras.Variable]) -> list[tf.Variable]:
 
 
 def save(workdir: Path, variables: Variables, progression: Progression, keep: int) -> None:
-    """Writes one checkpoint, then removes those that are neither the best nor among the last ones.
+    """Writes one checkpoint, then removes those that `prune` removes.
 
     Args:
         workdir: the run directory.
         variables: what to save, by name.
         progression: where the run stands.
-        keep: checkpoints to keep beside the best.
+        keep: the number of the last checkpoints to keep, beside the best one.
 
     Raises:
         RunError: the disk is full or the folder can't be written; earlier checkpoints stay.
@@ -82,14 +108,20 @@ def save(workdir: Path, variables: Variables, progression: Progression, keep: in
             f"{final} can't be written ({str(error).splitlines()[0][:160]}): free the disk and run "
             "the same command again; the last checkpoint is intact"
         ) from None
-    prune(workdir, progression.best_step, keep)
+    prune(workdir, progression.needed, keep)
 
 
-def prune(workdir: Path, best_step: int, keep: int) -> None:
-    """Removes all checkpoints but the best and the last `keep`, and what was left half-written."""
+def prune(workdir: Path, needed: Collection[int], keep: int) -> None:
+    """Removes checkpoints that no one needs, and what was left half-written.
+
+    Args:
+        workdir: the run directory.
+        needed: steps whose checkpoints stay: the best one, and those that may yet become it.
+        keep: the number of the last checkpoints that stay too.
+    """
     folder = workdir / CHECKPOINTS
     for step in steps(workdir)[:-keep]:
-        if step != best_step:
+        if step not in needed:
             discard(folder / str(step))
     remove_abandoned(folder)
     for leftover in folder.glob(f"[0-9]*{UNFINISHED}"):  # Of earlier versions of imgcap.
@@ -118,13 +150,20 @@ def latest(workdir: Path) -> Progression | None:
     path = workdir / CHECKPOINTS / str(found[-1]) / STATE
     remedy = "remove that checkpoint; an earlier one is used"
     try:
-        return Progression(**read_checked(path, RunError, remedy))
+        return _progression_of(read_checked(path, RunError, remedy))
     except TypeError as error:
         raise RunError(f"{path} does not say where the run stands ({error}): {remedy}") from None
 
 
+def _progression_of(tree: dict[str, Any]) -> Progression:
+    """Makes a progression of what `save` wrote; TypeError if it is none."""
+    evaluations = tuple(Evaluation(*row) for row in tree.get("evaluations", ()))
+    contenders = tuple(tree.get("contenders", ()))
+    return Progression(**{**tree, "evaluations": evaluations, "contenders": contenders})
+
+
 def best_step(workdir: Path) -> int:
-    """The step whose checkpoint had the best dev CIDEr, or the last one if none was evaluated.
+    """The step of the checkpoint that was chosen by dev CIDEr, or the last if none was evaluated.
 
     Raises:
         RunError: the run has no checkpoint yet.

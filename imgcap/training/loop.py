@@ -29,6 +29,7 @@ from imgcap.training.optimizer import averaged_weights
 from imgcap.training.trainer import Prepared, Run
 from imgcap.training.watching import curves, profiling, tensorboard
 from imgcap.training.watching.profiling import StepProfiler
+from imgcap.training.watching.selection import choose_best, describe_best, with_evaluation
 from imgcap.training.watching.tensorboard import Board
 from imgcap.training.watching.training_log import TrainingLog
 from imgcap.training.watching.warning_signs import score_constant, warn_of_constant
@@ -109,7 +110,7 @@ def _train_and_show(run: Run, progression: Progression, show: ShowConfig) -> Pro
         progression = _train_epochs(run, progression, profiler)
     if chief:
         metrics = curves.read_metrics(run.workdir / METRICS)
-        print(curves.make_table(curves.summarise(metrics)))
+        print(curves.make_table(metrics))
         curves.write_curves(run.workdir / curves.CURVES, metrics)
     return progression
 
@@ -118,19 +119,13 @@ def _train_epochs(run: Run, progression: Progression, profiler: StepProfiler) ->
     settings, last = run.config.train, run.last_step()
     while progression.epoch < settings.epochs and progression.step < last:
         if settings.patience and progression.epochs_since_best >= settings.patience:
-            print(
-                f"stopped: no better dev CIDEr in {settings.patience} epochs (best "
-                f"{progression.best_cider:.1f})"
-            )
+            print(f"stopped: no better epoch in {settings.patience} epochs")
             break
         started = time.monotonic()
         progression = _train_epoch(run, progression, profiler)
         progression = _evaluate_dev(run, progression, started)
         run.save(progression)
-    print(
-        f"best dev CIDEr {progression.best_cider:.1f} at step {progression.best_step} of "
-        f"{progression.step}"
-    )
+    print(f"{describe_best(progression)}: its checkpoint is evaluated and exported")
     return progression
 
 
@@ -216,22 +211,26 @@ def _evaluate_dev(run: Run, progression: Progression, started: float) -> Progres
     captions = _caption_dev(run)
     tokenizer = run.captioner.vocabulary.tokenizer
     scores = _score_dev(run.data.references, captions, tokenizer)
+    chosen = with_evaluation(progression, scores["cider"])
+    best, smoothed = choose_best(chosen.evaluations)
     run.write(
         step=progression.step,
         epoch=progression.epoch,
         dev_cider=scores["cider"],
         dev_bleu_4=scores["bleu_4"],
+        best_epoch=best.epoch,
+        best_smoothed_cider=smoothed,
         seconds=time.monotonic() - started,
     )
     if run.board:
         run.board.captions(progression.step, captions[: examples.SAMPLES])
     print(
         f"epoch {progression.epoch}: dev CIDEr {scores['cider']:.1f}, BLEU-4 "
-        f"{scores['bleu_4']:.1f}",
+        f"{scores['bleu_4']:.1f}; best so far epoch {best.epoch}, smoothed CIDEr {smoothed:.1f}",
         flush=True,
     )
     _warn_of_constant(run, progression, scores)
-    return _with_score(progression, scores["cider"])
+    return chosen
 
 
 def _warn_of_constant(run: Run, progression: Progression, scores: Mapping[str, Any]) -> None:
@@ -264,12 +263,3 @@ def _score_dev(
 ) -> dict[str, Any]:
     pairs = pair_captions(references, captions)
     return score_captions(*pairs, bootstrap_samples=0, tokenizer=tokenizer)
-
-
-def _with_score(progression: Progression, cider: float) -> Progression:
-    """Counts an evaluation with this dev CIDEr x 100: a new best, or one more since the best."""
-    if cider > progression.best_cider:
-        return dataclasses.replace(
-            progression, best_cider=cider, best_step=progression.step, epochs_since_best=0
-        )
-    return dataclasses.replace(progression, epochs_since_best=progression.epochs_since_best + 1)

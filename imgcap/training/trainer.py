@@ -230,7 +230,7 @@ def start(
     if progression.step:
         # Whoever killed the run may have done so before this.
         keep = config.train.keep_checkpoints
-        workers.on_chief(lambda: checkpoints.prune(workdir, progression.best_step, keep))
+        workers.on_chief(lambda: checkpoints.prune(workdir, progression.needed, keep))
         checkpoints.restore(workdir, progression.step, run.variables())
         print(f"resumed {workdir} at step {progression.step}, epoch {progression.epoch + 1}")
     if not config.train.finetune_blocks:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgcap.run.metrics import read_line
+from imgcap.training.watching.selection import smooth_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CURVES = "curves.png"
-HEADS = ("epoch", "loss", "dev CIDEr", "BLEU-4", "seconds")
+HEADS = ("epoch", "loss", "dev CIDEr", "smoothed", "BLEU-4", "seconds")
 COLUMNS, PANEL_INCHES, DPI = 2, (5.0, 3.5), 120
 INK = "#333333"
 # Part of the run in which a step's weight in a smoothed curve falls by half.
@@ -95,7 +96,7 @@ def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
             # A line holds the mean of all steps since the line before.
             loss, steps = loss + line["loss"] * (line["step"] - step), steps + line["step"] - step
             step = line["step"]
-        if {"dev_cider", "dev_bleu_4", "epoch"} <= line.keys():
+        if _is_evaluation(line):
             mean = loss / steps if steps else math.nan
             seconds = line.get("seconds", math.nan)
             epochs.append(
@@ -105,22 +106,46 @@ def summarise(metrics: Sequence[Metric]) -> list[Epoch]:
     return epochs
 
 
-def make_table(epochs: Sequence[Epoch]) -> str:
-    """Writes the epochs as lines of text, and marks the one with the best dev CIDEr.
+def find_best(metrics: Sequence[Metric]) -> Metric | None:
+    """Finds the line of the epoch whose checkpoint is evaluated and exported.
 
     Args:
-        epochs: from `summarise`.
+        metrics: from `read_metrics`.
 
     Returns:
-        A heading and a line an epoch.
+        Of the epoch that the last evaluation names; of the one with the best dev CIDEr if an
+        earlier version, which chose by that, wrote the lines; None before the first evaluation.
     """
-    best = max(epochs, key=lambda epoch: epoch.cider, default=None)
+    evaluated = list(filter(_is_evaluation, metrics))
+    named = evaluated[-1].get("best_epoch") if evaluated else None
+    return max(
+        (line for line in evaluated if named in (None, line["epoch"])),
+        key=lambda line: line["dev_cider"],
+        default=None,
+    )
+
+
+def _is_evaluation(line: Metric) -> bool:
+    return {"dev_cider", "dev_bleu_4", "epoch"} <= line.keys()
+
+
+def make_table(metrics: Sequence[Metric]) -> str:
+    """Writes the evaluated epochs as lines of text, and marks the best one.
+
+    Args:
+        metrics: from `read_metrics`.
+
+    Returns:
+        A heading and a line an epoch, with its dev CIDEr and the mean of that and its neighbours'.
+    """
+    epochs, best = summarise(metrics), find_best(metrics)
+    smoothed = smooth_scores({epoch.number: epoch.cider for epoch in epochs})
     lines = ["  ".join(f"{head:>9}" for head in HEADS)]
     for epoch in epochs:
-        mark = "  best" if epoch is best else ""
+        mark = "  best" if best and epoch.number == best["epoch"] else ""
         lines.append(
-            f"{epoch.number:9d}  {epoch.loss:9.3f}  {epoch.cider:9.1f}  {epoch.bleu_4:9.1f}  "
-            f"{epoch.seconds:9.0f}{mark}"
+            f"{epoch.number:9d}  {epoch.loss:9.3f}  {epoch.cider:9.1f}  "
+            f"{smoothed[epoch.number]:9.1f}  {epoch.bleu_4:9.1f}  {epoch.seconds:9.0f}{mark}"
         )
     return "\n".join(lines)
 
@@ -155,11 +180,7 @@ def draw_curves(metrics: Sequence[Metric], title: str) -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    best = max(
-        (line for line in metrics if {"dev_cider", "dev_bleu_4", "epoch"} <= line.keys()),
-        key=lambda line: line["dev_cider"],
-        default=None,
-    )
+    best = find_best(metrics)
     panels = [panel for panel in PANELS if any(panel.key in line for line in metrics)] or PANELS[:1]
     rows = -(-len(panels) // COLUMNS)
     figure = Figure((PANEL_INCHES[0] * COLUMNS, PANEL_INCHES[1] * rows), DPI, layout="constrained")
@@ -176,6 +197,8 @@ def draw_curves(metrics: Sequence[Metric], title: str) -> "Figure":
         else:
             marker = "o" if panel.style == "dots" else ""
             axes.plot(steps, values, color=panel.colour, linewidth=2, marker=marker, markersize=4)
+        if panel.key == "dev_cider":
+            _draw_smoothed(axes, metrics, panel)
         if best and panel.style == "dots":
             _mark_best(axes, best, panel)
     return figure
@@ -214,12 +237,28 @@ def _decorate(axes: "Axes", panel: Panel, last_step: float) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _draw_smoothed(axes: "Axes", metrics: Sequence[Metric], panel: Panel) -> None:
+    """Draws what the best epoch is chosen by: means over neighbouring epochs."""
+    evaluated = list(filter(_is_evaluation, metrics))
+    smoothed = smooth_scores({int(line["epoch"]): line["dev_cider"] for line in evaluated})
+    axes.plot(
+        [line["step"] for line in evaluated],
+        [smoothed[int(line["epoch"])] for line in evaluated],
+        color=panel.colour,
+        linewidth=1,
+        linestyle="--",
+        label="smoothed over neighbouring epochs",
+    )
+    axes.legend(frameon=False, loc="lower right")
+
+
 def _mark_best(axes: "Axes", best: Metric, panel: Panel) -> None:
-    """Marks the epoch with the best dev CIDEr, whose checkpoint evaluation takes."""
+    """Marks the epoch that was chosen by dev CIDEr, whose checkpoint evaluation takes."""
     step, value = best["step"], best[panel.key]
+    chosen_by = "smoothed CIDEr" if "best_epoch" in best else "CIDEr"
     axes.plot([step], [value], "*", color=INK, markersize=13, zorder=3)
     axes.set_title(
-        f"★ {value:.1f} at epoch {best['epoch']:.0f}, best by CIDEr",
+        f"★ {value:.1f} at epoch {best['epoch']:.0f}, best by {chosen_by}",
         loc="right",
         fontsize="medium",
         color=INK,

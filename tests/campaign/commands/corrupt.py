@@ -115,7 +115,7 @@ def read_metrics(place: Path) -> object:
     assert progression is not None
     Metrics(place / "run", progression.step)
     metrics = curves.read_metrics(place / "run" / METRICS)
-    curves.make_table(curves.summarise(metrics))
+    curves.make_table(metrics)
     curves.draw_curves(metrics, "run")
     return None
 

@@ -27,7 +27,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         checkpoints.save(tmp_path, variables, Progression(step=step), keep=3)
     (tmp_path / "checkpoints" / ".4.1234.0.unfinished").mkdir()
-    checkpoints.prune(tmp_path, best_step=1, keep=1)
+    checkpoints.prune(tmp_path, needed=[1], keep=1)
     left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert left == ["1", "3"]
 

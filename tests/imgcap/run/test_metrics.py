@@ -43,6 +43,7 @@ def test_curves_leave_damaged_lines_out(tmp_path: Path) -> None:
         whole.encode() + b'"dev_bleu_4": 1.0}\n{"step": 1, "dev_cider": 9.0}\n{"step"\xff: 2}\n'
         b'{"step": 2, "epoch": 2, "loss": "2.0"}\n'
     )
-    (epoch,) = summarise(read_metrics(path))
+    metrics = read_metrics(path)
+    (epoch,) = summarise(metrics)
     assert (epoch.number, epoch.loss, epoch.cider) == (1, 2.0, 5.0)
-    assert "best" in make_table([epoch])
+    assert "best" in make_table(metrics)

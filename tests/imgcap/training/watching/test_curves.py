@@ -11,6 +11,7 @@ from imgcap.training.watching import curves
 from imgcap.training.watching.curves import (
     Epoch,
     draw_curves,
+    find_best,
     make_table,
     read_metrics,
     smooth,
@@ -27,20 +28,38 @@ LINES = [
     {"step": 5, "epoch": 2, "loss": 2.0, "learning_rate": 0.1},
     {"step": 5, "epoch": 2, "dev_cider": 20.0, "dev_bleu_4": 12.0, "seconds": 59.6},
 ]
+# Three epochs whose best by smoothed CIDEr (35, 36, 39) is not the one with the greatest CIDEr.
+CHOSEN = [
+    {"step": 2, "epoch": 1, "dev_cider": 30.0, "dev_bleu_4": 10.0, "best_epoch": 1},
+    {"step": 4, "epoch": 2, "dev_cider": 40.0, "dev_bleu_4": 11.0, "best_epoch": 2},
+    {"step": 6, "epoch": 3, "dev_cider": 38.0, "dev_bleu_4": 12.0, "best_epoch": 3},
+]
 
 
 def test_epochs_and_their_table() -> None:
     epochs = summarise(LINES)
     assert epochs == [Epoch(1, 3.0, 30.0, 10.0, 61.4), Epoch(2, 2.0, 20.0, 12.0, 59.6)]
-    assert [line.split() for line in make_table(epochs).splitlines()] == [
-        ["epoch", "loss", "dev", "CIDEr", "BLEU-4", "seconds"],
-        ["1", "3.000", "30.0", "10.0", "61", "best"],
-        ["2", "2.000", "20.0", "12.0", "60"],
+    assert [line.split() for line in make_table(LINES).splitlines()] == [
+        ["epoch", "loss", "dev", "CIDEr", "smoothed", "BLEU-4", "seconds"],
+        ["1", "3.000", "30.0", "25.0", "10.0", "61", "best"],
+        ["2", "2.000", "20.0", "25.0", "12.0", "60"],
     ]
 
 
+def test_the_best_epoch_is_the_one_that_was_chosen() -> None:
+    assert find_best(CHOSEN) is CHOSEN[2]
+    rows = [line.split() for line in make_table(CHOSEN).splitlines()[1:]]
+    assert [row[3] for row in rows] == ["35.0", "36.0", "39.0"]
+    assert [row[-1] == "best" for row in rows] == [False, False, True]
+    dev = next(
+        axes for axes in draw_curves(CHOSEN, "").axes if axes.get_title(loc="left") == "Dev CIDEr"
+    )
+    assert dev.get_title(loc="right") == "★ 38.0 at epoch 3, best by smoothed CIDEr"
+    assert dev.lines[1].get_xydata().tolist() == [[2, 35.0], [4, 36.0], [6, 39.0]]
+
+
 def test_a_run_without_an_epoch() -> None:
-    assert make_table(summarise(LINES[:2])).count("\n") == 0
+    assert make_table(LINES[:2]).count("\n") == 0
 
 
 def test_curves_show_each_quantity_on_axes_of_its_own() -> None:
@@ -53,8 +72,9 @@ def test_curves_show_each_quantity_on_axes_of_its_own() -> None:
     }
     assert points["Training loss"][0] == [[2, 4.0], [3, 1.0], [5, 2.0]]
     assert len(points["Training loss"]) == 2
-    # The star stands at the epoch with the best CIDEr, in BLEU-4 too.
-    assert points["Dev CIDEr"] == [[[3, 30.0], [5, 20.0]], [[3, 30.0]]]
+    # Lines of an earlier version: the star stands at the epoch with the best CIDEr, in BLEU-4 too.
+    smoothed = [[3, 25.0], [5, 25.0]]
+    assert points["Dev CIDEr"] == [[[3, 30.0], [5, 20.0]], smoothed, [[3, 30.0]]]
     assert points["Dev BLEU-4"] == [[[3, 10.0], [5, 12.0]], [[3, 10.0]]]
     assert points["Learning rate"] == [[[2, 0.3], [3, 0.2], [5, 0.1]]]
     for title, value in (("Dev CIDEr", "30.0"), ("Dev BLEU-4", "10.0")):
