@@ -1,9 +1,9 @@
-"""CIDEr-D in the graph, on word numbers: the reward of self-critical training.
+"""CIDEr-D in the graph, on word numbers: the reward of training, and what a search chooses by.
 
 The same score as `imgcap.evaluation.scores.cider` gives (a test holds the two together), as tensor
-operations over a whole batch: training neither leaves the graph nor waits for Python. The end token
-counts as a word, because a reward that cannot see it teaches captions that end in "on a" (Luo 2020,
-section 3).
+operations over a whole batch: neither leaves the graph or waits for Python. The end token counts as
+a word, because a reward that cannot see it teaches captions that end in "on a" (Luo 2020, section
+3).
 """
 
 from collections.abc import Iterable
@@ -11,33 +11,32 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from imgcap.data.text.ngrams import MAX_ORDER, SIGMA
+from imgcap.data.text.ngrams import MAX_ORDER, SIGMA, DocumentFrequencies
 from imgcap.data.text.vocabulary import PAD
 
 
 class CiderReward:
-    """CIDEr-D by document frequencies that are counted once, before training."""
+    """CIDEr-D by document frequencies that were counted once, of the training images."""
 
-    def __init__(
-        self, keys: np.ndarray, rarities: np.ndarray, images: int, vocabulary_size: int
-    ) -> None:
-        """Makes the table of rarities.
+    def __init__(self, frequencies: DocumentFrequencies) -> None:
+        """Makes the tables of rarities: variables, which all graphs that use them share.
 
         Args:
-            keys: int64 [n], n-grams as `ngram_keys` numbers them.
-            rarities: float32 [n], log(images / images with the n-gram).
-            images: number of images that were counted.
-            vocabulary_size: V.
+            frequencies: of the training images.
         """
-        self._vocabulary_size = vocabulary_size
-        self._table = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(rarities)),
-            float(np.log(images)),
+        self._vocabulary_size = frequencies.vocabulary_size
+        # A greatest number behind all keys, so that every key has a place among them.
+        keys = np.append(frequencies.keys, np.iinfo(np.int64).max)
+        self._unknown = np.log(frequencies.images).astype(np.float32)
+        rarities = np.log(frequencies.images / frequencies.counts).astype(np.float32)
+        self._known = tf.Variable(keys, trainable=False, name="ngrams")
+        self._rarity = tf.Variable(
+            np.append(rarities, self._unknown), trainable=False, name="ngram_rarities"
         )
 
     @classmethod
     def build(cls, references: Iterable[np.ndarray], vocabulary_size: int) -> "CiderReward":
-        """Counts for each n-gram the images in whose references it stands.
+        """Makes the reward of images by their references.
 
         Args:
             references: int [N, T] for each image, its captions with the end token and padding.
@@ -46,18 +45,12 @@ class CiderReward:
         Returns:
             The reward.
         """
-        found: list[np.ndarray] = []
-        images = 0
-        for captions in references:
-            of_all_orders = [
-                ngram_keys(captions, order, vocabulary_size).ravel()
-                for order in range(1, MAX_ORDER + 1)
-            ]
-            held = np.unique(np.concatenate(of_all_orders))
-            found.append(held[held > 0])
-            images += 1
-        keys, counts = np.unique(np.concatenate(found), return_counts=True)
-        return cls(keys, np.log(images / counts).astype(np.float32), images, vocabulary_size)
+        return cls(DocumentFrequencies.count(references, vocabulary_size))
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The variables, for the module that is saved."""
+        return [self._known, self._rarity]
 
     def __call__(self, candidates: tf.Tensor, references: tf.Tensor) -> tf.Tensor:
         """Scores captions against the references of their images.
@@ -109,7 +102,7 @@ class CiderReward:
         return tf.math.divide_no_nan(products, norms[:, :, tf.newaxis] * other_norms[:, tf.newaxis])
 
     def _keys(self, captions: tf.Tensor, order: int) -> tf.Tensor:
-        """Does in the graph what `ngram_keys` does: int64 [..., T - order + 1]."""
+        """Numbers n-grams as `imgcap.data.text.ngrams.ngram_keys`: int64 [..., T - order + 1]."""
         captions = tf.cast(captions, tf.int64)
         length = tf.maximum(tf.shape(captions)[-1] - order + 1, 0)
         keys, real = (
@@ -122,29 +115,11 @@ class CiderReward:
         return tf.where(real, keys, 0)
 
     def _rarities(self, keys: tf.Tensor) -> tf.Tensor:
-        return tf.where(keys > 0, self._table.lookup(keys), 0.0)
-
-
-def ngram_keys(captions: np.ndarray, order: int, vocabulary_size: int) -> np.ndarray:
-    """Numbers n-grams: their words are digits to base V.
-
-    With V = 10 the bigram (3, 7) is 37. No word is 0, so no two orders share a number.
-
-    Args:
-        captions: int [..., T], words, end, padding.
-        order: n; V ** n must stay below 2 ** 63.
-        vocabulary_size: V.
-
-    Returns:
-        int64 [..., T - n + 1], 0 for an n-gram that would reach into the padding.
-    """
-    captions = captions.astype(np.int64)
-    length = max(0, captions.shape[-1] - order + 1)
-    keys, real = np.zeros_like(captions[..., :length]), np.ones_like(captions[..., :length], bool)
-    for place in range(order):
-        words = captions[..., place : place + length]
-        keys, real = keys * vocabulary_size + words, real & (words != PAD)
-    return np.where(real, keys, 0)
+        """Looks up log(images / images with the n-gram): float32, 0 for a key of 0."""
+        places = tf.reshape(tf.searchsorted(self._known, tf.reshape(keys, [-1])), tf.shape(keys))
+        known = tf.gather(self._known, places) == keys
+        rarities = tf.where(known, tf.gather(self._rarity, places), self._unknown)
+        return tf.where(keys > 0, rarities, 0.0)
 
 
 def _count(equal: tf.Tensor) -> tf.Tensor:

@@ -1,12 +1,11 @@
 """CIDEr-D in the graph against CIDEr-D in numpy."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from imgcap.data.text.vocabulary import END, PAD
 from imgcap.evaluation.scores.cider import Cider, DocumentFrequencies
-from imgcap.model.search.cider_reward import CiderReward, ngram_keys
+from imgcap.model.search.cider_reward import CiderReward
 
 VOCABULARY, LENGTH = 12, 9
 
@@ -53,22 +52,3 @@ def test_references_shorter_than_an_ngram() -> None:
     np.testing.assert_allclose(
         reward(np.array([[[4, END]]]), np.array([[[4, END]]])), [[5.0]], rtol=1e-6
     )
-
-
-@pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_keys_tell_ngrams_apart(order: int) -> None:
-    caption = np.array([4, 5, 4, 5, END, PAD])
-    keys = ngram_keys(caption, order, VOCABULARY)
-    ngrams = [tuple(caption[place : place + order]) for place in range(len(caption) - order + 1)]
-    real = [PAD not in ngram for ngram in ngrams]
-    assert [key > 0 for key in keys] == real
-    pairs = {
-        (ngram, int(key)) for ngram, key, is_real in zip(ngrams, keys, real, strict=True) if is_real
-    }
-    assert len(pairs) == len({ngram for ngram, _ in pairs}) == len({key for _, key in pairs})
-
-
-def test_keys_of_two_orders_never_meet() -> None:
-    everything = np.array(np.meshgrid(*[range(1, 5)] * 3)).reshape(3, -1).T
-    keys = [set(ngram_keys(everything, order, 5).ravel().tolist()) for order in (1, 2, 3)]
-    assert not keys[0] & keys[1] and not keys[1] & keys[2] and not keys[0] & keys[2]
