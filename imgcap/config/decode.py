@@ -9,19 +9,25 @@ from imgcap.config.setting import Section, setting
 from imgcap.errors import ConfigError
 
 _READ_BY = {
-    "beam_width": ("beam", "diverse"),
+    "beam_width": ("beam", "diverse", "mbr"),
     "diversity": ("diverse",),
-    "num_samples": ("sample",),
-    "temperature": ("sample",),
-    "top_p": ("sample",),
-    "sampling_seed": ("sample",),
+    "num_samples": ("sample", "mbr"),
+    "temperature": ("sample", "mbr"),
+    "top_p": ("sample", "mbr"),
+    "sampling_seed": ("sample", "mbr"),
 }
 """The searches that read a setting; a setting that is absent here is read by all."""
+
+_OF_MBR = {"beam_width": 5, "num_samples": 20, "temperature": 0.7}
+"""What `override` takes for settings that were not given when it changes the search to 'mbr': the
+values with which it was tried.
+"""
 
 
 @dataclass(frozen=True)
 class DecodeConfig(Section):
-    """The search for captions: beam (greedy if the width is 1), diverse beams or sampling.
+    """The search for captions: beam (greedy if the width is 1), diverse beams, sampling, or minimum
+    Bayes risk.
 
     Raises:
         ConfigError: a value out of its range, or a combination without meaning.
@@ -30,14 +36,16 @@ class DecodeConfig(Section):
     search: str = setting(
         "beam",
         "How captions are found: 'beam' looks for the most probable ones, 'diverse' for ones that "
-        "differ (diverse beam search, Vijayakumar et al. 2018), 'sample' draws them by chance.",
-        choices=("beam", "sample", "diverse"),
+        "differ (diverse beam search, Vijayakumar et al. 2018), 'sample' draws them by chance, and "
+        "'mbr' sorts those of 'beam' by their mean CIDEr-D to drawn ones (minimum Bayes risk, "
+        "Kumar & Byrne 2004), at several times the cost of 'beam'.",
+        choices=("beam", "sample", "diverse", "mbr"),
         heading="Search for captions",
     )
     beam_width: int = setting(
         3,
         "Captions kept open while searching, and returned; 1 is greedy. With --search=diverse, "
-        "how many captions that differ.",
+        "how many captions that differ; with --search=mbr those to choose from, 5 if not given.",
         minimum=1,
     )
     length_normalisation: str = setting(
@@ -62,22 +70,26 @@ class DecodeConfig(Section):
         maximum=1000.0,
     )
     num_samples: int = setting(
-        1, "With --search=sample: captions drawn for an image, and returned.", minimum=1
+        1,
+        "With --search=sample: captions drawn for an image, and returned. With --search=mbr: those "
+        "drawn to choose by, 20 if not given.",
+        minimum=1,
     )
     temperature: float = setting(
         1.0,
-        "With --search=sample: divisor of the logits; below 1 favours probable words.",
+        "With --search=sample or mbr: divisor of the logits; below 1 favours probable words. With "
+        "mbr 0.7 if not given.",
         minimum=0.001,
     )
     top_p: float = setting(
         1.0,
-        "With --search=sample: probability held by the words that are drawn from, the most "
+        "With --search=sample or mbr: probability held by the words that are drawn from, the most "
         "probable ones (nucleus sampling).",
         minimum=0.001,
         maximum=1.0,
     )
     sampling_seed: int = setting(
-        0, "With --search=sample: seed of the draws.", minimum=0, maximum=2**31 - 1
+        0, "With --search=sample or mbr: seed of the draws.", minimum=0, maximum=2**31 - 1
     )
     suppress: tuple[int, ...] = setting((0, 1, 3), "Tokens that are never produced.", flag=False)
     start_token: int = setting(1, "Token fed to the first step.", minimum=0, flag=False)
@@ -111,6 +123,9 @@ class DecodeConfig(Section):
     def override(self, values: Mapping[str, Any]) -> Self:
         """Replaces some settings by those that a user gave.
 
+        Settings that search 'mbr' reads and that were not given have values of their own, if the
+        search was another one before.
+
         Args:
             values: by the names of the fields.
 
@@ -120,9 +135,19 @@ class DecodeConfig(Section):
         Raises:
             ConfigError: a value is out of its range, or the search does not read it.
         """
-        options = dataclasses.replace(self, **values)
+        begins = values.get("search") == "mbr" != self.search
+        options = dataclasses.replace(self, **({**_OF_MBR, **values} if begins else values))
         options.refuse_unread(values)
+        options._refuse_no_choice()
         return options
+
+    def _refuse_no_choice(self) -> None:
+        """Raises ConfigError if 'mbr' has only one caption to choose from, or to choose by."""
+        for name in ("beam_width", "num_samples"):
+            if self.search == "mbr" and getattr(self, name) == 1:
+                raise ConfigError(
+                    f"--{name}=1 leaves --search=mbr no choice: give at least 2, or --search=beam"
+                )
 
     def refuse_unread(self, names: Iterable[str]) -> None:
         """Raises ConfigError if the search reads one of some settings not at all.

@@ -10,10 +10,19 @@ from imgcap.model import search
 from imgcap.model.decoders import DECODERS, Decoder, Start, make_decoder
 from imgcap.model.encoder import Encoder, make_encoder
 from imgcap.model.rows import repeat_rows
+from imgcap.model.search.cider_reward import CiderReward
 
 
 class Captioner:
-    """An encoder and a decoder that were trained together, with their vocabulary."""
+    """An encoder and a decoder that were trained together, with their vocabulary.
+
+    Attributes:
+        encoder: images to features.
+        decoder: features to logits.
+        vocabulary: numbers to words.
+        reward: CIDEr-D by the document frequencies of the training images, by which a search may
+            choose; None if they are unknown.
+    """
 
     def __init__(self, encoder: Encoder, decoder: Decoder, vocabulary: Vocabulary) -> None:
         """Joins the parts.
@@ -24,6 +33,7 @@ class Captioner:
             vocabulary: numbers to words.
         """
         self.encoder, self.decoder, self.vocabulary = encoder, decoder, vocabulary
+        self.reward: CiderReward | None = None
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -42,10 +52,16 @@ class Captioner:
 
         Returns:
             K captions an image, best first.
+
+        Raises:
+            RunError: the search is by minimum Bayes risk, and there is no `reward`.
         """
         start = self.decoder.begin(tf.cast(features, tf.float32))
-        step = self.bind_step(start, options.num_captions)
-        return search.find_captions(step, start.state, options, seeds)
+
+        def bind(copies: int) -> search.Step:
+            return self.bind_step(start, copies)
+
+        return search.find_captions(bind, start.state, options, seeds, self.reward)
 
     def bind_step(self, start: Start, copies: int) -> search.Step:
         """Binds the decoder's step to the memory of images, as a search calls it.

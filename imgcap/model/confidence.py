@@ -158,19 +158,20 @@ def caption_inputs(captions: Captions, distance: tf.Tensor) -> tf.Tensor:
         scores,
         tf.reduce_min(captions.token_log_probs, axis=-1),
         tf.cast(captions.lengths, tf.float32),
-        _margins(scores, found),
+        _margins(tf.where(found, scores, -np.inf)),
         tf.broadcast_to(distance[:, tf.newaxis], tf.shape(scores)),
     ]
     return tf.where(found[..., tf.newaxis], tf.stack(columns, axis=-1), 0.0)
 
 
-def _margins(scores: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+def _margins(scores: tf.Tensor) -> tf.Tensor:
     """Each score minus the best of the others of its image; 0 if no other was found.
 
-    Scores fall, so the best other is the first, or the second for the first itself. Worked example:
-    [-3, -4, -6] has the margins [1, -1, -3].
+    Worked example: [-4, -3, -6] has the margins [-1, 1, -3], in whatever order captions come.
     """
     if scores.shape[1] == 1:
         return tf.zeros_like(scores)
-    others = tf.concat([scores[:, 1:2], tf.repeat(scores[:, :1], scores.shape[1] - 1, axis=1)], 1)
-    return tf.where(found & found[:, 1:2], scores - others, 0.0)
+    best, places = tf.math.top_k(scores, 2)  # -> [B, 2]
+    is_best = tf.range(scores.shape[1]) == places[:, :1]  # -> [B, K]
+    others = tf.where(is_best, best[:, 1:], best[:, :1])
+    return tf.where((scores > -np.inf) & (best[:, 1:] > -np.inf), scores - others, 0.0)

@@ -1,4 +1,4 @@
-"""Searches for captions (greedy, beam, diverse, sampling): pure functions of `step`, in the graph.
+"""Searches for captions, pure functions of `step` in the graph: greedy, beam, diverse and so on.
 
 A caption is at most `max_length` words and then the end token. After the last word the end is
 forced and its log-probability counts, so every caption returned is complete. Its length counts its
@@ -16,13 +16,15 @@ batch, apart from rounding.
 """
 
 from imgcap.model.search.beam import beam
-from imgcap.model.search.captions import Captions, State, Step
+from imgcap.model.search.captions import Bind, Captions, State, Step
 from imgcap.model.search.choice import find_captions
 from imgcap.model.search.diverse import diverse
+from imgcap.model.search.mbr import least_risk
 from imgcap.model.search.sampling import sample
 from imgcap.model.search.walk import greedy
 
 __all__ = [
+    "Bind",
     "Captions",
     "State",
     "Step",
@@ -30,5 +32,6 @@ __all__ = [
     "diverse",
     "find_captions",
     "greedy",
+    "least_risk",
     "sample",
 ]

@@ -17,9 +17,12 @@ the closure of `step`.
 Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
 """(tokens int32 [N], state) -> (logits float32 [N, V], state of the same structure and shapes)."""
 
+Bind = Callable[[int], Step]
+"""copies -> the step of N = B * copies rows; those of an image stand together."""
+
 
 class Captions(NamedTuple):
-    """K captions of each of B images, best first.
+    """K captions of each of B images, best first: by score, or as the search says.
 
     A caption that was not found has score -inf, length 0 and only padding.
 

@@ -143,7 +143,9 @@ def count_distinct(captions: Captions) -> int:
 def test_options_name_their_search(values: dict, search: Search, copies: int) -> None:
     toy = Toy(rows=2, positions=9, vocabulary_size=17, seed=25)
     options = DecodeConfig(max_length=8, **values)
-    found = run(find_captions, toy, [0, 1], options)
+    found = Captions(
+        *(field.numpy() for field in find_captions(lambda _: toy.step, toy.state([0, 1]), options))
+    )
     assert options.num_captions == found.scores.shape[1] == copies
     for ours, theirs in zip(found, run(search, toy, [0, 1], options), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -157,12 +159,12 @@ def test_a_setting_that_is_not_read_is_refused() -> None:
         (
             {"temperature": 0.5},
             "--temperature=0.5 changes nothing with --search=beam: drop it, or give "
-            "--search=sample",
+            "--search=sample or mbr",
         ),
         (
             {"search": "sample", "beam_width": 2},
             "--beam_width=2 changes nothing with --search=sample: drop it, or give --search=beam "
-            "or diverse",
+            "or diverse or mbr",
         ),
         (
             {"search": "sample", "diversity": 1.0},
