@@ -5,6 +5,7 @@ import tensorflow as tf
 from imgcap.config import ModelConfig
 from imgcap.model.decoders.attention import Adaptive, Attention
 from imgcap.model.decoders.base import Decoder, Forced, Start
+from imgcap.model.decoders.ensemble import Ensemble
 from imgcap.model.decoders.inject import InjectAndMerge, ParInject, PreInject
 
 DECODERS: dict[str, type[Decoder]] = {
@@ -15,7 +16,7 @@ DECODERS: dict[str, type[Decoder]] = {
     "adaptive": Adaptive,
 }
 
-__all__ = ["DECODERS", "Decoder", "Forced", "Start", "make_decoder"]
+__all__ = ["DECODERS", "Decoder", "Ensemble", "Forced", "Start", "make_decoder"]
 
 
 def make_decoder(
