@@ -12,6 +12,7 @@ from imgcap.data.shards import Reference
 from imgcap.host.progress import Progress
 from imgcap.model.captioner import Captioner
 from imgcap.model.confidence import Confidence
+from imgcap.model.precision import computing_in
 
 IMAGES_AT_ONCE = 32
 """Images in a batch of evaluation."""
@@ -57,6 +58,8 @@ def make_caption_step(
     """Makes the graph that captions one global batch.
 
     It is made once for a run, since tracing a deep encoder takes longer than captioning a split.
+    The search computes in float32 whatever the precision of the run, as it will in evaluation and
+    export, so that checkpoints are chosen by the captions that they will give.
 
     Args:
         captioner: what captions.
@@ -72,7 +75,8 @@ def make_caption_step(
 
     def caption_replica(batch: EvaluationBatch) -> tuple[tf.Tensor, ...]:
         features = batch.inputs if encoded else captioner.encoder(batch.inputs)
-        found = captioner.caption_features(features, options)
+        with computing_in("float32", captioner.decoder):
+            found = captioner.caption_features(features, options)
         sure = confidence(features, found) if confidence else tf.zeros_like(found.scores)
         return batch.number, found.tokens, found.scores, sure
 
