@@ -25,7 +25,7 @@ from imgcap.evaluation.scores import NAMES
 from imgcap.files.checked import read_checked, write_checked
 from imgcap.files.model_folder import MANIFEST
 from imgcap.run import checkpoints, directory
-from imgcap.run.identity import PACKED
+from imgcap.run.identity import PACKED, members_from_tree, read_members
 
 CARD = "card.json"
 MODEL_CARD = "MODEL_CARD.md"
@@ -72,8 +72,10 @@ def collect_facts(
     """
     progression = checkpoints.latest(workdir)
     step = checkpoints.best_step(workdir)
+    members = read_members(workdir)
     dev_cider = None
-    if progression is not None and progression.best_step == step:
+    # A run that was packed without its score, such as an ensemble, has a negative one.
+    if progression is not None and progression.best_step == step and progression.best_cider >= 0:
         dev_cider = round(progression.best_cider, 2)
     facts = {
         "name": signature.MODEL_NAME,
@@ -84,6 +86,7 @@ def collect_facts(
         "run": workdir.resolve().name,
         "step": step,
         "model": _without_folders(dataclasses.asdict(config.model)),
+        "ensemble": dataclasses.asdict(members) if members else None,
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocabulary_size": len(vocabulary),
         "tokenizer": vocabulary.tokenizer,
@@ -198,8 +201,7 @@ def format_card(facts: Facts) -> str:
         "encoder": f"{model['encoder']}, images of {model['image_size']} × {model['image_size']}",
         "encoder as exported": facts["encoder_description"],
         "CPU features it needs": ", ".join(facts["cpu_features"]) or "none",
-        "decoder": f"{model['decoder']}: LSTM of {model['units']} units, word embedding of "
-        f"{model['embedding_dim']}",
+        "decoder": _describe_decoder(facts),
         "numerics": f"encoder {facts['encoder_numerics']}, decoder {facts['decoder_numerics']}",
         "vocabulary": f"{facts['vocabulary_size']} words, fingerprint "
         f"{facts['vocabulary_fingerprint']}",
@@ -218,8 +220,7 @@ def format_card(facts: Facts) -> str:
         f"Model card: {facts['name']}, version {_known(facts['version'])}": _table(about),
         "Intended use": INTENDED_USE,
         "Data": _format_data(facts["data"]),
-        "Training": "Best CIDEr on dev: "
-        f"{_known(facts['dev_cider'])}.\n\n{_table(facts['training'])}",
+        "Training": _format_training(facts),
         "Scores": _format_scores(facts["scores"], decode),
         "Confidence": _format_confidence(facts["confidence"], decode),
         "Decoding": _table(decode),
@@ -230,6 +231,24 @@ def format_card(facts: Facts) -> str:
         f"{mark}{title}\n\n{text}\n"
         for mark, (title, text) in zip(titles, sections.items(), strict=True)
     )
+
+
+def _describe_decoder(facts: Facts) -> str:
+    """The decoder in a few words, or the runs whose decoders make an ensemble."""
+    if facts.get("ensemble"):
+        return f"an ensemble of {members_from_tree(facts['ensemble']).describe()}"
+    model = facts["model"]
+    return (
+        f"{model['decoder']}: LSTM of {model['units']} units, word embedding of "
+        f"{model['embedding_dim']}"
+    )
+
+
+def _format_training(facts: Facts) -> str:
+    about = f"Best CIDEr on dev: {_known(facts['dev_cider'])}."
+    if facts.get("ensemble"):
+        about += " The settings are those of the first run of the ensemble."
+    return f"{about}\n\n{_table(facts['training'])}"
 
 
 def _format_data(data: Facts) -> str:

@@ -1,5 +1,6 @@
 """Options of single commands that no run directory keeps."""
 
+import math
 from dataclasses import dataclass
 
 from imgcap.config.setting import Section, setting
@@ -126,6 +127,60 @@ class AverageConfig(Section):
         "Of each run its best checkpoint, or all that it has kept (see keep_checkpoints).",
         choices=("best", "kept"),
     )
+
+
+@dataclass(frozen=True)
+class EnsembleConfig(Section):
+    """Runs whose decoders choose each word together."""
+
+    workdir: str = setting(
+        "", "Run directory to write; it must not exist.", required=True, path=True
+    )
+    ensemble: str = setting(
+        "log",
+        "How the runs' predictions of the next word are joined: the mean of their "
+        "log-probabilities, or the log of the mean of their probabilities.",
+        choices=("log", "probability"),
+    )
+    weights: str = setting(
+        "", "Weight of each run in the mean, such as 2,1,1; without it all weigh the same."
+    )
+
+    def validate_combinations(self) -> None:
+        """Checks that `weights` are numbers above 0."""
+        self._parsed_weights()
+
+    def member_weights(self, count: int) -> tuple[float, ...]:
+        """Reads `weights`.
+
+        Args:
+            count: how many runs there are.
+
+        Returns:
+            The weight of each run; they sum to 1.
+
+        Raises:
+            ConfigError: there are not as many weights as runs.
+        """
+        weights = self._parsed_weights() or [1.0] * count
+        if len(weights) != count:
+            raise ConfigError(
+                f"--weights={self.weights} has {len(weights)} numbers for {count} runs: give one "
+                "for each"
+            )
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def _parsed_weights(self) -> list[float]:
+        """The numbers as they were given; none if the setting is empty."""
+        try:
+            weights = [float(text) for text in self.weights.split(",")] if self.weights else []
+        except ValueError:
+            weights = [math.nan]
+        if not all(0 < weight < math.inf for weight in weights):
+            raise ConfigError(
+                f"--weights={self.weights} are not all numbers above 0: give them like 2,1,1"
+            )
+        return weights
 
 
 @dataclass(frozen=True)

@@ -7,29 +7,31 @@ from imgcap.config import DecodeConfig, ModelConfig
 from imgcap.data.text.tokenisation import edges
 from imgcap.data.text.vocabulary import END, PAD, START, Vocabulary
 from imgcap.model import search
-from imgcap.model.decoders import DECODERS, Decoder, Start, make_decoder
+from imgcap.model.decoders import DECODERS, Decoder, Ensemble, Start, make_decoder
 from imgcap.model.encoder import Encoder, make_encoder
 from imgcap.model.rows import repeat_rows
 from imgcap.model.search.cider_reward import CiderReward
 
 
 class Captioner:
-    """An encoder and a decoder that were trained together, with their vocabulary.
+    """An encoder and the decoder that was trained on it, or several, with their vocabulary.
 
     Attributes:
         encoder: images to features.
-        decoder: features to logits.
+        decoder: features to logits; several side by side if the captioner is an ensemble.
         vocabulary: numbers to words.
         reward: CIDEr-D by the document frequencies of the training images, by which a search may
             choose; None if they are unknown.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, encoder: Encoder, decoder: Decoder | Ensemble, vocabulary: Vocabulary
+    ) -> None:
         """Joins the parts.
 
         Args:
             encoder: images to features.
-            decoder: features to logits.
+            decoder: features to logits; several side by side if the captioner is an ensemble.
             vocabulary: numbers to words.
         """
         self.encoder, self.decoder, self.vocabulary = encoder, decoder, vocabulary

@@ -16,7 +16,6 @@ from imgcap import files
 from imgcap.config import Config, to_json
 from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import RunError
-from imgcap.files.unfinished import finish_folder, unfinished_folder
 from imgcap.model.captioner import Captioner
 from imgcap.run.checkpoints import (
     Progression,
@@ -27,8 +26,8 @@ from imgcap.run.checkpoints import (
     tf_variables,
 )
 from imgcap.run.config_file import CONFIG_NAME
-from imgcap.run.directory import DECODE, ENCODER_FILE, load_run
-from imgcap.run.identity import PACKED, read_identity, write_identity
+from imgcap.run.directory import DECODE, ENCODER_FILE, FREQUENCIES, load_run, new_run
+from imgcap.run.identity import PACKED, read_identity, refuse_ensemble, write_identity
 from imgcap.run.restore import load_captioner, restore_step
 
 BEST = "best"
@@ -63,7 +62,8 @@ def average(runs: Sequence[Path], workdir: Path, checkpoints: str) -> int:
             count += 1
     for total, variable in zip(sums, _variables(captioner), strict=True):
         variable.assign(total / count)
-    _write(runs[0], workdir, captioner, config)
+    with new_run(workdir) as unfinished:
+        _fill(unfinished, runs[0], workdir, captioner, config)
     return count
 
 
@@ -75,8 +75,9 @@ def _variables(captioner: Captioner) -> list[tf.Variable]:
 def _refuse_strangers(runs: Sequence[Path]) -> None:
     """Raises RunError if the runs have not all the model and the vocabulary of the first."""
     first, vocabulary = load_run(runs[0], _NAME_RUNS)
-    for run in runs[1:]:
+    for run in runs:
         config, words = load_run(run, _NAME_RUNS)
+        refuse_ensemble(run, "average its members, or make an ensemble of averages")
         if words.tokenizer != vocabulary.tokenizer:
             raise RunError(
                 f"{run} has captions split by {words.tokenizer}, {runs[0]} by "
@@ -108,33 +109,19 @@ def _refuse_strangers(runs: Sequence[Path]) -> None:
             )
 
 
-def _write(source: Path, workdir: Path, captioner: Captioner, config: Config) -> None:
-    """Writes a run directory under another name, then renames it.
-
-    Args:
-        source: the run that gives vocabulary, encoder file and decode options.
-        workdir: the run directory to write.
-        captioner: with the averaged weights.
-        config: of `source`.
-
-    Raises:
-        RunError: another process has made `workdir` meanwhile.
-    """
-    with unfinished_folder(workdir) as unfinished:
-        _fill(unfinished, source, workdir, captioner, config)
-        try:
-            finish_folder(unfinished, workdir)
-        except OSError:
-            if not workdir.exists():
-                raise
-            raise RunError(f"{workdir} exists by now: give a new --workdir") from None
-
-
 def _fill(
     unfinished: Path, source: Path, workdir: Path, captioner: Captioner, config: Config
 ) -> None:
-    """Writes the files of a run directory; the arguments are those of `_write`."""
-    for name in (VOCABULARY_NAME, ENCODER_FILE, DECODE):
+    """Writes the files of a run directory.
+
+    Args:
+        unfinished: the folder to fill.
+        source: the run that gives vocabulary, encoder file and decode options.
+        workdir: the run directory as it will be called.
+        captioner: with the averaged weights.
+        config: of `source`.
+    """
+    for name in (VOCABULARY_NAME, ENCODER_FILE, DECODE, FREQUENCIES):
         if (source / name).exists():
             files.write_bytes(unfinished / name, (source / name).read_bytes())
     identity = read_identity(source, _NAME_RUNS)

@@ -4,6 +4,7 @@ RUN/config.json          the settings; a run is resumed only with the same
 RUN/run.json             format, fingerprints of data and vocabulary, tokenizer, version of imgcap
 RUN/vocab.txt            the vocabulary, as in the data directory
 RUN/decode.json          decode options that a sweep chose in place of the config's, if any
+RUN/document_frequencies.npz  in how many training images n-grams stand, for --search=mbr
 RUN/encoder.keras        the encoder's file, if it came from one
 RUN/encoder/             weights of a frozen encoder, written once
 RUN/checkpoints/<step>/  weights, optimizer and state.json; written beside and renamed
@@ -23,7 +24,7 @@ from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import ConfigError, RunError
 from imgcap.files import locking
 from imgcap.files.checked import read_checked, write_checked
-from imgcap.files.unfinished import remove_abandoned
+from imgcap.files.unfinished import finish_folder, remove_abandoned, unfinished_folder
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 from imgcap.run.identity import (
     FORMAT,
@@ -37,6 +38,7 @@ from imgcap.run.identity import (
 )
 
 DECODE = "decode.json"
+FREQUENCIES = "document_frequencies.npz"
 ENCODER_FILE = "encoder.keras"
 
 
@@ -60,6 +62,31 @@ def locked(workdir: Path) -> Iterator[None]:
             ) from None
         remove_abandoned(workdir)
         yield
+
+
+@contextmanager
+def new_run(workdir: Path) -> Iterator[Path]:
+    """Makes a run directory under another name, which is renamed when the context ends.
+
+    Args:
+        workdir: the run directory; must not exist.
+
+    Yields:
+        The folder to fill; it is removed if the context ends by an error.
+
+    Raises:
+        RunError: `workdir` exists, or another process has made it meanwhile.
+    """
+    if workdir.exists():
+        raise RunError(f"{workdir} exists: give a new --workdir")
+    with unfinished_folder(workdir) as unfinished:
+        yield unfinished
+        try:
+            finish_folder(unfinished, workdir)
+        except OSError:
+            if not workdir.exists():
+                raise
+            raise RunError(f"{workdir} exists by now: give a new --workdir") from None
 
 
 def is_run(workdir: Path) -> bool:

@@ -1,14 +1,16 @@
 """`run.json`: format, data, vocabulary and settings of a run, which no resumption changes.
 
 A run that imgcap-pack wrote has `packed` there too: how its weights are stored, and what its data
-was.
+was. One that imgcap-ensemble wrote has `packed` and `ensemble`: the runs that it was made of.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgcap.config import MOVABLE, Config
+from imgcap.config import MOVABLE, Config, ModelConfig
 from imgcap.config.prepare import WORD
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest
 from imgcap.data.text.vocabulary import Vocabulary
@@ -18,6 +20,7 @@ from imgcap.files.locations import join
 from imgcap.run.config_file import CONFIG_NAME, NAME_A_RUN, load_config
 
 RUN, PACKED, CONFIG, TOKENIZER = "run.json", "packed", "config", "tokenizer"
+ENSEMBLE = "ensemble"
 FORMAT = 2
 """Number of the format of run directories; raised when older ones cannot be read any more.
 
@@ -83,6 +86,102 @@ def is_packed(workdir: Path) -> bool:
     return PACKED in read_checked(workdir / RUN, RunError, NAME_A_RUN)
 
 
+@dataclass(frozen=True)
+class Member:
+    """One of the runs that an ensemble was made of.
+
+    Attributes:
+        run: its name, without the folders in which it lay.
+        step: of its checkpoint.
+        seed: of its training.
+        weight: its part of the mean; those of all members sum to 1.
+        model: its settings of the model.
+    """
+
+    run: str
+    step: int
+    seed: int
+    weight: float
+    model: ModelConfig
+
+
+@dataclass(frozen=True)
+class Members:
+    """What an ensemble was made of.
+
+    Attributes:
+        mean_of: what is averaged at each step, 'log' (log-probabilities) or 'probability'.
+        members: the runs, in the order in which their weights are stored.
+    """
+
+    mean_of: str
+    members: Sequence[Member]
+
+    @property
+    def decoders(self) -> str:
+        """How many decoders there are and which, such as `3 × attention`."""
+        kinds = [member.model.decoder for member in self.members]
+        return " + ".join(f"{kinds.count(kind)} × {kind}" for kind in dict.fromkeys(kinds))
+
+    def describe(self) -> str:
+        """Says in a sentence which runs write each word together, and how."""
+        runs = ", ".join(
+            f"{member.run} (seed {member.seed}, step {member.step}, weight {member.weight:.2f})"
+            for member in self.members
+        )
+        mean = "log-probabilities" if self.mean_of == "log" else "probabilities"
+        return f"{self.decoders} that choose each word by the mean of their {mean}: {runs}"
+
+
+def read_members(workdir: Path) -> Members | None:
+    """Reads what an ensemble was made of.
+
+    Args:
+        workdir: a run directory.
+
+    Returns:
+        The members; None if the run is no ensemble.
+
+    Raises:
+        RunError: `workdir` is no run directory, or was written by another version.
+    """
+    tree = read_checked(workdir / RUN, RunError, NAME_A_RUN).get(ENSEMBLE)
+    if tree is None:
+        return None
+    try:
+        return members_from_tree(tree)
+    except (TypeError, KeyError) as error:
+        raise RunError(
+            f"{workdir / RUN} is not an ensemble of this version of imgcap ({error}): make it again"
+        ) from None
+
+
+def members_from_tree(tree: dict[str, Any]) -> Members:
+    """Reads `Members` from a tree as `dataclasses.asdict` and JSON make it.
+
+    Raises:
+        TypeError: a setting is unknown.
+        KeyError: one is missing.
+    """
+    members = [
+        Member(**{**member, "model": ModelConfig(**member["model"])}) for member in tree["members"]
+    ]
+    return Members(tree["mean_of"], members)
+
+
+def refuse_ensemble(workdir: Path, remedy: str) -> None:
+    """Raises RunError if a run is an ensemble.
+
+    Args:
+        workdir: a run directory.
+        remedy: what the user should do then.
+    """
+    found = read_members(workdir)
+    if found is not None:
+        names = ", ".join(member.run for member in found.members)
+        raise RunError(f"{workdir} is an ensemble of {names}: {remedy}")
+
+
 def refuse_other_format(workdir: Path, remedy: str) -> None:
     """Raises RunError if a run directory is of another format than this version's.
 
@@ -113,6 +212,7 @@ def refuse_other_run(workdir: Path, config: Config, identity: dict[str, Any]) ->
     new_workdir = "give a new --workdir"
     refuse_other_format(workdir, new_workdir)
     found = read_identity(workdir, new_workdir)
+    refuse_ensemble(workdir, "train into a new --workdir")
     if PACKED in found:
         raise RunError(
             f"{workdir} is a packed run, without the optimizer's state: train into a new --workdir "

@@ -17,7 +17,7 @@ import numpy as np
 
 import imgcap
 from imgcap import files
-from imgcap.config import Config, PackConfig, to_json
+from imgcap.config import Config, ModelConfig, PackConfig, to_json
 from imgcap.data.manifest import VOCABULARY_NAME, load_manifest
 from imgcap.errors import DataError, RunError
 from imgcap.files.unfinished import finish_folder, unfinished_folder
@@ -33,8 +33,8 @@ from imgcap.run.checkpoints import (
     to_float16,
 )
 from imgcap.run.config_file import CONFIG_NAME, load_config
-from imgcap.run.directory import DECODE, ENCODER_FILE
-from imgcap.run.identity import PACKED, read_identity, write_identity
+from imgcap.run.directory import DECODE, ENCODER_FILE, FREQUENCIES
+from imgcap.run.identity import PACKED, read_identity, read_members, write_identity
 from imgcap.run.restore import load_captioner
 
 CARD_FILE, NOTICE_FILE = "MODEL_CARD.md", "NOTICE"
@@ -45,7 +45,7 @@ _ENCODER_WEIGHTS = "model.weights.h5"
 _LARGE = 4096
 """Values from which on an array is worth compressing."""
 
-_COPIED = (VOCABULARY_NAME, DECODE, "confidence.*", "scores_*.json")
+_COPIED = (VOCABULARY_NAME, DECODE, FREQUENCIES, "confidence.*", "scores_*.json")
 """What a packed run takes over unchanged, if the run has it."""
 
 _DATA_FACTS = ("dataset", "pictures", "split_source", "images", "captions", "text")
@@ -89,8 +89,16 @@ def pack(run: Path, config: PackConfig) -> int:
             for path in run.glob(pattern):
                 shutil.copyfile(path, unfinished / path.name)
         files.write_text(unfinished / CONFIG_NAME, to_json(_without_places(settings, output.name)))
-        write_identity(unfinished, _identity(run, settings, config.weights))
-        _write_weights(run, unfinished, captioner, half=config.weights == FLOAT16)
+        identity = read_identity(run, "name a run directory of imgcap-train")
+        known = known_data(identity, settings.train.data_dir)
+        write_identity(unfinished, {**identity, PACKED: packed_facts(config.weights, known)})
+        write_weights(
+            unfinished,
+            captioner,
+            _best_progression(run),
+            as_file=(run / ENCODER_FILE).exists(),
+            half=config.weights == FLOAT16,
+        )
         if notice:
             files.write_bytes(unfinished / NOTICE_FILE, notice)
         write_card(unfinished, config.license, name=output.name)
@@ -118,44 +126,72 @@ def _without_places(settings: Config, name: str) -> Config:
         data_service="",
         finetune_from=Path(settings.train.finetune_from).name,
     )
-    model = dataclasses.replace(
-        settings.model,
-        encoder=Path(settings.model.encoder).name,
-        encoder_output="",  # The packed file has no other.
-        encoder_weights=Path(settings.model.encoder_weights).name,
-    )
+    model = without_model_places(settings.model)
     return dataclasses.replace(settings, model=model, train=train)
 
 
-def _identity(run: Path, settings: Config, weights: str) -> dict[str, Any]:
-    """The content of `run.json`: that of the run, how weights are stored, and what the data was."""
-    found = read_identity(run, "name a run directory of imgcap-train")
-    known = found.get(PACKED, {}).get("data", {})
-    try:
-        manifest = load_manifest(settings.train.data_dir)
-    except DataError:  # It was moved, and only the card says less.
-        manifest = None
-    if manifest is not None and manifest.fingerprint == found["data"]:
-        known = {
-            name: value
-            for name, value in dataclasses.asdict(manifest).items()
-            if name in _DATA_FACTS
-        }
-    packed = {"weights": weights, "imgcap_version": imgcap.__version__, "data": known}
-    return {**found, PACKED: packed}
+def without_model_places(model: ModelConfig) -> ModelConfig:
+    """The settings of a model whose encoder's file, if any, is the run's own."""
+    return dataclasses.replace(
+        model,
+        encoder=Path(model.encoder).name,
+        encoder_output="",  # The run's file has no other.
+        encoder_weights=Path(model.encoder_weights).name,
+    )
 
 
-def _write_weights(run: Path, folder: Path, captioner: Captioner, *, half: bool) -> None:
-    """Writes the weights of encoder and decoder, each once.
+def known_data(identity: dict[str, Any], data_dir: str) -> dict[str, Any]:
+    """What is known of the data of a run.
 
     Args:
-        run: that is packed.
+        identity: the content of the run's `run.json`.
+        data_dir: where the run found its data.
+
+    Returns:
+        Facts of the manifest, or those that a packed run keeps; empty if the data was moved and the
+        run is not packed, so that the card says less.
+    """
+    try:
+        manifest = load_manifest(data_dir)
+    except DataError:
+        manifest = None
+    if manifest is None or manifest.fingerprint != identity["data"]:
+        return identity.get(PACKED, {}).get("data", {})
+    facts = dataclasses.asdict(manifest)
+    return {name: value for name, value in facts.items() if name in _DATA_FACTS}
+
+
+def packed_facts(weights: str, data: dict[str, Any]) -> dict[str, Any]:
+    """What `run.json` says of a packed run.
+
+    Args:
+        weights: how matrices and kernels are stored, 'float16' or 'float32'.
+        data: from `known_data`.
+    """
+    return {"weights": weights, "imgcap_version": imgcap.__version__, "data": data}
+
+
+def _best_progression(run: Path) -> Progression:
+    """Where a run stood at its best checkpoint; its score is -1 if it is not known."""
+    step, progression = best_step(run), latest(run)
+    cider = progression.best_cider if progression and progression.best_step == step else -1.0
+    return Progression(step=step, best_cider=cider, best_step=step)
+
+
+def write_weights(
+    folder: Path, captioner: Captioner, progression: Progression, *, as_file: bool, half: bool
+) -> None:
+    """Writes the weights of encoder and decoder, each once, as `imgcap.run.restore` reads them.
+
+    Args:
         folder: the new run directory.
         captioner: with the weights.
+        progression: of the checkpoint.
+        as_file: whether the encoder is written as a file, structure and all.
         half: whether matrices and kernels are stored in float16.
     """
     parts: Variables = {"decoder": tf_variables(captioner.decoder.variables)}
-    if (run / ENCODER_FILE).exists():
+    if as_file:
         captioner.encoder.network.save(folder / ENCODER_FILE)
         if half:
             _halve_keras_file(folder / ENCODER_FILE)
@@ -163,10 +199,7 @@ def _write_weights(run: Path, folder: Path, captioner: Captioner, *, half: bool)
         parts = {**parts, "encoder": tf_variables(captioner.encoder.variables)}
     if half:
         parts = {name: to_float16(variables) for name, variables in parts.items()}
-    step, progression = best_step(run), latest(run)
-    cider = progression.best_cider if progression and progression.best_step == step else -1.0
-    best = Progression(step=step, best_cider=cider, best_step=step)
-    save(folder, parts, best, keep=1)
+    save(folder, parts, progression, keep=1)
 
 
 def _halve_keras_file(path: Path) -> None:
@@ -275,6 +308,9 @@ def _making_lines(packed: Path, identity: dict[str, Any], change: Change | None)
         f"* Encoder {model['encoder']} on images of {model['image_size']} × {model['image_size']}, "
         f"decoder {model['decoder']}."
     )
+    members = read_members(packed)
+    if members is not None:
+        yield f"* An ensemble: {members.describe()}. What follows is about the first of them."
     start = f", tuned from {train['finetune_from']}" if train["finetune_from"] else ""
     yield (
         f"* Trained with {train['objective']}{start}, {train['epochs']} epochs, seed "

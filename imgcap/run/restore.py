@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
-from imgcap.config import Config
+from imgcap.config import Config, ModelConfig
+from imgcap.data.text.ngrams import DocumentFrequencies
+from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import RunError
 from imgcap.model.captioner import Captioner, join_captioner, make_captioner_encoder
+from imgcap.model.decoders import Ensemble, make_decoder
+from imgcap.model.encoder import Encoder
 from imgcap.model.precision import dtype_policy
+from imgcap.model.search.cider_reward import CiderReward
 from imgcap.run import checkpoints, directory
 from imgcap.run.config_file import load_config
-from imgcap.run.identity import is_packed
+from imgcap.run.identity import Members, is_packed, read_members
 
 
 def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
@@ -29,7 +34,7 @@ def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
     For a search's small products float32 is no slower. Keras' precision policy is left as it was.
 
     Args:
-        workdir: the run directory, written by `imgcap-train` or `imgcap-average`.
+        workdir: the run directory, written by `imgcap-train` or made of such runs.
 
     Returns:
         The captioner and the run's config; `config.decode` is the search chosen for it.
@@ -42,13 +47,52 @@ def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
     with dtype_policy(config.train.precision):
         encoder = make_captioner_encoder(config.model, weights="none")
     with dtype_policy("float32"):
-        captioner = join_captioner(encoder, config.model, vocabulary)
+        captioner = _join(encoder, config.model, vocabulary, read_members(workdir))
     if is_packed(workdir):
         # Its encoder was read a moment ago with the weights that are in its file.
         _restore_packed(workdir, captioner, checkpoints.best_step(workdir), read_encoder=False)
     else:
         restore_best(workdir, captioner)
+    captioner.reward = load_reward(workdir, vocabulary)
     return captioner, config
+
+
+def _join(
+    encoder: Encoder, model: ModelConfig, vocabulary: Vocabulary, ensemble: Members | None
+) -> Captioner:
+    """Builds the captioner of a run on its encoder, with new weights of one decoder or several.
+
+    Args:
+        encoder: of the run.
+        model: settings of the decoder if there is one.
+        vocabulary: of the run.
+        ensemble: settings of the decoders if there are several, else None.
+    """
+    if ensemble is None:
+        return join_captioner(encoder, model, vocabulary)
+    members = ensemble.members
+    decoders = [
+        make_decoder(member.model, len(vocabulary), encoder.features_shape) for member in members
+    ]
+    weights = [member.weight for member in members]
+    return Captioner(encoder, Ensemble(decoders, weights, ensemble.mean_of), vocabulary)
+
+
+def load_reward(workdir: Path, vocabulary: Vocabulary) -> CiderReward | None:
+    """Loads the CIDEr-D by which a captioner of a run may choose among captions.
+
+    Args:
+        workdir: the run directory.
+        vocabulary: of the run.
+
+    Returns:
+        CIDEr-D by the document frequencies of the training images; None if the run has none.
+
+    Raises:
+        DataError: the file of the document frequencies is damaged.
+    """
+    path = workdir / directory.FREQUENCIES
+    return CiderReward(DocumentFrequencies.load(path, vocabulary)) if path.exists() else None
 
 
 def restore_best(workdir: Path, captioner: Captioner) -> None:

@@ -18,6 +18,7 @@ from imgcap.model.encoder import load_network
 from imgcap.model.encoder_file import KERAS_SUFFIX
 from imgcap.run import checkpoints, directory
 from imgcap.run.checkpoints import Progression
+from imgcap.run.identity import refuse_ensemble
 from imgcap.run.metrics import Metrics
 from imgcap.run.pretrained import resolve_run
 from imgcap.run.restore import restore_best
@@ -284,6 +285,7 @@ def _with_model_of(base: str, config: Config, vocabulary: Vocabulary) -> Config:
     found, known = directory.load_run(
         resolve_run(base), "give --finetune_from a directory that imgcap-train wrote"
     )
+    refuse_ensemble(resolve_run(base), "tune its members, and make an ensemble of the tuned ones")
     refuse_other_words(base, known, vocabulary)
     return dataclasses.replace(config, model=found.model)
 
