@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
+
 from imgcap import files
 from imgcap.config import Config, EnsembleConfig, to_json
 from imgcap.data.manifest import VOCABULARY_NAME
@@ -148,14 +150,17 @@ def _encoder_facts(encoder: Encoder) -> dict[str, Any]:
     The fingerprint is that of the weights in float16, in which a packed run may store them: its
     decoder was trained on the features of the weights before they were rounded.
     """
-    layers = encoder.network.layers
+    # The layers of a .keras file compute in their own precision, but its inputs name the run's.
+    computing = [
+        layer for layer in encoder.network.layers if not isinstance(layer, keras.layers.InputLayer)
+    ]
     digest = hashlib.sha256(f"{encoder.network.input_shape} {encoder.features_shape}".encode())
     for variable in to_float16(tf_variables(encoder.variables)):
         digest.update(f"{variable.shape}".encode())
         digest.update(variable.numpy().tobytes())
     return {
         "preprocessing": encoder.preprocess.__module__,
-        "precision": ", ".join(sorted({layer.compute_dtype for layer in layers})),
+        "precision": ", ".join(sorted({layer.compute_dtype for layer in computing})),
         "encoder": digest.hexdigest()[:16],
     }
 

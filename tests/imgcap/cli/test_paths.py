@@ -33,6 +33,7 @@ TEXTS = {
     "split",
     "split_column",
     "stable_label",
+    "weights",
 }
 """Flags whose value is neither a path nor one of a few words."""
 
