@@ -98,11 +98,24 @@ class TrainConfig(Section):
     )
     objective: str = setting(
         "cross_entropy",
-        "What training minimises: the cross-entropy of true captions, or by self-critical training "
-        "(scst, Rennie et al. 2017; from a run given by finetune_from) the negative CIDEr of "
-        "sampled ones.",
-        choices=("cross_entropy", "scst"),
-        heading="Training: self-critical, on CIDEr",
+        "What training minimises: the cross-entropy of true captions; with it the distance from a "
+        "teacher's distribution of each word (distill, Hinton et al. 2015); or by self-critical "
+        "training (scst, Rennie et al. 2017; from a run given by finetune_from) the negative CIDEr "
+        "of sampled captions.",
+        choices=("cross_entropy", "distill", "scst"),
+        heading="Training: distillation, and self-critical on CIDEr",
+    )
+    teacher: str = setting(
+        "",
+        "Run directory that --objective=distill learns from, of one decoder or an ensemble, or "
+        "pretrained:flickr8k; of the same vocabulary and encoder.",
+        path=True,
+    )
+    teacher_weight: float = setting(
+        0.7,
+        "Weight of the teacher's distribution in distillation; the true word has the rest.",
+        minimum=0.0,
+        maximum=1.0,
     )
     scst_samples: int = setting(
         5, "Captions drawn for an image in self-critical training.", minimum=2
@@ -260,7 +273,8 @@ class TrainConfig(Section):
             )
 
     def _check_objective(self) -> None:
-        """Checks what self-critical training needs, and that a batch holds its micro-batches."""
+        """Checks what the objective needs, and that a batch holds its micro-batches."""
+        self._check_teacher()
         if self.objective == "scst" and not self.finetune_from:
             raise ConfigError(
                 "--objective=scst only improves a captioner: give its run as --finetune_from"
@@ -273,6 +287,25 @@ class TrainConfig(Section):
             raise ConfigError(
                 f"--accumulate_steps={self.accumulate_steps} cuts --batch_size={self.batch_size} "
                 "into less than one caption each: choose fewer"
+            )
+
+    def _check_teacher(self) -> None:
+        """Checks that there is a teacher if there is to be one, and an encoder that stays its."""
+        if self.objective != "distill":
+            if self.teacher:
+                raise ConfigError(
+                    f"--teacher={self.teacher} is for --objective=distill: give that too, or drop "
+                    "it"
+                )
+            return
+        if not self.teacher:
+            raise ConfigError(
+                "--objective=distill learns from another captioner: give its run as --teacher"
+            )
+        if self.finetune_blocks:
+            raise ConfigError(
+                f"--finetune_blocks={self.finetune_blocks} changes the features, which the teacher "
+                "of --objective=distill reads too: drop one of them"
             )
 
     def _check_encoder_training(self) -> None:

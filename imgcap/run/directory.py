@@ -6,6 +6,7 @@ RUN/vocab.txt            the vocabulary, as in the data directory
 RUN/decode.json          decode options that a sweep chose in place of the config's, if any
 RUN/document_frequencies.npz  in how many training images n-grams stand, for --search=mbr
 RUN/encoder.keras        the encoder's file, if it came from one
+RUN/teacher.json         the captioner that a distilled run learns from, by a hash of its weights
 RUN/encoder/             weights of a frozen encoder, written once
 RUN/checkpoints/<step>/  weights, optimizer and state.json; written beside and renamed
 RUN/metrics.jsonl        one object a logged step

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from imgcap.config import Config
+from imgcap.config import Config, TrainConfig
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
@@ -31,6 +31,12 @@ from imgcap.training.machines.interruption import StopRequest
 from imgcap.training.machines.strategy import set_up
 from imgcap.training.machines.workers import Workers
 from imgcap.training.objective import make_objective
+from imgcap.training.objective.distillation import (
+    Teacher,
+    keep_teacher,
+    load_teacher,
+    refuse_other_teacher_words,
+)
 from imgcap.training.optimizer import make_optimizer, moving_averages
 from imgcap.training.step import TrainStep, make_train_step
 from imgcap.training.watching.tensorboard import Board
@@ -124,11 +130,13 @@ class _Model(NamedTuple):
         captioner: that is trained.
         optimizer: built on the captioner's trainable variables.
         step: takes one training step.
+        teacher: that a distilled run learns from.
     """
 
     captioner: Captioner
     optimizer: keras.optimizers.Optimizer
     step: TrainStep
+    teacher: Teacher | None
 
 
 def load_data(config: Config) -> Prepared:
@@ -144,13 +152,16 @@ def load_data(config: Config) -> Prepared:
     Raises:
         DataError: the data is missing, its vocabulary was changed, or the run to start from has
             words that do not stand at the front of it.
-        RunError: the run to start from is no run directory.
+        RunError: the run to start from or the teacher is no run directory, or the teacher has other
+            words.
     """
     data_dir = config.train.data_dir
     manifest = load_manifest(data_dir)
     vocabulary = _load_vocabulary(data_dir, manifest)
     if config.train.finetune_from:
         config = _with_model_of(config.train.finetune_from, config, vocabulary)
+    if config.train.teacher:
+        refuse_other_teacher_words(config.train.teacher, vocabulary)
     return Prepared(choose_length(config, manifest), manifest, vocabulary)
 
 
@@ -166,17 +177,15 @@ def open_run(prepared: Prepared, workers: Workers) -> Prepared:
 
     Raises:
         ConfigError: the encoder's file cannot be loaded.
-        RunError: the directory is another run's, or not the chief's.
+        RunError: the directory is another run's, or not the chief's; or the teacher has another
+            encoder.
     """
     workdir = Path(prepared.config.train.workdir)
 
     def open_here() -> Config:
-        model = prepared.config.model
-        if model.encoder.endswith(KERAS_SUFFIX) and not directory.is_run(workdir):
-            # Before anything is written, and by the name that was given.
-            load_network(model)
-            # Loading draws random numbers, and the run's begin with the first.
-            keras.utils.set_random_seed(prepared.config.train.seed)
+        if not directory.is_run(workdir):
+            # Before anything is written, and by the names that were given.
+            _refuse_what_cannot_be_loaded(prepared)
         return directory.open_run(workdir, *prepared)
 
     def open_shared() -> Config:
@@ -188,6 +197,17 @@ def open_run(prepared: Prepared, workers: Workers) -> Prepared:
 
     workers.on_chief(open_here)
     return prepared._replace(config=workers.together(open_shared))
+
+
+def _refuse_what_cannot_be_loaded(prepared: Prepared) -> None:
+    """Raises ConfigError or RunError if a new run's encoder or teacher cannot be loaded."""
+    config = prepared.config
+    if config.train.teacher:
+        _load_teacher(config.train, _make_captioner(config, prepared.vocabulary))
+    elif config.model.encoder.endswith(KERAS_SUFFIX):
+        load_network(config.model)
+    # Loading draws random numbers, and the run's begin with the first.
+    keras.utils.set_random_seed(config.train.seed)
 
 
 def start(
@@ -218,7 +238,9 @@ def start(
             f"the workers find different checkpoints in {workdir}: give --workdir a folder that "
             "all share"
         )
-    captioner, optimizer, step = _build(prepared, strategy)
+    captioner, optimizer, step, teacher = _build(prepared, strategy)
+    if teacher:
+        _keep_teacher(config.train, teacher, workers)
     _warn_of_size(prepared)
     data = examples.make_training_data(
         config.train, config.model.image_size, captioner.encoder, workers, prepared.manifest
@@ -305,14 +327,30 @@ def _build(prepared: Prepared, strategy: tf.distribute.Strategy) -> _Model:
             captioner.encoder.network.trainable_variables,
             steps,
         )
+        # After the captioner, whose first weights are then the same as without a teacher.
+        teacher = _load_teacher(config.train, captioner)
     objective = make_objective(
-        config.train, config.decode, captioner, examples.reference_tokens(planned), steps
+        config.train, config.decode, captioner, examples.reference_tokens(planned), steps, teacher
     )
-    return _Model(
-        captioner,
-        optimizer,
-        make_train_step(config.train, strategy, captioner, optimizer, objective),
-    )
+    step = make_train_step(config.train, strategy, captioner, optimizer, objective)
+    return _Model(captioner, optimizer, step, teacher)
+
+
+def _keep_teacher(train: TrainConfig, teacher: Teacher, workers: Workers) -> None:
+    """Notes a run's teacher on its first start, and has every worker check that it is that one."""
+
+    def keep() -> None:
+        keep_teacher(Path(train.workdir), train.teacher, teacher)
+
+    workers.on_chief(keep)
+    workers.together(keep)
+
+
+def _load_teacher(train: TrainConfig, captioner: Captioner) -> Teacher | None:
+    """Loads the teacher of a distilled run, which reads the features of the captioner's encoder."""
+    if not train.teacher:
+        return None
+    return load_teacher(train.teacher, captioner.encoder, train.precision)
 
 
 def _make_captioner(config: Config, vocabulary: Vocabulary) -> Captioner:

@@ -21,7 +21,16 @@ KEY = HEADS.index("seeds")
 
 # Settings that are no part of a recipe: where and how it was computed, the seed, and those that the
 # row itself names.
-_NO_PART_OF_A_RECIPE = MOVABLE | {"encoder", "encoder_weights", "finetune_from", "seed"}
+_NO_PART_OF_A_RECIPE = MOVABLE | {
+    "encoder",
+    "encoder_weights",
+    "finetune_from",
+    "teacher",
+    "seed",
+}
+
+_OBJECTIVES = {"cross_entropy": "cross-entropy", "distill": "distilled", "scst": "SCST"}
+"""The objectives of training as the table names them."""
 
 
 class ScoredRun(NamedTuple):
@@ -149,7 +158,7 @@ def _lineage(workdir: Path) -> tuple[Config, ...]:
 
 def _describe_step(train: TrainConfig) -> str:
     """The objective and the trained part of one run of a lineage, in a few words."""
-    step = "SCST" if train.objective == "scst" else "cross-entropy"
+    step = _OBJECTIVES[train.objective]
     if not train.finetune_blocks:
         return step
     if train.finetune_blocks < 0:

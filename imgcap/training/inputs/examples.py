@@ -137,7 +137,7 @@ def images_per_batch(manifest: Manifest, batch_size: int) -> int:
 
 def _row_is_a_caption(config: TrainConfig) -> bool:
     """Whether a batch's rows are captions of about one length, not images with all captions."""
-    return config.cache_features and config.objective == "cross_entropy"
+    return config.cache_features and config.objective != "scst"
 
 
 def _steps(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from imgcap.config import DecodeConfig, TrainConfig
 from imgcap.model.captioner import Captioner
 from imgcap.model.search.cider_reward import CiderReward
+from imgcap.training.objective.distillation import Teacher
 from imgcap.training.objective.losses import TokenLoss
 from imgcap.training.objective.self_critical import self_critical_loss
 from imgcap.training.objective.teacher_forcing import caption_loss
@@ -24,6 +25,7 @@ def make_objective(
     captioner: Captioner,
     references: Iterable[np.ndarray],
     total_steps: int,
+    teacher: Teacher | None = None,
 ) -> Objective:
     """Builds the objective of a run.
 
@@ -34,6 +36,7 @@ def make_objective(
         references: numbered captions of the training images, int [N, T] each, read for the
             self-critical objective alone.
         total_steps: of the whole run; scheduled sampling rises towards it.
+        teacher: of distillation; None for the other objectives.
 
     Returns:
         A function for the train step.
@@ -49,10 +52,10 @@ def make_objective(
 
         return self_critical
 
-    def cross_entropy(
+    def teacher_forced(
         features: tf.Tensor, tokens: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
     ) -> TokenLoss:
         progress = tf.cast(step, tf.float32) / total_steps
-        return caption_loss(captioner, train, features, tokens, seed, progress)
+        return caption_loss(captioner, train, features, tokens, seed, progress, teacher)
 
-    return cross_entropy
+    return teacher_forced

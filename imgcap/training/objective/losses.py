@@ -9,7 +9,7 @@ class TokenLoss(NamedTuple):
     """The sum of a loss and the number to divide it by: replicas add up both before they divide.
 
     Attributes:
-        total: float32 [], cross-entropy in nats, summed over real tokens.
+        total: float32 [], in nats, summed over real tokens.
         tokens: float32 [], the number of real tokens.
         reward: float32 [], CIDEr in 0..10 of sampled captions, summed over the captions that they
             are compared with; 0 if none are sampled.
@@ -40,6 +40,28 @@ def cross_entropy(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float 
         uniform = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
         losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
     return TokenLoss(tf.reduce_sum(losses * real), tf.reduce_sum(real))
+
+
+def divergence(logits: tf.Tensor, teacher_logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Computes the Kullback-Leibler divergence Σ p · (log p - log q) of student q from teacher p.
+
+    Its gradient is that of the cross-entropy - Σ p · log q. It is 0 if the student has learnt all,
+    where cross-entropy would be the teacher's entropy, which says nothing about the student.
+
+    Args:
+        logits: float32 [B, T, V], of the student.
+        teacher_logits: float32 [B, T, V]; no gradient flows into them.
+        targets: int32 [B, T]; 0 marks padding, which costs nothing.
+
+    Returns:
+        float32 [], nats, summed over real tokens.
+    """
+    log_probs = tf.stop_gradient(tf.nn.log_softmax(teacher_logits))
+    probs = tf.exp(log_probs)
+    entropy = -tf.reduce_sum(probs * log_probs, axis=-1)  # -> [B, T]
+    # One fused op for value and gradient.
+    crossed = tf.nn.softmax_cross_entropy_with_logits(labels=probs, logits=logits)
+    return tf.reduce_sum((crossed - entropy) * tf.cast(targets != 0, tf.float32))
 
 
 def doubly_stochastic(attention: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,5 @@
-"""The cross-entropy of true captions under teacher forcing, with what may be mixed into it: word
-dropout, scheduled sampling and the regulariser of attention.
+"""The cross-entropy of true captions under teacher forcing, with what may be mixed into it: the
+distance from a teacher, word dropout, scheduled sampling and the regulariser of attention.
 """
 
 import tensorflow as tf
@@ -9,7 +9,13 @@ from imgcap.data.text.vocabulary import PAD, START, UNK
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start
 from imgcap.model.rows import repeat_rows
-from imgcap.training.objective.losses import TokenLoss, cross_entropy, doubly_stochastic
+from imgcap.training.objective.distillation import Teacher
+from imgcap.training.objective.losses import (
+    TokenLoss,
+    cross_entropy,
+    divergence,
+    doubly_stochastic,
+)
 
 # Numbers folded into the seed, so that each draw on the words that are read has its own; the
 # decoder's dropout counts from 0.
@@ -23,17 +29,20 @@ def caption_loss(
     tokens: tf.Tensor,
     seed: tf.Tensor | None,
     progress: tf.Tensor | float = 0.0,
+    teacher: Teacher | None = None,
 ) -> TokenLoss:
     """Computes what true captions cost under teacher forcing.
 
     Args:
         captioner: whose decoder reads and predicts.
-        config: label smoothing, word dropout, scheduled sampling, regulariser of attention.
+        config: label smoothing, weight of the teacher, word dropout, scheduled sampling,
+            regulariser of attention.
         features: float [B, L, C].
         tokens: int32 [B, N, T], N captions an image.
         seed: int32 [2], of all that is drawn; None draws nothing.
         progress: float32 [] in 0..1, the part of the run that is done; scheduled sampling rises
             with it.
+        teacher: whose distribution of each word counts beside the true word; None if there is none.
 
     Returns:
         Summed cost and number of real tokens.
@@ -43,11 +52,17 @@ def caption_loss(
     # What is made of an image once serves all its captions.
     start = repeat_rows(start, captions)  # -> [B N, …]
     tokens = tf.reshape(tokens, [-1, tf.shape(tokens)[2]])
-    read, targets = tokens[:, :-1], tokens[:, 1:]
+    true, targets = tokens[:, :-1], tokens[:, 1:]
+    read = true
     if seed is not None:
         read = _disturb(captioner, config, read, start, seed, progress)
     forced = captioner.decoder.teacher_forcing(read, start, seed)
     cost = cross_entropy(forced.logits, targets, config.label_smoothing)
+    if teacher:
+        # Undisturbed words and features: what the teacher knows is not to be made less certain.
+        taught = teacher.logits(features, true, captions)
+        distance = config.teacher_weight * divergence(forced.logits, taught, targets)
+        cost = TokenLoss((1.0 - config.teacher_weight) * cost.total + distance, cost.tokens)
     if not config.attention_regulariser:
         return cost
     penalty = config.attention_regulariser * doubly_stochastic(forced.attention_weights, targets)

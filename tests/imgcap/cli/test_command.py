@@ -16,6 +16,7 @@ RECIPE_NAMES = [
     "demo",
     "flickr8k",
     "flickr8k_attention",
+    "flickr8k_distill",
     "flickr8k_finetune",
     "flickr8k_scst",
     "small",
