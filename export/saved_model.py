@@ -19,12 +19,13 @@ from export.check import check_parity, sample_images
 from export.config import ExportConfig
 from export.cpu import NONE, FastEncoder, check_features, make_fast_encoder
 from export.module import Assets, CaptionModule
-from export.searches import choose_searches, find_confidence
+from export.searches import MBR, choose_searches, find_confidence
 from export.warmup import write_warmup
 from imgcap import files, signature
 from imgcap.data import image
 from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import ExportError
+from imgcap.evaluation.frequencies import ensure_reward
 from imgcap.files.literal import literal_folder
 from imgcap.model.caption_graph import CaptionGraph
 from imgcap.model.captioner import Captioner
@@ -53,6 +54,7 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     captioner, run_config = load_captioner(workdir)
     searches = choose_searches(run_config.decode, overrides)
     keep = not is_pretrained(config.workdir)
+    ensure_reward(workdir, captioner, searches.decode, [run_config.train.data_dir], keep=keep)
     fitted = find_confidence(workdir, captioner, run_config, searches.decode, keep=keep)
     images = sample_images(run_config.train.data_dir)
     encoder, encoder_facts = _make_encoder(captioner, run_config.model.image_size, config, images)
@@ -74,6 +76,8 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
     )
     variables = [*encoder.variables, *tf_variables(captioner.decoder.variables)]
     variables += confidence.variables if confidence else []
+    if captioner.reward and searches.decode.search == MBR:
+        variables += captioner.reward.variables
     with versions.unfinished_folder(base) as unfinished:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
             assets = Assets(workdir / VOCABULARY_NAME, Path(folder, card.CARD))

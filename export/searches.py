@@ -16,6 +16,8 @@ from imgcap.run.confidence_file import FittedConfidence, load_confidence, save_c
 SAMPLING = ("num_samples", "temperature", "top_p", "sampling_seed")
 """The decode options that shape `sample` even if `decode` does not sample."""
 
+MBR = "mbr"
+
 
 class Searches(NamedTuple):
     """The searches that the signatures carry.
@@ -39,7 +41,9 @@ def choose_searches(trained: DecodeConfig, overrides: Mapping[str, Any]) -> Sear
 
     Args:
         trained: the search chosen for the run.
-        overrides: settings that differ from it; those of sampling may be given with any search.
+        overrides: settings that differ from it. Those of sampling may be given with any search, for
+            `sample`; but `decode` has them if it draws captions to choose by, and then `sample`
+            keeps the run's own.
 
     Returns:
         The searches.
@@ -47,6 +51,10 @@ def choose_searches(trained: DecodeConfig, overrides: Mapping[str, Any]) -> Sear
     Raises:
         ConfigError: a setting is out of its range, or no signature reads it.
     """
+    if overrides.get("search", trained.search) == MBR:
+        decode = trained.override(overrides)
+        own = {name: getattr(trained, name) for name in SAMPLING}
+        return Searches(decode, dataclasses.replace(decode, search="sample", **own))
     drawn = {name: value for name, value in overrides.items() if name in SAMPLING}
     rest = {name: value for name, value in overrides.items() if name not in SAMPLING}
     decode = trained.override(rest)

@@ -56,6 +56,8 @@ def _describe_search(options: dict[str, Any]) -> str:
         return f"best of {options['num_samples']} samples"
     if options["search"] == "diverse":
         return f"best of {options['beam_width']} diverse captions"
+    if options["search"] == "mbr":
+        return f"of {options['beam_width']} beams the most like {options['num_samples']} samples"
     return f"beam width {options['beam_width']}"
 
 

@@ -20,7 +20,7 @@ def run(
     """Trains, or goes on where an earlier call stopped; or only says what it would do."""
     del arguments
     refuse_pretrained(train.workdir, "--workdir")
-    decode.refuse_unread(decode.changes_from(DecodeConfig()))
+    decode = DecodeConfig().override(decode.changes_from(DecodeConfig()))
     if _takes_no_part(train.strategy):
         return
     if show.dry_run:

@@ -111,20 +111,22 @@ def references(paths: Sequence[str]) -> list[Reference]:
     ]
 
 
-def reference_tokens(paths: Sequence[str]) -> Iterator[np.ndarray]:
-    """Reads the numbered captions of each image of a split.
+def reference_tokens(paths: Sequence[str], skip_bad: bool = False) -> Iterator[np.ndarray]:
+    """Reads the numbered captions of each image of a split, in its order.
 
     Args:
         paths: locations of image or feature shards.
+        skip_bad: whether to leave out the rest of a shard after damage.
 
     Yields:
         int32 [N, T], words, end, padding.
     """
-    yield from (
-        read_records(paths)
-        .map(lambda record: parse_example(record).tokens[:, 1:])
-        .as_numpy_iterator()
-    )
+    for some in [[path] for path in paths] if skip_bad else [paths]:
+        records = read_records(some)
+        readable = records.ignore_errors() if skip_bad else records
+        yield from (
+            readable.map(lambda record: parse_example(record).tokens[:, 1:]).as_numpy_iterator()
+        )
 
 
 class ShardSurvey(NamedTuple):

@@ -18,6 +18,7 @@ from imgcap.data.records import parse_example
 from imgcap.data.shards import damage_refused, references, refuse_missing
 from imgcap.evaluation.confidence.reliability import describe_confidence
 from imgcap.evaluation.diversity import describe_diversity
+from imgcap.evaluation.frequencies import ensure_reward
 from imgcap.evaluation.generate import (
     IMAGES_AT_ONCE,
     all_captions,
@@ -63,7 +64,7 @@ def evaluate(
         The scores, as written.
 
     Raises:
-        RunError: the run is missing, unfinished or broken.
+        RunError: the run is missing, unfinished or broken, or lacks what the search needs.
         ConfigError: a setting is out of its range, or the search does not read it.
         DataError: the data is missing, damaged or of another vocabulary.
     """
@@ -72,6 +73,9 @@ def evaluate(
     options = config.decode.override(overrides)
     manifest = load_manifest(data_dir)
     refuse_other_vocabulary(captioner.vocabulary, data_dir, manifest)
+    # Results of a run that is not to be changed go elsewhere.
+    keep = results in (None, workdir)
+    ensure_reward(workdir, captioner, options, [data_dir, config.train.data_dir], keep=keep)
     paths = [path for part in split.split("+") for path in shard_paths(data_dir, manifest, part)]
     with damage_refused(paths):
         entries, scores = _caption_and_score(
@@ -118,7 +122,7 @@ def _caption_and_score(
         confidences = dict(zip((person.image_id for person in people), best, strict=True))
         ciders = [each[person.image_id] for person in people]
         scores["confidence"] = describe_confidence(best, ciders, fitted.facts["human_cider"])
-    if options.search != "beam" and options.num_captions > 1:
+    if options.search in ("diverse", "sample") and options.num_captions > 1:
         images = [person.image_id for person in people]
         groups = dict(zip(images, all_captions(captioner, generated), strict=True))
         scores["diversity"] = describe_diversity(groups, pairs.references, tokenizer)

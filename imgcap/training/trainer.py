@@ -9,19 +9,22 @@ import tensorflow as tf
 
 from imgcap.config import Config, TrainConfig
 from imgcap.data.manifest import VOCABULARY_NAME, Manifest, load_manifest
+from imgcap.data.text.ngrams import MAX_VOCABULARY
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import DataError, RunError
+from imgcap.evaluation.frequencies import count_frequencies
 from imgcap.evaluation.generate import CaptionStep, make_caption_step
 from imgcap.files.locations import join
 from imgcap.model.captioner import Captioner, make_captioner
 from imgcap.model.encoder import load_network
 from imgcap.model.encoder_file import KERAS_SUFFIX
+from imgcap.model.search.cider_reward import CiderReward
 from imgcap.run import checkpoints, directory
 from imgcap.run.checkpoints import Progression
 from imgcap.run.identity import refuse_ensemble
 from imgcap.run.metrics import Metrics
 from imgcap.run.pretrained import resolve_run
-from imgcap.run.restore import restore_best
+from imgcap.run.restore import load_reward, restore_best
 from imgcap.training.dry_run import describe_plan
 from imgcap.training.extension import extend_captioner, refuse_other_words
 from imgcap.training.inputs import examples
@@ -238,7 +241,9 @@ def start(
             f"the workers find different checkpoints in {workdir}: give --workdir a folder that "
             "all share"
         )
-    captioner, optimizer, step, teacher = _build(prepared, strategy)
+    workers.on_chief(lambda: _keep_frequencies(prepared))
+    reward = workers.together(lambda: _find_reward(prepared))
+    captioner, optimizer, step, teacher = _build(prepared, strategy, reward)
     if teacher:
         _keep_teacher(config.train, teacher, workers)
     _warn_of_size(prepared)
@@ -260,6 +265,33 @@ def start(
         encoder = checkpoints.tf_variables(captioner.encoder.variables)
         workers.on_chief(lambda: checkpoints.save_encoder(workdir, encoder))
     return run, progression
+
+
+def _keep_frequencies(prepared: Prepared) -> None:
+    """Counts the n-grams of the training captions for a run, unless an earlier call has done so.
+
+    Nothing is kept if a shard cannot be read, since the first epoch says what is wrong with it, nor
+    if the vocabulary has too many n-grams, which matters only to a search or a reward by CIDEr-D.
+    """
+    train, manifest, words = prepared.config.train, prepared.manifest, prepared.vocabulary
+    path = Path(train.workdir) / directory.FREQUENCIES
+    if path.exists() or len(words) > MAX_VOCABULARY:
+        return
+    shards = _plan_data(prepared).image_shards(examples.TRAIN)
+    images = manifest.images[examples.TRAIN]
+    try:
+        found = count_frequencies(shards, images, len(words), skip_bad=train.skip_bad_records)
+    except tf.errors.OpError:
+        return
+    found.save(path, words)
+
+
+def _find_reward(prepared: Prepared) -> CiderReward | None:
+    """Loads CIDEr-D by the run's document frequencies, if its search or objective needs it."""
+    config = prepared.config
+    if config.decode.search != "mbr" and config.train.objective != "scst":
+        return None
+    return load_reward(Path(config.train.workdir), prepared.vocabulary)
 
 
 def plan(config: Config) -> str:
@@ -312,7 +344,9 @@ def _with_model_of(base: str, config: Config, vocabulary: Vocabulary) -> Config:
     return dataclasses.replace(config, model=found.model)
 
 
-def _build(prepared: Prepared, strategy: tf.distribute.Strategy) -> _Model:
+def _build(
+    prepared: Prepared, strategy: tf.distribute.Strategy, reward: CiderReward | None = None
+) -> _Model:
     config = prepared.config
     planned = _plan_data(prepared)
     steps = examples.total_steps(config.train, planned)
@@ -329,6 +363,7 @@ def _build(prepared: Prepared, strategy: tf.distribute.Strategy) -> _Model:
         )
         # After the captioner, whose first weights are then the same as without a teacher.
         teacher = _load_teacher(config.train, captioner)
+    captioner.reward = reward
     objective = make_objective(
         config.train, config.decode, captioner, examples.reference_tokens(planned), steps, teacher
     )

@@ -134,8 +134,9 @@ def test_captions_are_those_of_evaluation(
     [
         (["--search=sample", "--num_samples=4", "--temperature=1.5", "--sampling_seed=3"], 4),
         (["--search=diverse", "--diversity=4"], 3),
+        (["--search=mbr", "--beam_width=4", "--num_samples=6"], 4),
     ],
-    ids=["sample", "diverse"],
+    ids=["sample", "diverse", "mbr"],
 )
 def test_other_searches_are_carried_by_decode(
     flags: list[str], width: int, workdir: Path, data_dir: Path, tmp_path: Path

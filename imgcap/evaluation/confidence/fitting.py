@@ -18,6 +18,7 @@ from imgcap.data.text.tokenisation import normalise
 from imgcap.errors import DataError
 from imgcap.evaluation.confidence.logistic import fit_regression, predict
 from imgcap.evaluation.confidence.reliability import calibration_error, reliability_curve
+from imgcap.evaluation.frequencies import ensure_reward
 from imgcap.evaluation.generate import IMAGES_AT_ONCE
 from imgcap.evaluation.scores.cider import Cider
 from imgcap.host import quiet
@@ -70,6 +71,7 @@ def calibrate(
     """
     captioner, config = load_captioner(workdir)
     options = config.decode.override(overrides)
+    ensure_reward(workdir, captioner, options, [data_dir, config.train.data_dir], keep=True)
     fitted = fit_confidence(captioner, config.model.image_size, data_dir, options)
     fitted.facts.update(step=best_step(workdir))
     save_confidence(workdir, fitted)

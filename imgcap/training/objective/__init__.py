@@ -34,7 +34,7 @@ def make_objective(
         decode: the search, which the self-critical objective alone needs.
         captioner: that is trained.
         references: numbered captions of the training images, int [N, T] each, read for the
-            self-critical objective alone.
+            self-critical objective alone, and only if the captioner has no reward yet.
         total_steps: of the whole run; scheduled sampling rises towards it.
         teacher: of distillation; None for the other objectives.
 
@@ -42,7 +42,7 @@ def make_objective(
         A function for the train step.
     """
     if train.objective == "scst":
-        reward = CiderReward.build(references, len(captioner.vocabulary))
+        reward = captioner.reward or CiderReward.build(references, len(captioner.vocabulary))
 
         def self_critical(
             features: tf.Tensor, tokens: tf.Tensor, seed: tf.Tensor, step: tf.Tensor

@@ -53,6 +53,7 @@ def test_each_weight_is_stored_once(workdir: Path, packed: Path) -> None:
         f"checkpoints/{step}/weights.{end}" for end in ("index", "data-00000-of-00001")
     }
     named = {"config.json", "run.json", "vocab.txt", "encoder.keras", "MODEL_CARD.md", "NOTICE"}
+    named.add("document_frequencies.npz")
     # Scores and confidence are there if the run has them, which other tests may give it.
     given = ("scores_", "confidence.")
     assert named | checkpoint == {name for name in found if not name.startswith(given)}

@@ -49,6 +49,7 @@ def test_a_run_leaves_what_the_next_steps_need(workdir: Path) -> None:
         "config.json",
         "run.json",
         "vocab.txt",
+        "document_frequencies.npz",
         "encoder.keras",
         "encoder",
         "checkpoints",
