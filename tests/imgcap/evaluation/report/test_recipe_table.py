@@ -99,6 +99,17 @@ def test_a_tuned_run_tells_what_came_before(tmp_path: Path) -> None:
     assert row[2] == "… → cross-entropy + last block → SCST"
 
 
+def test_a_distilled_run_does_not_name_its_teacher(tmp_path: Path) -> None:
+    runs = [
+        write_run(
+            tmp_path / f"run{seed}", seed=seed, objective="distill", teacher=f"runs/together{seed}"
+        )
+        for seed in range(2)
+    ]
+    (row,) = rows_of(*runs)
+    assert row[2] == "distilled"
+
+
 def test_unlike_runs_do_not_share_a_row(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first")
     with pytest.raises(ConfigError, match="different --dropout"):
