@@ -16,7 +16,7 @@ SERVING_DEFAULT = "serving_default"
 """The signature of a request that names none: the same as DECODE."""
 
 DECODE = "decode"
-"""IMAGE_BYTES to captions by beam search."""
+"""IMAGE_BYTES to captions by the search of the export, beam search if no other was asked for."""
 
 DECODE_DETAILS = "decode_details"
 """IMAGE_BYTES to what DECODE gives, and beside it TOKENS, TOKEN_LOG_PROBS and, of a model that
@@ -57,10 +57,14 @@ SCORE = "score"
 """float32 [B]: the length-normalised log-probability of `caption`, at most 0."""
 
 CAPTIONS = "captions"
-"""string [B, K]: the K best captions, best first; the first is `caption`."""
+"""string [B, K]: the K best captions, best first; the first is `caption`. The best has the greatest
+score or, if the export searches by minimum Bayes risk, the greatest expected CIDEr-D.
+"""
 
 SCORES = "scores"
-"""float32 [B, K]: their scores, falling; the first is `score`."""
+"""float32 [B, K]: their scores; the first is `score`. They fall, unless the export searches by
+minimum Bayes risk.
+"""
 
 CONFIDENCE = "confidence"
 """float32 [B, K]: for each of `captions` the calibrated probability that it is as good as a

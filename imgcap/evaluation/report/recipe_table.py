@@ -193,6 +193,11 @@ def _describe_search(options: dict[str, Any]) -> str:
             f"best of {options['num_samples']} samples, temperature {options['temperature']:g}, "
             f"top p {options['top_p']:g}"
         )
+    elif kind == "mbr":
+        search = (
+            f"of {options['beam_width']} beams the most like {options['num_samples']} samples, "
+            f"temperature {options['temperature']:g}, top p {options['top_p']:g}"
+        )
     elif kind == "diverse":
         search = f"diverse {options['beam_width']}, diversity {options['diversity']:g}"
     else:

@@ -53,6 +53,16 @@ def test_inputs_by_hand() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_inputs_do_not_depend_on_the_order_of_captions() -> None:
+    """A search by minimum Bayes risk does not sort captions by score."""
+    order = [1, 2, 0]
+    distance = tf.constant([0.9, 1.4])
+    mixed = Captions(*(tf.gather(field, order, axis=1) for field in captions()))
+    np.testing.assert_array_equal(
+        caption_inputs(mixed, distance), caption_inputs(captions(), distance).numpy()[:, order]
+    )
+
+
 def test_distance_is_that_of_the_whole_covariance() -> None:
     features = np.random.default_rng(0).normal(size=[4, 5, 3]).astype(np.float32)
     found = FeatureDistance(SPREAD)(tf.constant(features))
