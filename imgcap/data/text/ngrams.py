@@ -2,8 +2,8 @@
 
 import io
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,10 +27,11 @@ COUNT_AGAIN = (
 """The remedy if a file of document frequencies is damaged."""
 
 
-class DocumentFrequencies(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class DocumentFrequencies:
     """In how many images' captions the n-grams of a training split stand, by their numbers.
 
-    Those of a single image are left out, about three quarters: CIDEr-D takes an n-gram that is
+    Those of a single image are left out, about four fifths: CIDEr-D takes an n-gram that is
     nowhere for one of a single image.
 
     Attributes:
