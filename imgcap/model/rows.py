@@ -29,3 +29,16 @@ def repeat_rows(nest: Any, copies: tf.Tensor | int) -> Any:
         The same structure, [N * copies, ...] each.
     """
     return tf.nest.map_structure(lambda rows: tf.repeat(rows, copies, axis=0), nest)
+
+
+def gather_rows(nest: Any, places: tf.Tensor) -> Any:
+    """Takes some rows, in the order of their places: places 2, 0 of a, b, c make c, a.
+
+    Args:
+        nest: any structure of tensors, [N, ...] each; it may be empty.
+        places: int32 or int64 [n], each in 0..N - 1.
+
+    Returns:
+        The same structure, [n, ...] each.
+    """
+    return tf.nest.map_structure(lambda rows: tf.gather(rows, places), nest)

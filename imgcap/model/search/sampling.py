@@ -31,7 +31,7 @@ def sample(
     """
     if seeds is None:
         seeds = tf.fill([count_rows(state)], options.sampling_seed)
-    uniforms = _draw_uniforms(seeds, options)
+    uniforms = draw_uniforms(seeds, options)
 
     def choose(log_probs: tf.Tensor, walk: Walk) -> tf.Tensor:
         return _choose_by_chance(log_probs, tf.gather(uniforms, walk.time, axis=1), options)
@@ -39,7 +39,7 @@ def sample(
     return write_captions(step, state, options, choose, copies=options.num_samples)
 
 
-def _draw_uniforms(seeds: tf.Tensor, options: DecodeConfig) -> tf.Tensor:
+def draw_uniforms(seeds: tf.Tensor, options: DecodeConfig) -> tf.Tensor:
     """Draws the random numbers of a search, each image's from its own seed.
 
     Args:

@@ -9,9 +9,14 @@ from imgcap.data.text.vocabulary import PAD, START
 from imgcap.model import search
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start
-from imgcap.model.rows import repeat_rows
+from imgcap.model.rows import count_rows, gather_rows
 from imgcap.model.search.cider_reward import CiderReward
+from imgcap.training.objective.drawing import draw_captions, policy_logits
 from imgcap.training.objective.losses import TokenLoss
+
+# Groups of captions of about one length whose gradient is taken together: the mean length of 160 is
+# 11 and the greatest 20. More groups have fewer places of padding, and longer loops in all.
+GROUPS = 3
 
 
 def self_critical_loss(
@@ -73,6 +78,8 @@ def policy_log_probs(
 ) -> tf.Tensor:
     """Computes the log probability with which captions were drawn, with a gradient.
 
+    Captions of about one length are read together, so that few places are padding.
+
     Args:
         captioner: that drew them.
         config: the temperature they were drawn at.
@@ -85,31 +92,54 @@ def policy_log_probs(
         float32 [B, S], natural logarithm.
     """
     samples = tf.shape(sampled)[1]
-    start = repeat_rows(start, samples)
-    words = tf.reshape(sampled, [-1, sampled.shape[2]])
+    captions = tf.shape(sampled)[0] * samples
+    # Without the place of the forced end.
+    words = tf.reshape(sampled[:, :, : options.max_length], [captions, options.max_length])
+    order = tf.argsort(tf.math.count_nonzero(words, axis=1, dtype=tf.int32))
+    found = []
+    for number in range(GROUPS):
+        group = order[captions * number // GROUPS : captions * (number + 1) // GROUPS]
+        begun = gather_rows(start, group // samples)
+        found.append(_log_probs(captioner, config, options, begun, tf.gather(words, group)))
+    log_probs = tf.gather(tf.concat(found, axis=0), tf.math.invert_permutation(order))
+    return tf.reshape(log_probs, [-1, samples])
+
+
+def _log_probs(
+    captioner: Captioner,
+    config: TrainConfig,
+    options: DecodeConfig,
+    start: Start,
+    words: tf.Tensor,
+) -> tf.Tensor:
+    """Log probabilities of captions, int32 [B, T], in as many steps as the longest needs: [B]."""
+    longest = tf.reduce_max(tf.math.count_nonzero(words, axis=1, dtype=tf.int32))
+    words = words[:, : tf.maximum(longest, 1)]  # A group may be empty, a loop's result may not.
     read = tf.concat([tf.fill([tf.shape(words)[0], 1], START), words[:, :-1]], axis=1)
-    logits = captioner.decoder.teacher_forcing(read, start).logits  # -> [B S, T, V]
-    suppressed = tf.reduce_sum(tf.one_hot(options.suppress, logits.shape[-1]), axis=0)
-    log_probs = tf.nn.log_softmax(logits / config.scst_temperature - 1e9 * suppressed)
-    chosen = tf.gather(log_probs, words, batch_dims=2)  # -> [B S, T]
-    free = (words != PAD) & (tf.range(options.num_tokens) < options.max_length)
-    return tf.reshape(tf.reduce_sum(tf.where(free, chosen, 0.0), axis=1), [-1, samples])
+    logits = captioner.decoder.teacher_forcing(read, start).logits  # -> [B, T, V]
+    costs = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=words, logits=policy_logits(logits, _drawing(config, options))
+    )
+    return -tf.reduce_sum(tf.where(words != PAD, costs, 0.0), axis=1)
+
+
+def _drawing(config: TrainConfig, options: DecodeConfig) -> DecodeConfig:
+    """Settings by which captions are drawn."""
+    return DecodeConfig(
+        max_length=options.max_length,
+        num_samples=config.scst_samples,
+        suppress=options.suppress,
+        temperature=config.scst_temperature,
+    )
 
 
 def _sample(
     captioner: Captioner, config: TrainConfig, options: DecodeConfig, start: Start, seed: tf.Tensor
 ) -> tf.Tensor:
     """Draws captions from the model, without a gradient: int32 [B, S, T]."""
-    drawing = DecodeConfig(
-        max_length=options.max_length,
-        num_samples=config.scst_samples,
-        suppress=options.suppress,
-        temperature=config.scst_temperature,
-    )
-    images = tf.shape(start.state[0])[0]
+    images = count_rows(start.state)
     seeds = tf.random.stateless_uniform([images], seed, 0, 2**31 - 1, tf.int32, alg="philox")
-    step = captioner.bind_step(start, config.scst_samples)
-    return tf.stop_gradient(search.sample(step, start.state, drawing, seeds).tokens)
+    return draw_captions(captioner, start, _drawing(config, options), seeds)
 
 
 def _search_greedily(captioner: Captioner, options: DecodeConfig, start: Start) -> tf.Tensor:
