@@ -5,6 +5,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,14 @@ def train_flags(data_dir: Path, encoder_file: Path) -> list[str]:
         # The CPU is split in two, which auto would use: tests name the strategy they are about.
         "--strategy=one_device",
     ]
+
+
+@pytest.fixture(scope="module")
+def compiling_for_cpus() -> Iterator[None]:
+    """Lets --jit compile for the CPUs of the tests, as it compiles for GPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imgcap.training.machines.strategy.has_only_cpus", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

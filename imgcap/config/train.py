@@ -216,7 +216,9 @@ class TrainConfig(Section):
     precision: str = setting(
         "float32", "Keras precision policy.", choices=("float32", "mixed_float16", "mixed_bfloat16")
     )
-    jit: bool = setting(False, "Compile the forward and backward pass with XLA.")
+    jit: bool = setting(
+        False, "Compile the forward and backward pass with XLA, on GPUs; on CPUs it is slower."
+    )
     deterministic: bool = setting(
         False, "Same order and same arithmetic at every run, at some cost in speed."
     )

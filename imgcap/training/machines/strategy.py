@@ -1,5 +1,6 @@
 """Setting up the process for training: devices, tf.distribute strategy, precision, seeds."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 from imgcap.config import TrainConfig
 from imgcap.errors import ConfigError
 from imgcap.host import quiet
+from imgcap.run.directory import is_run
 from imgcap.training.machines.cluster import VARIABLE, WORKER, Cluster, load_cluster
 from imgcap.training.machines.interruption import ended_by_ctrl_c
 from imgcap.training.machines.slurm import count_tasks, load_step
@@ -24,8 +26,9 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
 
     Raises:
         ConfigError: the machine or the environment lacks something that the strategy needs, or the
-            strategy cannot do what another setting says.
+            strategy cannot do what another setting says, or --jit would compile for CPUs.
     """
+    refuse_slow_compilation(config)
     _set_devices(config.num_logical_cpus)
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
@@ -35,6 +38,31 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
     _refuse_what_it_cannot_do(strategy, config)
     quiet.hide_onednn_note()
     return strategy
+
+
+def has_only_cpus() -> bool:
+    """Whether this machine has no accelerator that TensorFlow can use."""
+    return all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+
+
+def refuse_slow_compilation(config: TrainConfig) -> None:
+    """Refuses --jit on CPUs, where compiled steps are slower, unless the run was begun with it.
+
+    XLA makes float32 products of bfloat16 ones on a CPU, so that bfloat16 gains nothing: half of
+    the captions a second on a processor with bfloat16, nine tenths on one without. Besides, each
+    length of captions is compiled anew, for 12 to 18 s of a core.
+
+    Args:
+        config: names --jit and the run directory.
+
+    Raises:
+        ConfigError: a new run would compile for CPUs.
+    """
+    if config.jit and has_only_cpus() and not is_run(Path(config.workdir)):
+        raise ConfigError(
+            "--jit makes training slower on CPUs, where XLA multiplies bfloat16 as float32 and "
+            "compiles for many seconds at each new length of captions: drop it, or train on a GPU"
+        )
 
 
 def _refuse_what_it_cannot_do(strategy: tf.distribute.Strategy, config: TrainConfig) -> None:

@@ -85,7 +85,7 @@ def test_two_replicas_are_one(train_flags: list[str], tmp_path: Path) -> None:
     ],
 )
 def test_micro_batches_are_the_batch(
-    train_flags: list[str], tmp_path: Path, flags: list[str]
+    train_flags: list[str], tmp_path: Path, compiling_for_cpus: None, flags: list[str]
 ) -> None:
     flags = [
         *train_flags,

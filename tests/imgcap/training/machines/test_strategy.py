@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from imgcap.cli import train
 from imgcap.config import TrainConfig
+from imgcap.errors import ConfigError
 from imgcap.run import directory
-from imgcap.training.machines.strategy import make_strategy
+from imgcap.training.machines.strategy import make_strategy, refuse_slow_compilation
 from tests.support.cluster_of_processes import exit_codes, fork_server, started
 from tests.support.sharing import forget_checksums
 
@@ -47,6 +48,14 @@ def test_several_devices(
     strategy = make_strategy(name)
     assert isinstance(strategy, kind) and strategy.num_replicas_in_sync == replicas
     assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_compiling_for_cpus_is_refused_but_in_runs_that_do_so(tmp_path: Path) -> None:
+    config = TrainConfig(workdir=str(tmp_path), jit=True)
+    with pytest.raises(ConfigError, match="--jit makes training slower on CPUs"):
+        refuse_slow_compilation(config)
+    (tmp_path / "run.json").write_text("{}")
+    refuse_slow_compilation(config)
 
 
 def test_one_device_trains_alone(
