@@ -233,8 +233,12 @@ def test_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
             {"search": "sample", "num_samples": 5, "temperature": 0.7, "top_p": 0.9},
             "best of 5 samples, temperature 0.7, top p 0.9, α 0.7",
         ),
+        (
+            {"search": "mbr", "num_samples": 20, "temperature": 0.7, "top_p": 1.0},
+            "of 3 beams the most like 20 samples, temperature 0.7, top p 1, α 0.7",
+        ),
     ],
-    ids=["diverse", "sample"],
+    ids=["diverse", "sample", "mbr"],
 )
 def test_the_search_of_a_row(tmp_path: Path, options: dict[str, Any], cell: str) -> None:
     run = write_run(tmp_path / "run")
