@@ -12,6 +12,8 @@ from imgcap.config import MOVABLE, Config, ModelConfig, TrainConfig
 from imgcap.errors import ConfigError, DataError, RunError
 from imgcap.evaluation.report.result_files import Evaluation
 from imgcap.run.config_file import load_config
+from imgcap.run.directory import is_run
+from imgcap.run.identity import Members, read_members
 from imgcap.run.pretrained import resolve_run
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
@@ -42,12 +44,31 @@ class ScoredRun(NamedTuple):
             first; its own last.
         split: that was scored.
         scores: what `imgcap-evaluate` wrote.
+        members: of an ensemble, whose first one's lineage this is; None of one decoder.
     """
 
     workdir: Path
     lineage: tuple[Config, ...]
     split: str
     scores: dict[str, Any]
+    members: Members | None = None
+
+    @property
+    def decoder(self) -> str:
+        """The decoder, or those of an ensemble with their weights if they differ."""
+        if self.members is None:
+            return self.lineage[-1].model.decoder
+        weights = [f"{member.weight:.2f}" for member in self.members.members]
+        weighted = f", weights {' '.join(weights)}" if len(set(weights)) > 1 else ""
+        mean = "" if self.members.mean_of == "log" else ", mean of probabilities"
+        return f"ensemble: {self.members.decoders}{mean}{weighted}"
+
+    @property
+    def seed(self) -> str:
+        """The seed of training, or those of all members of an ensemble."""
+        if self.members is None:
+            return str(self.lineage[-1].train.seed)
+        return "+".join(str(member.seed) for member in self.members.members)
 
 
 def read_scored_run(evaluation: Evaluation) -> ScoredRun:
@@ -70,7 +91,9 @@ def read_scored_run(evaluation: Evaluation) -> ScoredRun:
         isinstance(scores, dict) and {"cider", "bleu_4", "intervals", "decode"} <= scores.keys()
     ):
         raise DataError(f"{path} is damaged: {remedy}")
-    return ScoredRun(evaluation.workdir, lineage, evaluation.split, scores)
+    # The results of a captioner of the package stand in a folder that is no run.
+    members = read_members(evaluation.workdir) if is_run(evaluation.workdir) else None
+    return ScoredRun(evaluation.workdir, lineage, evaluation.split, scores, members)
 
 
 def make_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
@@ -96,7 +119,7 @@ def make_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
     return [
         (
             *key,
-            ", ".join(str(run.lineage[-1].train.seed) for run in group),
+            ", ".join(run.seed for run in group),
             _cell(group, "cider"),
             _cell(group, "bleu_4"),
         )
@@ -178,7 +201,7 @@ def _key(run: ScoredRun) -> tuple[str, ...]:
     # A run that was tuned names the copy of its encoder; the first names the encoder.
     return (
         _describe_encoder(run.lineage[0].model),
-        run.lineage[-1].model.decoder,
+        run.decoder,
         training,
         _describe_search(run.scores["decode"]),
         run.split,
@@ -230,7 +253,7 @@ def _refuse_unlike(one: ScoredRun, other: ScoredRun) -> None:
             f"{one.workdir} and {other.workdir} would share a row, but were trained with different "
             f"--{unlike[0]}: name one of them"
         )
-    if one.lineage[-1].train.seed == other.lineage[-1].train.seed:
+    if one.seed == other.seed:
         raise ConfigError(
             f"{one.workdir} and {other.workdir} are one recipe with one seed: name one of them"
         )

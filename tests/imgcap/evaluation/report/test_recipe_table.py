@@ -99,6 +99,32 @@ def test_a_tuned_run_tells_what_came_before(tmp_path: Path) -> None:
     assert row[2] == "… → cross-entropy + last block → SCST"
 
 
+def test_an_ensemble_names_its_decoders_and_seeds(tmp_path: Path) -> None:
+    model = dataclasses.asdict(ModelConfig(decoder="attention"))
+
+    def write_ensemble(name: str, seeds: tuple[int, ...], mean_of: str, *weights: float) -> Path:
+        run = write_run(tmp_path / name, objective="scst")
+        members = [
+            {"run": f"run{seed}", "step": 5, "seed": seed, "weight": weight, "model": model}
+            for seed, weight in zip(seeds, weights, strict=True)
+        ]
+        tree = {"ensemble": {"mean_of": mean_of, "members": members}}
+        (run / "run.json").write_text(json.dumps(tree))
+        return run
+
+    runs = [
+        write_ensemble("one", (0, 1), "log", 0.5, 0.5),
+        write_ensemble("two", (0, 2), "log", 0.5, 0.5),
+        write_ensemble("other", (0, 1), "probability", 0.25, 0.75),
+    ]
+    pair, other = rows_of(*runs)
+    assert (pair[1], pair[2], pair[5]) == ("ensemble: 2 × attention", "SCST", "0+1, 0+2")
+    mean = "ensemble: 2 × attention, mean of probabilities, weights 0.25 0.75"
+    assert (other[1], other[5]) == (mean, "0+1")
+    with pytest.raises(ConfigError, match="are one recipe with one seed"):
+        rows_of(runs[0], write_ensemble("again", (0, 1), "log", 0.5, 0.5))
+
+
 def test_a_distilled_run_does_not_name_its_teacher(tmp_path: Path) -> None:
     runs = [
         write_run(
