@@ -31,7 +31,10 @@ class ModelConfig(Section):
         "", "Output to take of a .keras file with several; empty takes the one that is a grid."
     )
     image_size: int = setting(
-        224, "Height and width, in pixels, that the encoder sees.", minimum=32
+        224,
+        "Height and width, in pixels, that the encoder sees; a .keras file for another size is "
+        "rebuilt for it, with the same weights.",
+        minimum=32,
     )
     decoder: str = setting(
         "pre_inject",

@@ -1,6 +1,7 @@
 """Encoders from `.keras` files: only Keras' own layers, and of several outputs the grid."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,8 @@ def load_encoder_file(path: Path, image_size: int, output: str = "") -> keras.Mo
 
     Args:
         path: the file.
-        image_size: height and width, in pixels, of the images; a network that takes any size is
-            fixed to this one.
+        image_size: height and width, in pixels, of the images; a network that was saved for any or
+            another size is rebuilt for this one, with the same weights.
         output: name of the output to take; empty takes the only grid.
 
     Returns:
@@ -32,8 +33,8 @@ def load_encoder_file(path: Path, image_size: int, output: str = "") -> keras.Mo
         that only other outputs need.
 
     Raises:
-        ConfigError: the file is missing, damaged, no such network, or has layers that are not
-            Keras' own.
+        ConfigError: the file is missing, damaged, no such network, has layers that are not Keras'
+            own, or layers that cannot take the size.
     """
     _refuse_foreign_layers(path, _read_config(path))
     try:
@@ -47,14 +48,37 @@ def load_encoder_file(path: Path, image_size: int, output: str = "") -> keras.Mo
             f"model on an image, such as model(numpy.zeros((1, {image_size}, {image_size}, 3))), "
             "then save it again"
         )
-    _check_input(path, network, image_size)
+    _check_input(path, network)
     # A Sequential has one output, which it does not show as `output`.
     alone = isinstance(network, keras.Sequential)
     given = network.outputs[0] if alone else network.output
     chosen = _choose_output(path, _name_outputs(given), output)
     if chosen is not given or not alone and isinstance(network.input, list | dict):
         network = keras.Model(network.inputs[0], chosen)
-    return network if None not in network.input_shape[1:] else _fix_size(path, network, image_size)
+    if _input_size(network) == (image_size, image_size):
+        return network
+    return _rebuild_for_size(path, network, image_size)
+
+
+def describe_rebuilding(path: Path, image_size: int) -> str:
+    """Says in a line that a network is rebuilt for images of another size than it was saved for.
+
+    Args:
+        path: a .keras file that `load_encoder_file` loads.
+        image_size: height and width, in pixels, that it is loaded with.
+
+    Returns:
+        The line; empty if the network was saved for that size or for any.
+    """
+    layers = _read_config(path)["config"]["layers"]
+    inputs = next(layer["config"] for layer in layers if layer["class_name"] == "InputLayer")
+    saved = inputs["batch_shape"][1:3]
+    if None in saved or saved == [image_size, image_size]:
+        return ""
+    return (
+        f"{path} was saved for images of {saved[0]} × {saved[1]} pixels; it is rebuilt for "
+        f"--image_size={image_size}"
+    )
 
 
 def _cannot_load(path: Path) -> str:
@@ -62,7 +86,11 @@ def _cannot_load(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    """The first line of an error that says what is wrong; Keras begins with where, in colour."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
+        del lines[0]
+    return (lines or [type(error).__name__])[0][:200]
 
 
 def _read_config(path: Path) -> Any:
@@ -121,25 +149,20 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(value)
 
 
-def _check_input(path: Path, network: keras.Model, image_size: int) -> None:
-    """Raises ConfigError unless a network takes one image of that size, in colour."""
+def _check_input(path: Path, network: keras.Model) -> None:
+    """Raises ConfigError unless a network takes one image, in colour."""
     shapes = [tuple(tensor.shape) for tensor in network.inputs]
-    shape = shapes[0]
-    if len(shapes) > 1 or len(shape) != 4 or shape[3] != 3:
+    if len(shapes) > 1 or len(shapes[0]) != 4 or shapes[0][3] != 3:
         listed = " and ".join(map(str, shapes))
         raise ConfigError(
             f"--encoder={path} takes {listed}: needed is one input of images, [B, H, W, 3]"
         )
-    if any(side not in (None, image_size) for side in shape[1:3]):
-        remedy = (
-            f"give --image_size={shape[1]}"
-            if shape[1] == shape[2]
-            else "images are square here, so save it with a square input, or with one of any size"
-        )
-        raise ConfigError(
-            f"--encoder={path} takes images of {shape[1]} × {shape[2]} pixels, not of "
-            f"--image_size={image_size}: {remedy}"
-        )
+
+
+def _input_size(network: keras.Model) -> tuple[int | None, int | None]:
+    """Height and width of the images that a network takes; None is any."""
+    _, height, width, _ = network.inputs[0].shape
+    return height, width
 
 
 def _name_outputs(given: Any) -> list[tuple[str, Any]]:
@@ -183,14 +206,63 @@ def _choose_output(path: Path, outputs: list[tuple[str, Any]], name: str) -> Any
     )
 
 
-def _fix_size(path: Path, network: keras.Model, image_size: int) -> keras.Model:
-    """Copies a network of images of any size for images of one size."""
-    images = keras.Input((image_size, image_size, 3), dtype=network.inputs[0].dtype)
+def _rebuild_for_size(path: Path, network: keras.Model, image_size: int) -> keras.Model:
+    """Builds a network anew for images of one size, from its description, with the same weights.
+
+    Raises:
+        ConfigError: a layer cannot take the size, or has weights for another alone.
+    """
     try:
-        fixed = keras.models.clone_model(network, input_tensors=images)
-        fixed.set_weights(network.get_weights())
+        rebuilt = keras.saving.deserialize_keras_object(_describe_for_size(network, image_size))
+        for old, new in zip(network.variables, rebuilt.variables, strict=True):
+            if old.shape != new.shape:
+                layer = old.path.rpartition("/")[0]
+                raise ValueError(f"the weights of its layer {layer} are for one size alone")
+        rebuilt.set_weights(network.get_weights())
     except Exception as error:  # Keras raises nearly anything if a layer cannot take the size.
-        raise ConfigError(
-            f"--encoder={path} can't take --image_size={image_size}: {_first_line(error)}"
-        ) from None
-    return fixed
+        raise ConfigError(_refuse_size(path, network, image_size, _first_line(error))) from None
+    return rebuilt
+
+
+def _describe_for_size(network: keras.Model, image_size: int) -> dict[str, Any]:
+    """Describes the layers of a network, as Keras saves them, for images of one size."""
+    # By way of JSON tuples become lists, and nothing is shared with the network.
+    described = json.loads(json.dumps(keras.saving.serialize_keras_object(network)))
+    resized = _without_sizes(described)
+    for layer in resized["config"]["layers"]:
+        if layer["class_name"] == "InputLayer":
+            layer["config"]["batch_shape"][1:3] = image_size, image_size
+    return resized
+
+
+def _without_sizes(tree: Any) -> Any:
+    """Copies a description, so that inputs take any size and layers are built by what they get."""
+    if isinstance(tree, list):
+        return [_without_sizes(value) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    copied = {
+        name: _without_sizes(value)
+        for name, value in tree.items()
+        if name not in ("build_config", "build_input_shape")
+    }
+    if tree.get("class_name") == "InputLayer":
+        batch, *sizes, channels = tree["config"]["batch_shape"]
+        copied["config"]["batch_shape"] = [batch, *(None for _ in sizes), channels]
+    return copied
+
+
+def _refuse_size(path: Path, network: keras.Model, image_size: int, why: str) -> str:
+    """Says why a network takes no images of a size, and what it needs."""
+    height, width = _input_size(network)
+    if height is None or width is None:
+        return f"--encoder={path} can't take --image_size={image_size}: {why}"
+    remedy = (
+        f"give --image_size={height}"
+        if height == width
+        else "images are square here, so save it with a square input, or with one of any size"
+    )
+    return (
+        f"--encoder={path} takes images of {height} × {width} pixels, not of "
+        f"--image_size={image_size} ({why}): {remedy}"
+    )

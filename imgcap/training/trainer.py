@@ -17,7 +17,7 @@ from imgcap.evaluation.generate import CaptionStep, make_caption_step
 from imgcap.files.locations import join
 from imgcap.model.captioner import Captioner, make_captioner
 from imgcap.model.encoder import load_network
-from imgcap.model.encoder_file import KERAS_SUFFIX
+from imgcap.model.encoder_file import KERAS_SUFFIX, describe_rebuilding
 from imgcap.model.search.cider_reward import CiderReward
 from imgcap.run import checkpoints, directory
 from imgcap.run.checkpoints import Progression
@@ -209,6 +209,8 @@ def _refuse_what_cannot_be_loaded(prepared: Prepared) -> None:
         _load_teacher(config.train, _make_captioner(config, prepared.vocabulary))
     elif config.model.encoder.endswith(KERAS_SUFFIX):
         load_network(config.model)
+        if note := describe_rebuilding(Path(config.model.encoder), config.model.image_size):
+            print(note)
     # Loading draws random numbers, and the run's begin with the first.
     keras.utils.set_random_seed(config.train.seed)
 

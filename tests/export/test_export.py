@@ -23,6 +23,7 @@ from export.module import Assets
 from imgcap import signature
 from imgcap.config import DecodeConfig, ModelConfig, decode_from_tree
 from imgcap.data import batches, manifest, records
+from imgcap.data.image import decode as decode_image
 from imgcap.data.text.vocabulary import Vocabulary
 from imgcap.errors import ExportError
 from imgcap.model.captioner import make_captioner
@@ -245,25 +246,38 @@ def test_the_size_on_disk_is_that_of_the_weights(
     assert weights > 2e7 and weights < on_disk <= 1.1 * weights
 
 
-@pytest.mark.parametrize("decoder", ["attention", "adaptive"])
+# The encoder's file is for 32 pixels; for 48 it is rebuilt.
+@pytest.mark.parametrize(("decoder", "image_size"), [("attention", 32), ("adaptive", 48)])
 def test_attention_is_served_beside_the_words(
-    decoder: str, workdir: Path, encoder_file: Path, raw_dir: Path, tmp_path: Path
+    decoder: str,
+    image_size: int,
+    workdir: Path,
+    encoder_file: Path,
+    raw_dir: Path,
+    tmp_path: Path,
 ) -> None:
     model = ModelConfig(
-        encoder=str(encoder_file), image_size=32, units=16, embedding_dim=16, decoder=decoder
+        encoder=str(encoder_file),
+        image_size=image_size,
+        units=16,
+        embedding_dim=16,
+        decoder=decoder,
     )
     captioner = make_captioner(model, Vocabulary.load(workdir / "vocab.txt"))
     assets = Assets(workdir / "vocab.txt", tmp_path / "card.json")
     assets.card.write_text("{}\n")
     encoder = optimize.make_fast_encoder(captioner.encoder, "none")
     options = DecodeConfig(beam_width=2, max_length=6)
-    module = make_module(captioner, encoder, options, assets)
+    module = make_module(captioner, encoder, options, assets, image_size)
     tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
     signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
     images = tf.constant([b"no image", next((raw_dir / "Images").iterdir()).read_bytes()])
     positions = captioner.encoder.features_shape[0]
+    assert positions == (image_size // 8) ** 2
     contract = signature.make_signatures(attends=True, confident=False)
     features = signatures[signature.ENCODE](image_bytes=images)[signature.FEATURES]
+    seen = captioner.encoder(decode_image(images[1].numpy(), image_size)[None])
+    np.testing.assert_allclose(features[1], seen[0], atol=1e-5)
     answer = signatures[signature.DECODE_DETAILS](image_bytes=images)
     assert answer[signature.ATTENTION].shape == (2, 2, 7, positions)
     assert set(answer) == set(contract[signature.DECODE_DETAILS].outputs)

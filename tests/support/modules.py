@@ -10,9 +10,13 @@ from imgcap.run.checkpoints import tf_variables
 
 
 def make_module(
-    captioner: Captioner, encoder: FastEncoder, options: DecodeConfig, assets: Assets
+    captioner: Captioner,
+    encoder: FastEncoder,
+    options: DecodeConfig,
+    assets: Assets,
+    image_size: int = 32,
 ) -> CaptionModule:
-    """Makes the module of a captioner without confidence, for images of 32 × 32 pixels."""
-    graph = CaptionGraph(captioner, 32, 5000, None, encoder.encode)
+    """Makes the module of a captioner without confidence, whose encoder sees square images."""
+    graph = CaptionGraph(captioner, image_size, 50_000, None, encoder.encode)
     variables = [*encoder.variables, *tf_variables(captioner.decoder.variables)]
     return CaptionModule(graph, choose_searches(options, {}), variables, assets)

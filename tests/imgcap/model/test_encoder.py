@@ -82,7 +82,7 @@ def test_what_can_not_be_had(values: dict, message: str) -> None:
         make_encoder(small(**values), pooled=True)
 
 
-def test_files_that_do_not_fit(tmp_path: Path, encoder_file: Path) -> None:
+def test_files_that_do_not_fit(tmp_path: Path) -> None:
     other = tmp_path / "other.weights.h5"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(other)
     with pytest.raises(
@@ -93,11 +93,21 @@ def test_files_that_do_not_fit(tmp_path: Path, encoder_file: Path) -> None:
     garbage.write_bytes(b"no zip")
     with pytest.raises(ConfigError, match="garbage.keras is no Keras model that can be loaded"):
         make_encoder(small(encoder=str(garbage)), pooled=True)
+    flat = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64, name="mixed"),
+            keras.layers.Reshape((4, 4, 4)),
+        ]
+    )
+    flat.save(tmp_path / "flat.keras")
     with pytest.raises(
         ConfigError,
-        match=r"takes images of 32 × 32 pixels, not of --image_size=64: give --image_size=32",
+        match=r"takes images of 32 × 32 pixels, not of --image_size=64 \(the weights of its layer "
+        r"mixed are for one size alone\): give --image_size=32",
     ):
-        make_encoder(small(encoder=str(encoder_file), image_size=64), pooled=True)
+        make_encoder(small(encoder=str(tmp_path / "flat.keras"), image_size=64), pooled=True)
 
 
 def test_a_download_that_fails_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

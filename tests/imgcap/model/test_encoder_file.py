@@ -12,6 +12,7 @@ import pytest
 from imgcap.config import ModelConfig
 from imgcap.errors import ConfigError
 from imgcap.model.encoder import Encoder, make_encoder
+from imgcap.model.encoder_file import describe_rebuilding
 from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 SIZE = 32
@@ -124,6 +125,57 @@ def test_a_network_for_any_size_is_fixed_to_one(save: Save) -> None:
     assert load(path, size=64).features_shape == (64, 6)
 
 
+def nested(images: object) -> object:
+    """Normalised outside of a network that has a size of its own."""
+    inputs = keras.Input(images.shape[1:])
+    inner = keras.Model(inputs, keras.layers.BatchNormalization(name="norm")(grid(inputs)))
+    return inner(keras.layers.Rescaling(1 / 255)(images))
+
+
+def two_branches(images: object) -> object:
+    found = keras.layers.BatchNormalization(name="norm")(grid(images))
+    pooled = pool(found)
+    gate = keras.layers.Reshape((1, 1, 6))(keras.layers.Dense(6, name="gate")(pooled))
+    return {"grid": found * gate, "pooled": pooled}
+
+
+@pytest.mark.parametrize("outputs", [grid, nested, two_branches])
+@pytest.mark.parametrize("shape", [(64, 64, 3), (48, 64, 3)])
+def test_a_network_for_another_size_is_rebuilt(
+    outputs: Callable[..., object], shape: tuple[int, ...], save: Save
+) -> None:
+    path = save(outputs, *shape)
+    original = keras.saving.load_model(path)
+    drawn = np.random.default_rng(1)
+    weights = [drawn.uniform(0.5, 1, values.shape) for values in original.get_weights()]
+    original.set_weights(weights)
+    original.save(path)
+    layers = {layer.name: layer for layer in original._flatten_layers()}
+    expected = layers["grid"](IMAGES / 255 if outputs is nested else IMAGES)
+    if "norm" in layers:
+        expected = layers["norm"](expected, training=False)
+    if "gate" in layers:
+        expected *= layers["gate"](np.mean(expected, axis=(1, 2)))[:, None, None]
+    made = load(path)
+    assert made.network.input_shape == (None, SIZE, SIZE, 3) and made.features_shape == (16, 6)
+    np.testing.assert_allclose(made(IMAGES), np.reshape(expected, [2, 16, 6]), rtol=1e-5)
+    for wanted, got in zip(original.variables, made.variables, strict=False):
+        np.testing.assert_array_equal(got, wanted)
+    # What is saved of it needs no rebuilding, and the file takes its weights.
+    made.network.load_weights(path)
+    made.network.save(path)
+    assert load(path).fingerprint() == made.fingerprint()
+    assert describe_rebuilding(path, SIZE) == ""
+
+
+def test_says_that_it_is_rebuilt(save: Save) -> None:
+    path = save(grid, 64, 48, 3)
+    assert describe_rebuilding(path, SIZE) == (
+        f"{path} was saved for images of 64 × 48 pixels; it is rebuilt for --image_size=32"
+    )
+    assert describe_rebuilding(save(grid, None, None, 3), SIZE) == ""
+
+
 def test_mixed_precision_inside_gives_float32(save: Save) -> None:
     def outputs(images: object) -> object:
         half = keras.dtype_policies.DTypePolicy("mixed_bfloat16")
@@ -176,15 +228,33 @@ def test_layers_that_the_caller_registered_are_taken(save: Save) -> None:
         assert load(path).features_shape == (16, 6)
 
 
+def with_positions(images: object) -> object:
+    """A table of positions for the 8 × 8 places of a picture of 64 pixels alone."""
+    places = keras.layers.Reshape((64, 6))(grid(images))
+    return keras.layers.Reshape((8, 8, 6))(places + np.arange(64, dtype=np.float32)[:, None])
+
+
+def flattened(images: object) -> object:
+    mixed = keras.layers.Dense(48, name="mixed")(keras.layers.Flatten()(images))
+    return keras.layers.Reshape((4, 4, 3))(mixed)
+
+
 @pytest.mark.parametrize(
     ("outputs", "shape", "message"),
     [
         (grid, (SIZE, SIZE, 1), "takes (None, 32, 32, 1): needed is one input of images"),
-        (grid, (64, 64, 3), "takes images of 64 × 64 pixels, not of --image_size=32: give --image"),
         (
-            grid,
+            with_positions,
+            (64, 64, 3),
+            "takes images of 64 × 64 pixels, not of --image_size=32 (The total size of the tensor "
+            "must be unchanged. Received: input_shape=(4, 4, 6), target_shape=(64, 6)): give "
+            "--image_size=64",
+        ),
+        (
+            flattened,
             (32, 64, 3),
-            "takes images of 32 × 64 pixels, not of --image_size=32: images are sq",
+            "takes images of 32 × 64 pixels, not of --image_size=32 (the weights of its layer "
+            "mixed are for one size alone): images are square here, so save it with a square in",
         ),
         (lambda images: pool(grid(images)), (), "gives pooled (None, 6): needed is a grid"),
     ],
