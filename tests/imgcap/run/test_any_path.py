@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from imgcap.cli import evaluate, train
-from imgcap.cli.runs import average, pack
+from imgcap.cli.runs import average, ensemble, pack
 from imgcap.files.names import read_name
 from imgcap.run.checkpoints import (
     Progression,
@@ -86,8 +86,10 @@ def test_a_run_under_any_name_is_averaged_packed_and_captioned_with(
     odd: Path, raw_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, mean, packed = odd / "run_lr=[0.001]", odd / "mean*", odd / "packed[1]"
+    both = odd / os.fsdecode(b"both \xe9?")
     assert average.main(["imgcap-average", f"--workdir={mean}", str(run), str(run)]) == 0
-    assert pack.main(["imgcap-pack", f"--output_dir={packed}", str(mean)]) == 0
+    assert ensemble.main(["imgcap-ensemble", f"--workdir={both}", str(mean), str(run)]) == 0
+    assert pack.main(["imgcap-pack", f"--output_dir={packed}", str(both)]) == 0
     photo = odd / os.fsdecode(b"caf\xe9.jpg")
     shutil.copy(raw_dir / "Images" / "scene_0000.jpg", photo)
     output = odd / os.fsdecode(b"\xe9.jsonl")
