@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from imgcap.config import ModelConfig
-from imgcap.model.decoders.base import IMAGE, Decoder, Start, Step, concat_image
-from imgcap.model.decoders.lstm import State
+from imgcap.model.decoders.base import IMAGE, Decoder, Start, Step, concat_image, kernel_of
+from imgcap.model.decoders.loop import Constants, Multiply, State, Tensors
 
 
 class AdditiveScore(keras.layers.Layer):
@@ -21,19 +21,30 @@ class AdditiveScore(keras.layers.Layer):
         self.query = keras.layers.Dense(units, use_bias=False, name="query")
         self.energy = keras.layers.Dense(1, use_bias=False, name="energy")
 
-    def call(self, keys: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
-        """Computes the energies, whose softmax are the attention weights.
+    def build(self, query_units: int) -> None:
+        """Makes the weights.
 
         Args:
-            keys: [B, L, A].
-            query: float32 [B, D].
-
-        Returns:
-            float32 [B, L].
+            query_units: D, width of the query before its projection.
         """
-        projected = self.query(query)[:, tf.newaxis]  # -> [B, 1, A]
-        hidden = tf.tanh(tf.cast(keys, projected.dtype) + projected)  # -> [B, L, A]
-        return tf.cast(self.energy(hidden)[..., 0], tf.float32)
+        self.query.build([None, query_units])
+        self.energy.build([None, self.query.units])
+
+
+def energies(keys: tf.Tensor, query: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
+    """Computes the energies of additive attention, whose softmax are the attention weights.
+
+    Args:
+        keys: [B, L, A].
+        query: projected, [B, A].
+        energy: float32 [A, 1].
+
+    Returns:
+        float32 [B, L].
+    """
+    hidden = tf.tanh(tf.cast(keys, query.dtype) + query[:, tf.newaxis])  # -> [B, L, A]
+    found = tf.tensordot(hidden, tf.cast(energy, query.dtype), 1)  # -> [B, L, 1]
+    return tf.cast(found[..., 0], tf.float32)
 
 
 class Attention(Decoder):
@@ -56,6 +67,7 @@ class Attention(Decoder):
             2 * config.units, activation="tanh", name="initial_state"
         )
         self.score = AdditiveScore(config.attention_units)
+        self.score.build(config.units)
         self.gate = keras.layers.Dense(config.units, activation="sigmoid", name="gate")
         self.context_to_gates = keras.layers.Dense(
             4 * config.units, use_bias=False, name="context_to_gates"
@@ -63,6 +75,11 @@ class Attention(Decoder):
         self.context_to_output = keras.layers.Dense(
             config.units, use_bias=False, name="context_to_output"
         )
+        # Their weights alone are used, by the loop, so nothing else would build them.
+        for layer in (self.context_to_gates, self.context_to_output):
+            layer.build([None, config.units])
+        if config.context_gate:
+            self.gate.build([None, config.units])
 
     def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
         features = self._dropout(features, seed, IMAGE)
@@ -70,21 +87,40 @@ class Attention(Decoder):
         state = tf.cast(self.initial_state(tf.reduce_mean(features, axis=1)), tf.float32)
         return Start((values, self.keys(values)), tuple(tf.split(state, 2, axis=-1)))
 
+    def _constants(self, memory: tuple[tf.Tensor, ...]) -> Constants:
+        values, keys = memory
+        layers = {
+            "query": self.score.query,
+            "context_to_gates": self.context_to_gates,
+            "context_to_output": self.context_to_output,
+        }
+        tensors = {"keys": keys, "energy": tf.convert_to_tensor(self.score.energy.kernel)}
+        if self._config.context_gate:
+            layers["gate"] = self.gate
+            tensors["gate_bias"] = tf.convert_to_tensor(self.gate.bias)
+        kernels = {name: kernel_of(layer) for name, layer in layers.items()}
+        recurrent = super()._constants(memory).matrices
+        return Constants({**recurrent, **kernels, "values": values}, tensors)
+
     def _advance(
         self,
         projected: tf.Tensor,
-        memory: tuple[tf.Tensor, ...],
         state: State,
         mask: tf.Tensor | None,
+        multiply: Multiply,
+        tensors: Tensors,
     ) -> Step:
-        values, keys = memory
-        query = state[0]
-        attention_weights = tf.nn.softmax(self.score(keys, query))  # -> [B, L]
-        context = tf.einsum("bl,bld->bd", tf.cast(attention_weights, values.dtype), values)
+        hidden = state[0]
+        found = energies(tensors["keys"], multiply("query", hidden), tensors["energy"])
+        attention_weights = tf.nn.softmax(found)  # -> [B, L]
+        context = tf.cast(multiply("values", attention_weights), tf.float32)  # -> [B, D]
         if self._config.context_gate:
-            context = self.gate(query) * context
-        state = self.lstm.advance(projected + self.context_to_gates(context), state, mask)
-        output = state[0] + tf.cast(self.context_to_output(context), tf.float32)
+            opening = tf.cast(multiply("gate", hidden), tf.float32) + tensors["gate_bias"]
+            context = tf.sigmoid(opening) * context
+        from_context = tf.cast(multiply("context_to_gates", context), tf.float32)
+        projected = tf.cast(projected, tf.float32) + from_context
+        state = self.lstm.advance(projected, state, multiply, mask)
+        output = state[0] + tf.cast(multiply("context_to_output", context), tf.float32)
         return Step(output, attention_weights, state)
 
 
@@ -111,6 +147,10 @@ class Adaptive(Decoder):
         self.sentinel_recurrent = keras.layers.Dense(
             config.units, use_bias=False, name="sentinel_recurrent"
         )
+        # Their weights alone are used, by the loop, so nothing else would build them.
+        self.score.build(config.units)
+        for layer in (self.sentinel_recurrent, self.sentinel_key):
+            layer.build([None, config.units])
 
     def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
         features = self._dropout(features, seed, IMAGE)
@@ -124,25 +164,45 @@ class Adaptive(Decoder):
             [self.lstm.project(inputs), self.sentinel_inputs(inputs)], axis=-1
         )  # -> [B, T, 5 D]
 
+    def _constants(self, memory: tuple[tf.Tensor, ...]) -> Constants:
+        values, keys, _ = memory
+        layers = {
+            "query": self.score.query,
+            "sentinel_recurrent": self.sentinel_recurrent,
+            "sentinel_key": self.sentinel_key,
+        }
+        kernels = {name: kernel_of(layer) for name, layer in layers.items()}
+        recurrent = super()._constants(memory).matrices
+        tensors = {
+            "keys": keys,
+            "energy": tf.convert_to_tensor(self.score.energy.kernel),
+            "sentinel_key_bias": tf.convert_to_tensor(self.sentinel_key.bias),
+        }
+        return Constants({**recurrent, **kernels, "values": values}, tensors)
+
     def _advance(
         self,
         projected: tf.Tensor,
-        memory: tuple[tf.Tensor, ...],
         state: State,
         mask: tf.Tensor | None,
+        multiply: Multiply,
+        tensors: Tensors,
     ) -> Step:
-        values, keys, _ = memory
         to_lstm, to_sentinel = tf.split(projected, [4 * self.lstm.units, self.lstm.units], axis=-1)
         sentinel_gate = tf.sigmoid(
-            tf.cast(to_sentinel + self.sentinel_recurrent(state[0]), tf.float32)
+            tf.cast(to_sentinel + multiply("sentinel_recurrent", state[0]), tf.float32)
         )
-        hidden, cell = state = self.lstm.advance(to_lstm, state, mask)
+        hidden, cell = state = self.lstm.advance(to_lstm, state, multiply, mask)
         sentinel = sentinel_gate * tf.tanh(cell)  # -> [B, D]
-        all_keys = tf.concat(
-            [keys, self.sentinel_key(sentinel)[:, tf.newaxis]], axis=1
-        )  # -> [B, L + 1, A]
-        all_weights = tf.nn.softmax(self.score(all_keys, hidden))
+        key = tf.cast(multiply("sentinel_key", sentinel), tf.float32) + tensors["sentinel_key_bias"]
+        query = multiply("query", hidden)
+        # Two calls, since to append the sentinel's key to the others would copy those at each word.
+        found = [
+            energies(keys, query, tensors["energy"])
+            for keys in (tensors["keys"], key[:, tf.newaxis])
+        ]
+        all_weights = tf.nn.softmax(tf.concat(found, axis=1))  # -> [B, L + 1]
         attention_weights, sentinel_weight = all_weights[:, :-1], all_weights[:, -1:]
-        context = tf.einsum("bl,bld->bd", tf.cast(attention_weights, values.dtype), values)
-        output = hidden + tf.cast(context, tf.float32) + sentinel_weight * sentinel
+        context = tf.cast(multiply("values", attention_weights), tf.float32)  # -> [B, D]
+        output = hidden + context + sentinel_weight * sentinel
         return Step(output, attention_weights, state)

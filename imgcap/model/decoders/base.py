@@ -5,13 +5,22 @@ Every decoder has one interface: `begin(features) → memory, state` and `step(t
 Teacher forcing runs the same `_advance` along a whole caption.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from imgcap.config import ModelConfig
-from imgcap.model.decoders.lstm import LSTM, State, unroll
+from imgcap.model.decoders.loop import (
+    Constants,
+    Multiply,
+    State,
+    Tensors,
+    unroll,
+    unroll_with_gradient,
+)
+from imgcap.model.decoders.lstm import LSTM, RECURRENT_KERNEL
 
 EMBEDDING_RANGE = 0.5
 # A tied matrix also makes the logits: at ±0.5 they would start far from even.
@@ -71,6 +80,11 @@ def concat_image(words: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """
     image = tf.repeat(image[:, tf.newaxis], tf.shape(words)[1], axis=1)
     return tf.concat([words, tf.cast(image, words.dtype)], axis=-1)
+
+
+def kernel_of(layer: keras.layers.Dense) -> tf.Tensor:
+    """A layer's kernel in the dtype that the layer computes in, [I, O]."""
+    return tf.cast(layer.kernel, layer.compute_dtype)
 
 
 class Decoder(keras.layers.Layer):
@@ -134,26 +148,44 @@ class Decoder(keras.layers.Layer):
         del memory
         return self.lstm.project(words)
 
+    def _constants(self, memory: tuple[tf.Tensor, ...]) -> Constants:
+        """What `_advance` reads besides word and state.
+
+        Weights are read and cast here, once for all words of a caption.
+
+        Args:
+            memory: from `begin`.
+
+        Returns:
+            Matrices that `_advance` multiplies by, and other tensors.
+        """
+        del memory
+        return Constants({RECURRENT_KERNEL: kernel_of(self.lstm.recurrent)}, {})
+
     def _advance(
         self,
         projected: tf.Tensor,
-        memory: tuple[tf.Tensor, ...],
         state: State,
         mask: tf.Tensor | None,
+        multiply: Multiply,
+        tensors: Tensors,
     ) -> Step:
         """Reads one word.
 
+        It may have a gradient by its arguments alone, so it reads no variable.
+
         Args:
             projected: [B, *], from `_project`.
-            memory: from `begin`.
             state: before the word.
             mask: of recurrent dropout, [B, D]; None is no dropout.
+            multiply: multiplies rows by a matrix of `_constants`; once by each.
+            tensors: of `_constants`.
 
         Returns:
             Output, attention weights and next state.
         """
-        del memory
-        state = self.lstm.advance(projected, state, mask)
+        del tensors
+        state = self.lstm.advance(projected, state, multiply, mask)
         return Step(state[0], tf.zeros([tf.shape(projected)[0], 0]), state)
 
     def step(
@@ -170,7 +202,8 @@ class Decoder(keras.layers.Layer):
             Logits float32 [B, V] of the next word, and the next state.
         """
         projected = self._project(self.embedding(tokens[:, tf.newaxis]), memory)[:, 0]
-        step = self._advance(projected, memory, state, None)
+        constants = self._constants(memory)
+        step = self._advance(projected, state, None, constants.multiply, constants.tensors)
         return self._logits(step.output), step.state
 
     def teacher_forcing(
@@ -186,7 +219,7 @@ class Decoder(keras.layers.Layer):
         Returns:
             Logits and attention weights.
         """
-        outputs, attention_weights = self._unroll(tokens, start, seed)
+        outputs, attention_weights = self._unroll(tokens, start, seed, unroll_with_gradient)
         return Forced(self._logits(self._dropout(outputs, seed, OUTPUT)), attention_weights)
 
     def attention_weights(self, tokens: tf.Tensor, start: Start) -> tf.Tensor:
@@ -199,12 +232,19 @@ class Decoder(keras.layers.Layer):
         Returns:
             float32 [B, T, L]; position t is about token t + 1.
         """
-        return self._unroll(tokens, start, None)[1]
+        return self._unroll(tokens, start, None, unroll)[1]
 
     def _unroll(
-        self, tokens: tf.Tensor, start: Start, seed: tf.Tensor | None
+        self,
+        tokens: tf.Tensor,
+        start: Start,
+        seed: tf.Tensor | None,
+        run: Callable[..., tuple[tf.Tensor, ...]],
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Runs the decoder along captions: outputs [B, T, D] and attention weights [B, T, L]."""
+        """Runs the decoder along captions: outputs [B, T, D] and attention weights [B, T, L].
+
+        `run` is `unroll` or `unroll_with_gradient`.
+        """
         words = self._dropout(self.embedding(tokens), seed, WORDS)
         mask = None
         if seed is not None and self._config.recurrent_dropout:
@@ -215,13 +255,17 @@ class Decoder(keras.layers.Layer):
                 RECURRENT,
             )
 
-        def advance(projected: tf.Tensor, state: State) -> tuple[tuple[tf.Tensor, ...], State]:
-            step = self._advance(projected, start.memory, state, mask)
+        def advance(
+            projected: tf.Tensor, state: State, multiply: Multiply, tensors: Tensors
+        ) -> tuple[tuple[tf.Tensor, ...], State]:
+            step = self._advance(projected, state, mask, multiply, tensors)
             return (step.output, step.attention_weights), step.state
 
         inputs = self._project(words, start.memory)
         widths = self.lstm.units, self._attended
-        outputs, attention_weights = unroll(advance, inputs, start.state, widths)
+        outputs, attention_weights = run(
+            advance, inputs, start.state, self._constants(start.memory), widths
+        )
         return outputs, attention_weights
 
     def _logits(self, outputs: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from imgcap.config import ModelConfig
 from imgcap.model.decoders.base import IMAGE, Decoder, Start, Step, concat_image
-from imgcap.model.decoders.lstm import State
+from imgcap.model.decoders.loop import Constants, Multiply, State, Tensors
 
 
 class PreInject(Decoder):
@@ -21,9 +21,9 @@ class PreInject(Decoder):
 
     def begin(self, features: tf.Tensor, seed: tf.Tensor | None = None) -> Start:
         word = self._dropout(self.image(features[:, 0]), seed, IMAGE)  # -> [B, D]
-        return Start(
-            (), self.lstm.advance(self.lstm.project(word), self.lstm.zeros(tf.shape(word)[0]))
-        )
+        state = self.lstm.zeros(tf.shape(word)[0])
+        multiply = self._constants(()).multiply
+        return Start((), self.lstm.advance(self.lstm.project(word), state, multiply))
 
 
 class ParInject(Decoder):
@@ -70,12 +70,16 @@ class InjectAndMerge(Decoder):
     def _project(self, words: tf.Tensor, memory: tuple[tf.Tensor, ...]) -> tf.Tensor:
         return self.lstm.project(concat_image(words, memory[0]))
 
+    def _constants(self, memory: tuple[tf.Tensor, ...]) -> Constants:
+        return super()._constants(memory)._replace(tensors={"image": memory[1]})
+
     def _advance(
         self,
         projected: tf.Tensor,
-        memory: tuple[tf.Tensor, ...],
         state: State,
         mask: tf.Tensor | None,
+        multiply: Multiply,
+        tensors: Tensors,
     ) -> Step:
-        step = super()._advance(projected, memory, state, mask)
-        return step._replace(output=step.output + memory[1])
+        step = super()._advance(projected, state, mask, multiply, tensors)
+        return step._replace(output=step.output + tensors["image"])

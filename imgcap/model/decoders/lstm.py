@@ -1,4 +1,4 @@
-"""The LSTM of all decoders, and the loop that carries it along a caption.
+"""The LSTM of all decoders.
 
 Keras' own layer is not used because a decoder needs three things of it at once: one cell for
 teacher forcing and for the single step of search, dropout masks that are a function of a seed (so
@@ -7,16 +7,13 @@ such as attention, inside the loop. It also keeps `CudnnRNNV3`, which no CPU can
 graph.
 """
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
-State = tuple[tf.Tensor, ...]
-"""Tensors that change along a caption, B rows each; of an LSTM (hidden, cell), float32 [B, D]."""
+from imgcap.model.decoders.loop import Multiply, State
 
-Advance = Callable[[tf.Tensor, State], tuple[tuple[tf.Tensor, ...], State]]
-"""(inputs [B, *] of one step, state) -> (outputs of the step, next state)."""
+RECURRENT_KERNEL = "recurrent"
+"""Name of the recurrent kernel among the matrices of a step."""
 
 
 class LSTM(keras.layers.Layer):
@@ -39,8 +36,10 @@ class LSTM(keras.layers.Layer):
             4 * units, bias_initializer=self._open_forget_gate, name="inputs"
         )
         self.recurrent = keras.layers.Dense(
-            4 * units, use_bias=False, kernel_initializer="orthogonal", name="recurrent"
+            4 * units, use_bias=False, kernel_initializer="orthogonal", name=RECURRENT_KERNEL
         )
+        # Only its kernel is used, by the loop, so nothing else would build it.
+        self.recurrent.build([None, units])
 
     @staticmethod
     def _open_forget_gate(shape: tuple[int], dtype: str | None = None) -> tf.Tensor:
@@ -65,12 +64,19 @@ class LSTM(keras.layers.Layer):
         """
         return self.inputs(inputs)
 
-    def advance(self, projected: tf.Tensor, state: State, mask: tf.Tensor | None = None) -> State:
+    def advance(
+        self,
+        projected: tf.Tensor,
+        state: State,
+        multiply: Multiply,
+        mask: tf.Tensor | None = None,
+    ) -> State:
         """Reads one word.
 
         Args:
             projected: from `project`, [B, 4 D].
             state: (hidden, cell), float32 [B, D] each.
+            multiply: multiplies rows by the matrix `RECURRENT_KERNEL`.
             mask: of dropout on the recurrent connection, [B, D]; the same for all steps of a
                 caption.
 
@@ -80,46 +86,9 @@ class LSTM(keras.layers.Layer):
         hidden, cell = state
         if mask is not None:
             hidden = hidden * mask
-        gates = tf.cast(projected, tf.float32) + tf.cast(self.recurrent(hidden), tf.float32)
+        gates = tf.cast(projected, tf.float32) + tf.cast(
+            multiply(RECURRENT_KERNEL, hidden), tf.float32
+        )
         i, f, g, o = tf.split(gates, 4, axis=-1)  # Input, forget, cell and output gate, [B, D] each
         cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
         return tf.sigmoid(o) * tf.tanh(cell), cell
-
-
-def unroll(
-    advance: Advance, inputs: tf.Tensor, state: State, widths: tuple[int, ...]
-) -> tuple[tf.Tensor, ...]:
-    """Runs a step along a caption and collects its outputs.
-
-    Args:
-        advance: (inputs [B, *] of one step, state) → (outputs [B, width] of the step, next state).
-        inputs: [B, T, *].
-        state: before the first step.
-        widths: of the outputs, one number each.
-
-    Returns:
-        The outputs of all steps, float32 [B, T, width] each.
-    """
-    length = tf.shape(inputs)[1]
-    reader = tf.TensorArray(inputs.dtype, length).unstack(tf.transpose(inputs, [1, 0, 2]))
-    writers = tuple(
-        tf.TensorArray(tf.float32, length, element_shape=[None, width]) for width in widths
-    )
-
-    def body(time: tf.Tensor, state: State, writers: tuple[tf.TensorArray, ...]) -> tuple:
-        outputs, state = advance(reader.read(time), state)
-        return (
-            time + 1,
-            state,
-            tuple(
-                writer.write(time, output) for writer, output in zip(writers, outputs, strict=True)
-            ),
-        )
-
-    _, _, writers = tf.while_loop(
-        lambda time, *_: time < length,
-        body,
-        (tf.constant(0), state, writers),
-        maximum_iterations=length,
-    )
-    return tuple(tf.transpose(writer.stack(), [1, 0, 2]) for writer in writers)
