@@ -1,6 +1,7 @@
 """The exports that are measured: SavedModels of one captioner with random weights."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -32,13 +33,34 @@ def build_captioner(encoder: str, image_size: int, folder: Path) -> Captioner:
         image_size: pixels, height and width.
         folder: for the assets.
     """
-    words = Vocabulary(
-        (*SPECIALS, *(f"word{number}" for number in range(VOCABULARY_SIZE - len(SPECIALS))))
-    )
-    words.save(folder / VOCABULARY)
-    files.write_text(folder / CARD, "{}\n")
     model = ModelConfig(encoder=encoder, encoder_weights="none", image_size=image_size)
-    return make_captioner(model, words)
+    return make_captioner(model, write_assets(folder).vocabulary)
+
+
+class Words(NamedTuple):
+    """The words of all captioners that are measured, and the files of their exports.
+
+    Attributes:
+        vocabulary: of `VOCABULARY_SIZE` words.
+        assets: a file of them, and an empty card.
+    """
+
+    vocabulary: Vocabulary
+    assets: Assets
+
+
+def write_assets(folder: Path) -> Words:
+    """Writes the assets of exports.
+
+    Args:
+        folder: for them.
+    """
+    count = VOCABULARY_SIZE - len(SPECIALS)
+    vocabulary = Vocabulary((*SPECIALS, *(f"word{number}" for number in range(count))))
+    assets = Assets(folder / VOCABULARY, folder / CARD)
+    vocabulary.save(assets.vocabulary)
+    files.write_text(assets.card, "{}\n")
+    return Words(vocabulary, assets)
 
 
 def write_models(captioner: Captioner, image_size: int, folder: Path) -> dict[str, float]:
