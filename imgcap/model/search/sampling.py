@@ -8,9 +8,16 @@ from imgcap.model.rows import count_rows
 from imgcap.model.search.captions import Captions, State, Step
 from imgcap.model.search.walk import Walk, write_captions
 
+# The greatest number below 1 that `stateless_uniform` draws.
+_BELOW_ONE = 1.0 - 2.0**-23
+
 
 def sample(
-    step: Step, state: State, options: DecodeConfig, seeds: tf.Tensor | None = None
+    step: Step,
+    state: State,
+    options: DecodeConfig,
+    seeds: tf.Tensor | None = None,
+    evenly: bool = False,
 ) -> Captions:
     """Draws each token from the model's distribution over the legal ones.
 
@@ -25,13 +32,15 @@ def sample(
         seeds: int32 or int64 [B], one for each image; None takes `options.sampling_seed` for every
             image, so that an image's captions depend on its state alone (and two images of equal
             state get the same captions).
+        evenly: whether the samples of an image share the distribution of each token evenly, as
+            `draw_uniforms` says.
 
     Returns:
         Captions with K = num_samples, sorted by score.
     """
     if seeds is None:
         seeds = tf.fill([count_rows(state)], options.sampling_seed)
-    uniforms = draw_uniforms(seeds, options)
+    uniforms = draw_uniforms(seeds, options, evenly)
 
     def choose(log_probs: tf.Tensor, walk: Walk) -> tf.Tensor:
         return _choose_by_chance(log_probs, tf.gather(uniforms, walk.time, axis=1), options)
@@ -39,12 +48,17 @@ def sample(
     return write_captions(step, state, options, choose, copies=options.num_samples)
 
 
-def draw_uniforms(seeds: tf.Tensor, options: DecodeConfig) -> tf.Tensor:
+def draw_uniforms(seeds: tf.Tensor, options: DecodeConfig, evenly: bool = False) -> tf.Tensor:
     """Draws the random numbers of a search, each image's from its own seed.
+
+    Worked example of even draws, four samples: at each place one of them has a number in
+    [0, .25), one in [.25, .5), and so on, which one by chance (Latin hypercube sampling). Each
+    number alone is still uniform, but a mean over the samples varies less.
 
     Args:
         seeds: int32 or int64 [B].
         options: how many samples and tokens.
+        evenly: whether the samples of an image share [0, 1) evenly at each place.
 
     Returns:
         float32 [B * num_samples, T], uniform in [0, 1).
@@ -52,9 +66,17 @@ def draw_uniforms(seeds: tf.Tensor, options: DecodeConfig) -> tf.Tensor:
     shape = [options.num_samples, options.num_tokens]
 
     def draw(seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform(
+        uniforms = tf.random.stateless_uniform(
             shape, tf.stack([seed, tf.zeros_like(seed)]), alg="philox"
         )
+        if not evenly:
+            return uniforms
+        order = tf.random.stateless_uniform(
+            shape, tf.stack([seed, tf.ones_like(seed)]), alg="philox"
+        )
+        parts = tf.argsort(tf.argsort(order, axis=0), axis=0)  # 0, 1 … S - 1 at each place
+        even = (tf.cast(parts, tf.float32) + uniforms) / options.num_samples
+        return tf.minimum(even, _BELOW_ONE)
 
     draws = tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec(shape, tf.float32))
     return tf.reshape(draws, [-1, options.num_tokens])

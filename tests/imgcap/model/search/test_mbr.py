@@ -13,6 +13,7 @@ from imgcap.evaluation.scores import cider
 from imgcap.model.search import Captions, Step, beam, find_captions, least_risk, sample
 from imgcap.model.search.cider_reward import CiderReward
 from imgcap.model.search.mbr import sort_by_reward
+from imgcap.model.search.sampling import draw_uniforms
 from tests.support.toy_search import END, Toy, check_same, run, strip
 
 ROWS, POSITIONS, VOCABULARY = 6, 7, 9
@@ -63,7 +64,7 @@ def search(toy: Toy, rows: list[int], options: DecodeConfig, training: Training)
 def test_it_sorts_beams_by_their_cider_to_samples(toy: Toy, training: Training) -> None:
     rows = list(range(ROWS))
     found = search(toy, rows, OPTIONS, training)
-    beams, drawn = run(beam, toy, rows, OPTIONS), run(sample, toy, rows, OPTIONS)
+    beams, drawn = run(beam, toy, rows, OPTIONS), run(sample, toy, rows, OPTIONS, None, True)
     changed = 0
     for row in rows:
         samples = [strip(tokens) for tokens in drawn.tokens[row]]
@@ -74,6 +75,30 @@ def test_it_sorts_beams_by_their_cider_to_samples(toy: Toy, training: Training) 
             np.testing.assert_array_equal(ours[row], theirs[row][order])
         assert max(gains) > gains[order[1]] > 0.0, gains
     assert 0 < changed < ROWS
+
+
+def test_even_draws_share_each_place() -> None:
+    options = DecodeConfig(num_samples=40, max_length=5)
+    found = draw_uniforms(tf.constant([7, 8, 7]), options, evenly=True).numpy()
+    found = found.reshape([3, 40, 6])
+    assert (found[0] == found[2]).all() and (found[0] != found[1]).all()
+    assert found.min() >= 0 and found.max() < 1
+    parts = np.floor(found[:2] * 40).astype(int)
+    for column in parts.transpose([0, 2, 1]).reshape([12, 40]):
+        assert sorted(column) == list(range(40))
+    # Each place has an order of its own, and each number its place within its part.
+    assert len({tuple(column) for column in parts[0].T}) == 6
+    assert 0.4 < np.mean(found[:2] * 40 - parts) < 0.6
+
+
+def test_samples_that_are_drawn_evenly_have_each_word_as_often_as_is_probable(toy: Toy) -> None:
+    options = dataclasses.replace(OPTIONS, num_samples=300, temperature=1.0, max_length=2)
+    drawn = run(sample, toy, [0], options, None, True)
+    probabilities = np.exp(toy.log_probs(0, ()))
+    probabilities[list(options.suppress)] = 0.0
+    wanted = 300 * probabilities / probabilities.sum()
+    counts = np.bincount(drawn.tokens[0, :, 0], minlength=VOCABULARY)
+    assert (np.abs(counts - wanted) < 2).all(), (counts, wanted)
 
 
 def test_a_row_depends_on_no_other(toy: Toy, training: Training) -> None:
