@@ -32,21 +32,30 @@ SEED ?= 0
 OUT ?= runs/reproduce
 TABLE ?= README.md
 RUNS = $(OUT)/attention $(OUT)/scst
+# $(call timed,NAME,COMMAND) runs a stage and says how long it took.
+timed = @echo '$(2)'; begun=$$(date +%s); $(2) || exit; \
+	echo "stage $(1): $$(( ($$(date +%s) - begun + 30) / 60 )) min"
+score = for run in $(RUNS); do \
+	$(BIN)/imgcap-evaluate --workdir=$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
+compare = $(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
 reproduce: .venv/.installed
-	$(BIN)/imgcap-prepare --raw_dir=$(RAW) --output_dir=$(OUT)/data
-	$(BIN)/imgcap-train --flagfile=flickr8k_attention --encoder=$(ENCODER) --seed=$(SEED) \
-		--data_dir=$(OUT)/data --workdir=$(OUT)/attention
-	$(BIN)/imgcap-train --flagfile=flickr8k_scst --finetune_from=$(OUT)/attention --seed=$(SEED) \
-		--data_dir=$(OUT)/data --workdir=$(OUT)/scst
-	for run in $(RUNS); do $(BIN)/imgcap-evaluate --workdir=$$run --data_dir=$(OUT)/data --split=dev+test || exit; done
-	$(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
-	$(BIN)/imgcap-evaluate --workdir=$(OUT)/scst --data_dir=$(OUT)/data --sweep
-	$(BIN)/imgcap-evaluate --workdir=$(OUT)/scst --data_dir=$(OUT)/data --split=dev+test
-	$(BIN)/imgcap-compare $(RUNS) --split=dev+test --table=$(TABLE)
+	$(call timed,prepare,$(BIN)/imgcap-prepare --raw_dir=$(RAW) --output_dir=$(OUT)/data)
+	$(call timed,attention,$(BIN)/imgcap-train --flagfile=flickr8k_attention --encoder=$(ENCODER) \
+		--seed=$(SEED) --data_dir=$(OUT)/data --workdir=$(OUT)/attention)
+	$(call timed,self-critical,$(BIN)/imgcap-train --flagfile=flickr8k_scst \
+		--finetune_from=$(OUT)/attention --seed=$(SEED) --data_dir=$(OUT)/data --workdir=$(OUT)/scst)
+	$(call timed,scores,$(score))
+	$(compare)
+	$(call timed,sweep,$(BIN)/imgcap-evaluate --workdir=$(OUT)/scst --data_dir=$(OUT)/data --sweep)
+	$(call timed,scores of the sweep,$(BIN)/imgcap-evaluate --workdir=$(OUT)/scst \
+		--data_dir=$(OUT)/data --split=dev+test)
+	$(compare)
 
-# Ratios of preparing, training and exporting; with MODELS=models/imgcap of serving, too.
+# Ratios of preparing, training and exporting; with MODELS=models/imgcap of serving, too. PyTorch's own
+# index has builds for CPUs alone, which weigh a tenth of PyPI's.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 bench: .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[bench]' --extra-index-url $(TORCH_INDEX)
 	$(BIN)/python -m tests.bench $(if $(MODELS),--model_base_path=$(MODELS))
 
 # What TensorFlow Serving answers, does and bears, asked of the embedded server and, with

@@ -14,19 +14,21 @@ class Row(NamedTuple):
 
     Attributes:
         name: what is compared with what.
-        ratio: times as fast, as long or as large, as the name says.
+        ratio: times as fast, as long or as large, as the name says; None if it was not measured.
         target: what must be reached, such as '≥ 1.5' or '≤ 1.1'; empty for a line that only
             informs.
         note: how it was measured.
     """
 
     name: str
-    ratio: float
+    ratio: float | None
     target: str
     note: str
 
-    def reached(self) -> bool:
-        """Whether the target is met; a line without one always is."""
+    def reached(self) -> bool | None:
+        """Whether the target is met; a line without one always is, one without a ratio neither."""
+        if self.ratio is None:
+            return None
         if not self.target:
             return True
         direction, bound = self.target.split()
@@ -44,11 +46,11 @@ def format_table(rows: Sequence[Row]) -> str:
     """
     cells = [
         ("measure", "ratio", "target", "note"),
-        *((row.name, f"{row.ratio:.2f}", *row[2:]) for row in rows),
+        *((row.name, "–" if row.ratio is None else f"{row.ratio:.2f}", *row[2:]) for row in rows),
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-    missed = [f"missed: {row.name}" for row in rows if not row.reached()]
+    missed = [f"missed: {row.name}" for row in rows if row.reached() is False]
     return "\n".join([*lines, *missed])
 
 

@@ -1,8 +1,8 @@
 """What a GPU does of the plan's work, by the same sizes restated in PyTorch.
 
-    python tests/bench/scale/pytorch_gpu.py
+    python -m tests.bench.scale.pytorch_gpu
 
-For machines that have a GPU and PyTorch but no TensorFlow; it imports nothing else. It prints the
+For machines that have a GPU and PyTorch but no TensorFlow; it needs nothing else. It prints the
 seconds of a training step of the attending decoder on stored features, of DenseNet201 forwards, and
 of DenseNet201 forwards and backwards, all in bfloat16 with float32 weights.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+
+from tests.bench.training.pytorch_decoder import Attention, Sizes, make_step
 
 WORDS, POSITIONS, CHANNELS, UNITS, LENGTH = 2540, 49, 1920, 512, 13
 CAPTIONS = (64, 512, 4096)
@@ -57,44 +59,6 @@ def make_densenet() -> nn.Module:
     return nn.Sequential(*layers)
 
 
-class Attention(nn.Module):
-    """The decoder of `imgcap/model/decoders/attention.py`, under teacher forcing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(WORDS, UNITS)
-        self.values, self.keys = nn.Linear(CHANNELS, UNITS), nn.Linear(UNITS, UNITS)
-        self.initial_state = nn.Linear(CHANNELS, 2 * UNITS)
-        self.query = nn.Linear(UNITS, UNITS, bias=False)
-        self.energy = nn.Linear(UNITS, 1, bias=False)
-        self.gate = nn.Linear(UNITS, UNITS)
-        self.inputs = nn.Linear(UNITS, 4 * UNITS)
-        self.recurrent = nn.Linear(UNITS, 4 * UNITS, bias=False)
-        self.context_to_gates = nn.Linear(UNITS, 4 * UNITS, bias=False)
-        self.context_to_output = nn.Linear(UNITS, UNITS, bias=False)
-        self.logits = nn.Linear(UNITS, WORDS)
-
-    def forward(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Computes the logits [B, T, V] of features [B, L, C] and tokens [B, T]."""
-        features = nn.functional.dropout(features, 0.5)
-        values = self.values(features)
-        keys = self.keys(values)
-        hidden, cell = torch.tanh(self.initial_state(features.mean(1))).float().chunk(2, -1)
-        inputs = self.inputs(nn.functional.dropout(self.embedding(tokens), 0.5))
-        outputs = []
-        for place in range(tokens.shape[1]):
-            energies = self.energy(torch.tanh(keys + self.query(hidden)[:, None]))[..., 0]
-            weights = torch.softmax(energies.float(), -1).to(values.dtype)
-            context = torch.einsum("bl,bld->bd", weights, values)
-            context = torch.sigmoid(self.gate(hidden)) * context
-            gates = inputs[:, place] + self.context_to_gates(context) + self.recurrent(hidden)
-            i, f, g, o = gates.float().chunk(4, -1)
-            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-            hidden = torch.sigmoid(o) * torch.tanh(cell)
-            outputs.append(hidden + self.context_to_output(context).float())
-        return self.logits(nn.functional.dropout(torch.stack(outputs, 1), 0.5)).float()
-
-
 def time_calls(call: Callable[[], object], warm_up: int = 5, calls: int = 20) -> float:
     """Measures the mean seconds of a call, GPU included."""
     for _ in range(warm_up):
@@ -109,19 +73,13 @@ def time_calls(call: Callable[[], object], warm_up: int = 5, calls: int = 20) ->
 
 def time_decoder(captions: int) -> tuple[float, float]:
     """Measures a training step of the decoder: launched op by op, and as one CUDA graph."""
-    decoder = Attention().cuda()
-    optimizer = torch.optim.Adam(decoder.parameters(), fused=True, capturable=True)
+    decoder = Attention(Sizes(WORDS, CHANNELS, UNITS)).cuda()
+    take = make_step(decoder, half=True, capturable=True)
     features = torch.randn(captions, POSITIONS, CHANNELS, device="cuda", dtype=torch.bfloat16)
-    tokens = torch.randint(0, WORDS, (captions, LENGTH + 1), device="cuda")
+    tokens = torch.randint(1, WORDS, (captions, LENGTH + 1), device="cuda")
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16):
-            logits = decoder(features, tokens[:, :-1]).flatten(0, 1)
-            loss = nn.functional.cross_entropy(logits, tokens[:, 1:].flatten(), label_smoothing=0.1)
-        loss.backward()
-        nn.utils.clip_grad_norm_(decoder.parameters(), 5.0)
-        optimizer.step()
+        take(features, tokens)
 
     launched = time_calls(step)
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()

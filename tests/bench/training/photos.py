@@ -42,9 +42,13 @@ def draw_photos(folder: Path, images: int, seed: int) -> None:
         noise = Image.effect_noise(PHOTO_SIZE, NOISE).convert("RGB")
         Image.blend(large, noise, NOISE_SHARE).save(folder / "Images" / name, quality=QUALITY)
         for _ in range(CAPTIONS):
-            length = max(LEAST_WORDS, round(rng.gauss(MEAN_WORDS, SPREAD)))
-            rows.append((name, " ".join(rng.choices(words, k=length))))
+            rows.append((name, " ".join(rng.choices(words, k=draw_length(rng)))))
     _write_captions(folder, rows)
+
+
+def draw_length(rng: random.Random) -> int:
+    """Draws how many words a caption has, as Flickr8k's have."""
+    return max(LEAST_WORDS, round(rng.gauss(MEAN_WORDS, SPREAD)))
 
 
 def copy_photos(folder: Path, data_dir: Path, images: int) -> None:

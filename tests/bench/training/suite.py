@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.bench.config import BenchConfig, TrainingBenchConfig
 from tests.bench.table import Row
-from tests.bench.training import memory, reading, stored, tuning
+from tests.bench.training import memory, peer, reading, stored, tuning
 from tests.bench.training.workload import make_workload
 
 
@@ -34,6 +34,8 @@ def measure_training(bench: BenchConfig, training: TrainingBenchConfig) -> list[
             *stored.epoch_rows(work, training.captions, repetitions),
             stored.reward_row(work, repetitions),
         ]
+        _say("the same step in PyTorch")
+        rows += peer.peer_rows(repetitions)
         _say("growing the data set")
         rows += memory.memory_rows(work)
         _say("fine-tuning")

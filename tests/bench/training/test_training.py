@@ -9,10 +9,12 @@ import tensorflow as tf
 from PIL import Image
 
 from imgcap.cli import command
+from imgcap.config import ModelConfig
 from imgcap.data.batches import Batch
+from imgcap.model.decoders import make_decoder
 from tests.bench.__main__ import COMMAND
 from tests.bench.notebook import Caption, NotebookDecoder
-from tests.bench.training import memory, photos, reading, stored, workload
+from tests.bench.training import memory, peer, photos, reading, stored, workload
 
 TARGETS = {
     "image pipeline against decoding and resizing alone": "≥ 0.90",
@@ -21,6 +23,8 @@ TARGETS = {
     "epoch on stored features against a notebook's rows of one word (float32)": "≥ 20",
     "step on stored features, mixed_bfloat16 against float32": "≥ 1.3",
     "share of the reward in a self-critical step": "≤ 0.25",
+    "training step of attention against PyTorch's, eager, float32": "≥ 1.8",
+    "training step of attention against PyTorch's, eager, mixed_bfloat16": "≥ 1.6",
     "memory of training, 10 times the data": "≤ 1.1",
     "fine-tuning on images against a constant batch": "≥ 0.95",
 }
@@ -37,6 +41,8 @@ def test_the_whole_at_a_toy_size(
 ) -> None:
     # As many images as an epoch needs to outweigh its start take minutes to decode.
     monkeypatch.setattr(reading, "READ_AT_LEAST", 100)
+    # Installed or not: a test of its own compares the two.
+    monkeypatch.setattr(peer, "is_installed", lambda: False)
     if not drawn:
         # A process each, which the other case starts; here they would only take their time.
         monkeypatch.setattr(memory, "peak_bytes_of_a_process", lambda work, times: times)
@@ -54,8 +60,15 @@ def test_the_whole_at_a_toy_size(
     assert command.main(COMMAND, ["bench", "--part=training", *names]) == 0
     rows = json.loads(output.read_text())["training"]["rows"]
     assert {row["name"]: row["target"] for row in rows} == TARGETS
+    not_run = [row for row in rows if row["ratio"] is None]
+    assert [(row["reached"], row["note"]) for row in not_run] == [
+        (None, f"not run: {peer.INSTALL}")
+    ] * 2
+    assert all("PyTorch" in row["name"] for row in not_run)
     assert all(
-        row["ratio"] > 0 and " against " in row["note"] or " of " in row["note"] for row in rows
+        row["ratio"] > 0 and " against " in row["note"] or " of " in row["note"]
+        for row in rows
+        if row not in not_run
     )
     assert (
         drawn
@@ -134,3 +147,60 @@ def test_real_data_is_taken_as_it_is(data_dir: Path, raw_dir: Path, tmp_path: Pa
     rows = (tmp_path / "captions.txt").read_text().splitlines()[1:]
     known = (raw_dir / "captions.txt").read_text().replace('"', "").splitlines()
     assert len(rows) == 25 and set(rows) <= set(known)
+
+
+def test_captions_of_a_batch_have_a_row_each() -> None:
+    features = tf.constant([[[1.0]], [[2.0]], [[3.0]]], tf.float16)
+    tokens = tf.constant([[[1, 5, 2], [1, 2, 0]], [[1, 6, 2], [0, 0, 0]], [[0, 0, 0]] * 2])
+    found = peer.captions_of(Batch(features, tokens))
+    assert found[0].tolist() == [[[1]], [[1]], [[2]]]
+    assert found[1].tolist() == [[1, 5, 2], [1, 2, 0], [1, 6, 2]]
+
+
+def test_rows_of_the_peer_by_hand() -> None:
+    row, half = peer.rows_of(
+        {
+            "float32": {"imgcap": 150.0, "PyTorch": 75.0},
+            "mixed_bfloat16": {"imgcap": 150.0, "PyTorch": 100.0},
+        }
+    )
+    assert (row.ratio, half.ratio) == (2.0, 1.5)
+    assert (row.reached(), half.reached()) == (True, False)
+    assert row.note == "150 against 75 captions/s, 64 a step, one core"
+
+
+def test_pytorch_does_the_same_work() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is of the extra `bench` alone")
+    from tests.bench.training.pytorch_decoder import Attention, Sizes, make_step
+
+    # Threads that wait for each other take minutes if the machine is busy.
+    torch.set_num_threads(1)
+    model = ModelConfig(decoder="attention", units=7, embedding_dim=7, attention_units=7)
+    ours = make_decoder(model, 11, (4, 6))
+    theirs = Attention(Sizes(words=11, channels=6, units=7)).eval()
+    inside = {
+        "inputs": ours.lstm.inputs,
+        "recurrent": ours.lstm.recurrent,
+        "query": ours.score.query,
+        "energy": ours.score.energy,
+    }
+    own, copied = {"logits": "to_logits"}, 0
+    with torch.no_grad():
+        for name, layer in theirs.named_children():
+            weights = (inside.get(name) or getattr(ours, own.get(name, name))).get_weights()
+            for value, parameter in zip(weights, layer.parameters(), strict=True):
+                matrix = value.ndim == 2 and name != "embedding"
+                parameter.copy_(torch.tensor(value.T if matrix else value))
+                copied += 1
+    assert copied == len(ours.variables)
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=[3, 4, 6]).astype(np.float32)
+    tokens = rng.integers(4, 11, size=[3, 6])
+    forced = ours.teacher_forcing(tf.constant(tokens[:, :-1], tf.int32), ours.begin(features))
+    batch = torch.tensor(features), torch.tensor(tokens)
+    logits = theirs(batch[0], batch[1][:, :-1])
+    np.testing.assert_allclose(logits.detach(), forced.logits, atol=1e-5)
+    # In `eval`: dropout would hide whether so few steps on so few units learn.
+    step = make_step(theirs, half=False)
+    losses = [float(step(*batch)) for _ in range(30)]
+    assert losses[-1] < losses[0]
