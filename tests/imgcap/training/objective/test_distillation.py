@@ -221,16 +221,16 @@ def losses(workdir: Path) -> list[float]:
 def test_a_distilled_run_goes_on_with_its_teacher(
     workdir: Path, train_flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # On two replicas, in bfloat16, and by a student of another size.
+    # In bfloat16, and by a student of another size; it goes on on two replicas.
     flags = [
         *train_flags,
         "--objective=distill",
         f"--teacher={workdir}",
-        "--strategy=mirrored",
         "--precision=mixed_bfloat16",
         "--units=16",
+        "--dropout=0",
         "--max_steps=12",
-        "--checkpoint_every=6",
+        "--checkpoint_every=9",
         "--keep_checkpoints=9",
         "--ema_momentum=0.5",
     ]
@@ -243,8 +243,10 @@ def test_a_distilled_run_goes_on_with_its_teacher(
     widths = {width for shape in shapes.values() for width in shape}
     assert 64 in widths and 96 not in widths
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "12")
-    assert run(tmp_path / "run", *flags) == 0
-    np.testing.assert_allclose(losses(tmp_path / "run"), whole, rtol=1e-3)
+    assert run(tmp_path / "run", *flags, "--strategy=mirrored") == 0
+    resumed = losses(tmp_path / "run")
+    assert resumed[:9] == whole[:9]
+    np.testing.assert_allclose(resumed[9:], whole[9:], rtol=0.02)
     capsys.readouterr()
     # Another teacher, and an encoder whose grid it does not read.
     assert run(tmp_path / "run", *flags, f"--teacher={tmp_path / 'run'}") == 1
