@@ -31,8 +31,6 @@ SHUFFLED_IMAGES = 2048
 PARSED_AT_ONCE = 32
 # Captions held for shuffling; those of one image share its features' memory.
 SHUFFLED_CAPTIONS = 16384
-# Or groups of an image's captions of about one length: 1.8 captions each of Flickr8k's five.
-SHUFFLED_GROUPS = 8192
 # Captions of one batch differ by less than this many tokens: little padding, and still short and
 # long ones together.
 LENGTH_STEP = 4
@@ -178,22 +176,19 @@ class EncodedImages(NamedTuple):
 class EncodedCaptions(NamedTuple):
     """Examples from feature shards: a row is a caption with its image's features.
 
-    Captions of about one length share a batch. If they are grouped, so do those of one image, and a
-    row is an image with such captions: what a decoder makes of an image serves them all.
+    Captions of about one length share a batch.
 
     Attributes:
         per_batch: captions in a global batch, a multiple of the replicas.
         features_shape: L and C.
         max_length: most words of a caption.
         views: stored of each image; each epoch draws one of them for all captions of the image.
-        grouped: whether an image's captions of about one length come together.
     """
 
     per_batch: int
     features_shape: Sequence[int]
     max_length: int
     views: int = 1
-    grouped: bool = False
 
     def decode(self, serialized: tf.Tensor, epoch_seed: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Reads features and captions of several images, in the views that the epoch draws.
@@ -266,116 +261,47 @@ def _batches_of_captions(
 ) -> tf.data.Dataset:
     """Batches of captions of about one length, in shuffled order."""
     captions, epoch_seed = examples.per_batch, position.epoch_seed
+
+    def each_caption(features: tf.Tensor, tokens: tf.Tensor) -> tf.data.Dataset:
+        real = tf.data.Dataset.from_tensor_slices(tokens[: tf.math.count_nonzero(tokens[:, 0])])
+        # `repeat` hands the same buffer on: five captions in the shuffle hold their features once.
+        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(features).repeat(), real)
+
     # Records are parsed many at a time: for one alone, starting the ops takes longer than they do.
-    images = (
-        records.batch(PARSED_AT_ONCE)
-        .map(
-            lambda serialized: examples.decode(serialized, epoch_seed),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-        .unbatch()
-        .enumerate()
+    images = records.batch(PARSED_AT_ONCE).map(
+        lambda serialized: examples.decode(serialized, epoch_seed),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
-    if examples.grouped:
-        groups = images.flat_map(_each_group).shuffle(SHUFFLED_GROUPS, seed=epoch_seed)
-        shuffled = groups.flat_map(_each_caption)
-    else:
-        shuffled = images.flat_map(
-            lambda number, image: _each_caption(number, image[0], _real(image[1]))
-        ).shuffle(SHUFFLED_CAPTIONS, seed=epoch_seed)
+    shuffled = images.unbatch().flat_map(each_caption).shuffle(SHUFFLED_CAPTIONS, seed=epoch_seed)
     batches = shuffled.group_by_window(
-        lambda number, features, tokens: _bucket(tf.math.count_nonzero(tokens)),
+        lambda features, tokens: _bucket(tf.math.count_nonzero(tokens)),
         lambda bucket, captions_of_bucket: captions_of_bucket.batch(captions),
         window_size=captions,
     )
-    mixed = batches.shuffle(SHUFFLED_BATCHES, seed=epoch_seed).skip(position.start)
-    filled = mixed.map(
-        lambda number, features, tokens: _filled(number, features, tokens, rows.replicas)
+    mixed = batches.shuffle(SHUFFLED_BATCHES, seed=epoch_seed)
+    filled = mixed.skip(position.start).map(
+        lambda features, tokens: _filled(features, tokens, rows.replicas)
     )
-    if not examples.grouped:
-        return filled.flat_map(lambda *batch: _share(batch, rows)).map(
-            lambda number, features, tokens: Batch(features, tokens[:, tf.newaxis])
-        )
-    together = filled.map(lambda *batch: tuple(_in_blocks(part, rows.replicas) for part in batch))
-    return together.flat_map(lambda *batch: _share(batch, rows)).map(_by_image)
+    return filled.flat_map(lambda *batch: _share(batch, rows)).map(Batch)
 
 
-def _real(tokens: tf.Tensor) -> tf.Tensor:
-    """The captions [n, T] of an image among its rows [N, T], without those that are padding."""
-    return tokens[: tf.math.count_nonzero(tokens[:, 0])]
-
-
-def _each_caption(number: tf.Tensor, features: tf.Tensor, tokens: tf.Tensor) -> tf.data.Dataset:
-    """Captions of an image one by one, each with the image's number and features."""
-    # `repeat` hands the same buffer on: five captions in the shuffle hold their features once.
-    of_image = tf.data.Dataset.from_tensors((number, features)).repeat()
-    return tf.data.Dataset.zip(of_image, tf.data.Dataset.from_tensor_slices(tokens)).map(
-        lambda image, caption: (*image, caption)
-    )
-
-
-def _each_group(number: tf.Tensor, image: tuple[tf.Tensor, tf.Tensor]) -> tf.data.Dataset:
-    """Captions of an image group by group, those of about one length together."""
-    features, tokens = image[0], _real(image[1])
-    buckets = _bucket(tf.math.count_nonzero(tokens, axis=1))
-    groups = tf.data.Dataset.from_tensor_slices(tf.unique(buckets)[0]).map(
-        lambda bucket: tf.boolean_mask(tokens, buckets == bucket)
-    )
-    of_image = tf.data.Dataset.from_tensors((number, features)).repeat()
-    return tf.data.Dataset.zip(of_image, groups).map(lambda image, group: (*image, group))
-
-
-def _in_blocks(rows: tf.Tensor, replicas: int) -> tf.Tensor:
-    """Orders rows so that each replica's share, every R-th row, stood side by side before.
-
-    Of 6 rows for 2 replicas: 0 1 2 3 4 5 -> 0 3 1 4 2 5.
-    """
-    places = tf.reshape(tf.range(tf.shape(rows)[0]), [replicas, -1])
-    return tf.gather(rows, tf.reshape(tf.transpose(places), [-1]))
-
-
-def _by_image(number: tf.Tensor, features: tf.Tensor, tokens: tf.Tensor) -> Batch:
-    """Joins the captions of an image, which stand side by side, in one row.
-
-    Args:
-        number: int64 [M], of each caption's image.
-        features: float16 [M, L, C].
-        tokens: int32 [M, T].
-
-    Returns:
-        A row an image.
-    """
-    _, image, counts = tf.unique_with_counts(number)
-    first = tf.cumsum(counts, exclusive=True)  # -> [B]
-    place = tf.range(tf.shape(number)[0]) - tf.gather(first, image)
-    shape = [tf.shape(counts)[0], tf.reduce_max(counts), tf.shape(tokens)[1]]
-    joined = tf.scatter_nd(tf.stack([image, place], axis=1), tokens, shape)
-    return Batch(tf.gather(features, first), joined)
-
-
-def _filled(
-    number: tf.Tensor, features: tf.Tensor, tokens: tf.Tensor, replicas: int
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _filled(features: tf.Tensor, tokens: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Adds rows of padding until the replicas can share a batch evenly.
 
     Padding weighs nothing in the loss. Columns that are padding in every row are cut off.
 
     Args:
-        number: int64 [B], of each caption's image; -1 in rows of padding.
         features: float16 [B, L, C].
         tokens: int32 [B, T].
         replicas: that share the batch.
 
     Returns:
-        The same three.
+        The features, and the tokens as int32 [B, 1, T].
     """
     missing = -tf.shape(tokens)[0] % replicas
     longest = tf.reduce_max(tf.math.count_nonzero(tokens, axis=1))
-    return (
-        tf.pad(number, [[0, missing]], constant_values=-1),
-        tf.pad(features, [[0, missing], [0, 0], [0, 0]]),
-        tf.pad(tokens[:, :longest], [[0, missing], [0, 0]]),
-    )
+    tokens = tf.pad(tokens[:, :longest], [[0, missing], [0, 0]])
+    return tf.pad(features, [[0, missing], [0, 0], [0, 0]]), tokens[:, tf.newaxis]
 
 
 def feature_steps(length_counts: Mapping[int, int], captions: int) -> int:

@@ -42,25 +42,3 @@ def gather_rows(nest: Any, places: tf.Tensor) -> Any:
         The same structure, [n, ...] each.
     """
     return tf.nest.map_structure(lambda rows: tf.gather(rows, places), nest)
-
-
-def take_rows(nest: Any, places: tf.Tensor) -> Any:
-    """Picks rows; a row may be picked more than once.
-
-    Args:
-        nest: any structure of tensors, [N, ...] each; it may be empty.
-        places: int [M], of the rows.
-
-    Returns:
-        The same structure, [M, ...] each.
-    """
-
-    @tf.custom_gradient
-    def take(rows: tf.Tensor) -> tuple:
-        # TensorFlow's own gradient is sparse, and made dense with a warning.
-        def gradient(d_taken: tf.Tensor) -> tf.Tensor:
-            return tf.math.unsorted_segment_sum(d_taken, places, tf.shape(rows)[0])
-
-        return tf.gather(rows, places), gradient
-
-    return tf.nest.map_structure(take, nest)

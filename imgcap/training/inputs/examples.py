@@ -19,7 +19,6 @@ from imgcap.run.checkpoints import Progression
 from imgcap.training.inputs import stored_features
 from imgcap.training.inputs.stored_features import StoredFeatures
 from imgcap.training.machines.workers import Workers
-from imgcap.training.objective.teacher_forcing import groups_captions
 from imgcap.training.watching.tensorboard import Sample
 
 TRAIN, DEV = "train", "dev"
@@ -224,9 +223,7 @@ def _examples(
         )
     shape, views = data.stored.shape, data.stored.views
     if _row_is_a_caption(config):
-        return batches.EncodedCaptions(
-            config.batch_size, shape, data.manifest.max_length, views, groups_captions(config)
-        )
+        return batches.EncodedCaptions(config.batch_size, shape, data.manifest.max_length, views)
     return batches.EncodedImages(data.images_per_batch, shape, views)
 
 

@@ -8,7 +8,7 @@ from imgcap.config import TrainConfig
 from imgcap.data.text.vocabulary import PAD, START, UNK
 from imgcap.model.captioner import Captioner
 from imgcap.model.decoders import Start
-from imgcap.model.rows import repeat_rows, take_rows
+from imgcap.model.rows import repeat_rows
 from imgcap.training.objective.distillation import Teacher
 from imgcap.training.objective.losses import (
     TokenLoss,
@@ -50,13 +50,8 @@ def caption_loss(
     captions = tf.shape(tokens)[1]
     start = captioner.decoder.begin(tf.cast(features, tf.float32), seed)
     # What is made of an image once serves all its captions.
-    if groups_captions(config) and tokens.shape[1] != 1:
-        # Images have different numbers of them: without padding in place of others, [M, …].
-        real = tf.where(tokens[:, :, 0] != PAD)
-        start, tokens = take_rows(start, real[:, 0]), tf.gather_nd(tokens, real)
-    else:
-        start = repeat_rows(start, captions)  # -> [B N, …]
-        tokens = tf.reshape(tokens, [-1, tf.shape(tokens)[2]])
+    start = repeat_rows(start, captions)  # -> [B N, …]
+    tokens = tf.reshape(tokens, [-1, tf.shape(tokens)[2]])
     true, targets = tokens[:, :-1], tokens[:, 1:]
     read = true
     if seed is not None:
@@ -72,14 +67,6 @@ def caption_loss(
         return cost
     penalty = config.attention_regulariser * doubly_stochastic(forced.attention_weights, targets)
     return TokenLoss(cost.total + penalty, cost.tokens)
-
-
-def groups_captions(config: TrainConfig) -> bool:
-    """Whether a row of a batch is an image with those of its captions that have about one length.
-
-    XLA would compile a graph for each number of such images, and a teacher takes captions alone.
-    """
-    return config.cache_features and config.objective == "cross_entropy" and not config.jit
 
 
 def _disturb(

@@ -2,7 +2,7 @@
 replicas.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -265,47 +265,3 @@ def test_references_are_in_the_order_of_the_numbers(paths: list[Path]) -> None:
     found = shards.references(paths)
     assert [entry.image_id for entry in found] == [row.image_id.numpy().decode() for row in parsed]
     assert found[0].captions == tuple(text.decode() for text in parsed[0].captions.numpy())
-
-
-def grouped(paths: list[Path], captions: int = 16, **values: Any) -> list[batches.Batch]:
-    examples = EncodedCaptions(captions, (2, 1), max_length=20, grouped=True)
-    return read(paths, examples, **values)
-
-
-def test_grouped_captions_share_their_image(paths: list[Path], feature_paths: list[Path]) -> None:
-    whole = grouped(feature_paths)
-    assert captions_in(whole) == captions_of(paths)
-    alone = features(feature_paths)
-    assert sorted(sum(captions_in([batch]).values()) for batch in whole) == sorted(
-        len(batch.tokens) for batch in alone
-    )
-    owners = defaultdict(set)
-    for batch in alone:
-        for features_of, words in zip(batch.inputs, batch.tokens[:, 0].tolist(), strict=True):
-            owners[tuple(filter(None, words))].add(features_of[0, 0])
-    for batch in whole:
-        # An image has one row, and no row is without a caption.
-        numbers = batch.inputs[:, 0, 0]
-        assert len(set(numbers.tolist())) == len(numbers) and batch.tokens[:, 0].any(axis=1).all()
-        lengths = np.count_nonzero(batch.tokens, axis=2)
-        real = lengths[lengths > 0]
-        assert real.max() - real.min() < batches.LENGTH_STEP
-        assert batch.tokens.shape[2] == real.max()
-        for number, captions in zip(numbers, batch.tokens.tolist(), strict=True):
-            for words in filter(any, captions):
-                assert number in owners[tuple(filter(None, words))]
-    images = sum(len(batch.inputs) for batch in whole)
-    assert images < 0.9 * sum(sum(captions_in([batch]).values()) for batch in whole)
-
-
-def test_grouped_captions_resume_and_are_shared_evenly(feature_paths: list[Path]) -> None:
-    whole, rest = grouped(feature_paths, 18), grouped(feature_paths, 18, start=2)
-    assert len(rest) == len(whole) - 2
-    for one, other in zip(whole[2:], rest, strict=True):
-        np.testing.assert_array_equal(one.inputs, other.inputs)
-        np.testing.assert_array_equal(one.tokens, other.tokens)
-    halves = [grouped(feature_paths, 18, rows=Rows(replica, 1, 2)) for replica in range(2)]
-    for batch, *parts in zip(whole, *halves, strict=True):
-        assert captions_in(parts) == captions_in([batch])
-        counts = [sum(captions_in([part]).values()) for part in parts]
-        assert max(counts) - min(counts) <= 1

@@ -64,20 +64,6 @@ def test_captions_of_an_image_share_its_features(captioner, features, tokens) ->
     assert together.tokens == sum(one.tokens for one in alone) == 9
 
 
-def test_padding_in_place_of_captions_is_left_out(captioner, features, tokens) -> None:
-    weights = [weight.value for weight in captioner.decoder.trainable_weights]
-    found = []
-    for cache_features in (False, True):
-        with tf.GradientTape() as tape:
-            cost = loss(captioner, features, tokens, cache_features=cache_features)
-        gradients = map(tf.convert_to_tensor, tape.gradient(cost.total, weights))
-        found.append([cost.total, cost.tokens, *gradients])
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-    words = read_words(captioner, features, tokens, cache_features=True)
-    assert words.shape == (3, 4)
-
-
 def read_words(captioner, features, tokens, progress: float = 0.0, **settings: float) -> np.ndarray:
     """The words that the decoder was given."""
     seen = []
