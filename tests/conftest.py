@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -54,6 +55,18 @@ def _collect_garbage_once() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _leave_precision_as_it_was() -> Iterator[None]:
+    """Brings Keras' policy back, which training in this process sets and the next test would find.
+
+    Keras is not imported for it: most tests need none.
+    """
+    yield
+    keras = sys.modules.get("keras")
+    if keras is not None and keras.config.dtype_policy().name != "float32":
+        keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture(scope="session")
