@@ -455,7 +455,7 @@ def test_a_small_nucleus_is_greedy() -> None:
         ({"max_length": 0}, "--max_length=0 is below the least value, 1"),
         ({"min_length": 21}, "--min_length=21 is above --max_length=20: no caption fits"),
         ({"block_ngrams": -1}, "--block_ngrams=-1 is below the least value, 0"),
-        ({"search": "best"}, "--search=best is not one of beam, sample, diverse"),
+        ({"search": "best"}, "--search=best is not one of beam, sample, diverse, mbr"),
         ({"diversity": -0.5}, "--diversity=-0.5 is below the least value, 0.0"),
         ({"temperature": 0.0}, "--temperature=0.0 is below the least value, 0.001"),
         ({"top_p": 1.1}, "--top_p=1.1 is above the greatest value, 1.0"),
