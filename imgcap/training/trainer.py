@@ -1,6 +1,7 @@
 """The parts of a training run, and how it starts or goes on."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -243,9 +244,12 @@ def start(
             f"the workers find different checkpoints in {workdir}: give --workdir a folder that "
             "all share"
         )
-    workers.on_chief(lambda: _keep_frequencies(prepared))
-    reward = workers.together(lambda: _find_reward(prepared))
-    captioner, optimizer, step, teacher = _build(prepared, strategy, reward)
+
+    def reward_of_run() -> CiderReward | None:
+        workers.on_chief(lambda: _keep_frequencies(prepared))
+        return workers.together(lambda: _find_reward(prepared))
+
+    captioner, optimizer, step, teacher = _build(prepared, strategy, reward_of_run)
     if teacher:
         _keep_teacher(config.train, teacher, workers)
     _warn_of_size(prepared)
@@ -347,8 +351,17 @@ def _with_model_of(base: str, config: Config, vocabulary: Vocabulary) -> Config:
 
 
 def _build(
-    prepared: Prepared, strategy: tf.distribute.Strategy, reward: CiderReward | None = None
+    prepared: Prepared,
+    strategy: tf.distribute.Strategy,
+    find_reward: Callable[[], CiderReward | None] = lambda: None,
 ) -> _Model:
+    """Builds the captioner and what trains it.
+
+    Args:
+        prepared: from `load_data`.
+        strategy: of the run.
+        find_reward: makes the captioner's CIDEr-D; called when the captioner could be built.
+    """
     config = prepared.config
     planned = _plan_data(prepared)
     steps = examples.total_steps(config.train, planned)
@@ -365,7 +378,7 @@ def _build(
         )
         # After the captioner, whose first weights are then the same as without a teacher.
         teacher = _load_teacher(config.train, captioner)
-    captioner.reward = reward
+    captioner.reward = find_reward()
     objective = make_objective(
         config.train, config.decode, captioner, examples.reference_tokens(planned), steps, teacher
     )
