@@ -22,6 +22,7 @@ from export.module import Assets, CaptionModule
 from export.searches import MBR, choose_searches, find_confidence
 from export.warmup import write_warmup
 from imgcap import files, signature
+from imgcap.config import DecodeConfig
 from imgcap.data import image
 from imgcap.data.manifest import VOCABULARY_NAME
 from imgcap.errors import ExportError
@@ -74,10 +75,7 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
         encoder.encode,
         config.max_missing,
     )
-    variables = [*encoder.variables, *tf_variables(captioner.decoder.variables)]
-    variables += confidence.variables if confidence else []
-    if captioner.reward and searches.decode.search == MBR:
-        variables += captioner.reward.variables
+    variables = _variables(captioner, encoder, confidence, searches.decode)
     with versions.unfinished_folder(base) as unfinished:
         with tempfile.TemporaryDirectory() as folder, _writing(unfinished):
             assets = Assets(workdir / VOCABULARY_NAME, Path(folder, card.CARD))
@@ -90,14 +88,34 @@ def export_run(config: ExportConfig, overrides: dict[str, Any]) -> Path:
             card.write_card(unfinished, facts)
         if config.check:
             check_parity(unfinished, module, facts, images)
-        with _writing(unfinished):
-            published = versions.publish(
-                unfinished,
-                base,
-                lambda number: card.write_card(unfinished, {**facts, "version": number}),
-            )
+        published = _publish(unfinished, base, facts)
     versions.prune(published, config.keep)
     return published
+
+
+def _variables(
+    captioner: Captioner,
+    encoder: FastEncoder,
+    confidence: Confidence | None,
+    options: DecodeConfig,
+) -> list[tf.Variable]:
+    """All variables that the graph of an export reads."""
+    variables = [*encoder.variables, *tf_variables(captioner.decoder.variables)]
+    if confidence:
+        variables += confidence.variables
+    if captioner.reward and options.search == MBR:
+        variables += captioner.reward.variables
+    return variables
+
+
+def _publish(unfinished: Path, base: Path, facts: Facts) -> Path:
+    """Gives a finished export its number, on its card too; returns its folder."""
+    with _writing(unfinished):
+        return versions.publish(
+            unfinished,
+            base,
+            lambda number: card.write_card(unfinished, {**facts, "version": number}),
+        )
 
 
 def _join_default(written: Path) -> None:

@@ -214,15 +214,7 @@ def _walk_back(
         d_tensors = tf.nest.map_structure(tf.add, d_tensors, d_read)
         return time - 1, d_state, d_tensors, d_words.write(time, d_word), found
 
-    nothing_yet = (
-        tf.nest.map_structure(tf.zeros_like, _read(walk.states, 0)),
-        tf.nest.map_structure(tf.zeros_like, constants.tensors),
-        _empty(length, inputs.shape[-1], inputs.dtype),
-        {
-            name: tuple(_empty(length, width, matrix.dtype) for width in matrix.shape[-2:])
-            for name, matrix in constants.matrices.items()
-        },
-    )
+    nothing_yet = _no_gradients(inputs, constants, walk)
     _, d_state, d_tensors, d_words, pairs = tf.while_loop(
         lambda time, *_: time >= 0,
         body,
@@ -234,6 +226,20 @@ def _walk_back(
         for name, (rows, d_products) in pairs.items()
     }
     return d_words.stack(), d_state, Constants(d_matrices, d_tensors)
+
+
+def _no_gradients(inputs: tf.Tensor, constants: Constants, walk: _Walk) -> tuple:
+    """What the loop of `_walk_back` starts with: zeros, and arrays that it will fill."""
+    length = tf.shape(inputs)[0]
+    return (
+        tf.nest.map_structure(tf.zeros_like, _read(walk.states, 0)),
+        tf.nest.map_structure(tf.zeros_like, constants.tensors),
+        _empty(length, inputs.shape[-1], inputs.dtype),
+        {
+            name: tuple(_empty(length, width, matrix.dtype) for width in matrix.shape[-2:])
+            for name, matrix in constants.matrices.items()
+        },
+    )
 
 
 def _matrix_gradient(rows: tf.Tensor, d_products: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
