@@ -19,7 +19,7 @@ from export.check import check_parity, sample_images
 from export.config import ExportConfig
 from export.cpu import NONE, FastEncoder, check_features, make_fast_encoder
 from export.module import Assets, CaptionModule
-from export.searches import MBR, choose_searches, find_confidence
+from export.searches import choose_searches, find_confidence
 from export.warmup import write_warmup
 from imgcap import files, signature
 from imgcap.config import DecodeConfig
@@ -103,7 +103,7 @@ def _variables(
     variables = [*encoder.variables, *tf_variables(captioner.decoder.variables)]
     if confidence:
         variables += confidence.variables
-    if captioner.reward and options.search == MBR:
+    if captioner.reward and options.needs_reward:
         variables += captioner.reward.variables
     return variables
 

@@ -116,6 +116,11 @@ class DecodeConfig(Section):
         return self.num_samples if self.search == "sample" else self.beam_width
 
     @property
+    def needs_reward(self) -> bool:
+        """Whether the search chooses by CIDEr-D, for which it needs document frequencies."""
+        return self.search == "mbr"
+
+    @property
     def num_tokens(self) -> int:
         """T, the most tokens of a caption: its words and the end."""
         return self.max_length + 1

@@ -71,9 +71,11 @@ def ensure_reward(
         RunError: there are no counts, and the data is in none of the places.
         DataError: the data is damaged, or its vocabulary is too large.
     """
-    if options.search != "mbr" or captioner.reward is not None:
+    if not options.needs_reward or captioner.reward is not None:
         return
     frequencies = _count_of_run(workdir, captioner, data_dirs)
+    if frequencies is None:
+        raise RunError(_say_what_is_missing(workdir, keep))
     if keep:
         frequencies.save(workdir / FREQUENCIES, captioner.vocabulary)
     captioner.reward = CiderReward(frequencies)
@@ -81,8 +83,8 @@ def ensure_reward(
 
 def _count_of_run(
     workdir: Path, captioner: Captioner, data_dirs: Sequence[Path | str]
-) -> DocumentFrequencies:
-    """Counts from the first place that has the data of the run; raises RunError if none has."""
+) -> DocumentFrequencies | None:
+    """Counts from the first place that has the data of the run; None if none has."""
     fingerprint = read_identity(workdir)["data"]
     for data_dir in data_dirs:
         try:
@@ -93,8 +95,15 @@ def _count_of_run(
             paths = shard_paths(data_dir, manifest, SPLIT)
             with shards.damage_refused(paths):
                 return count_frequencies(paths, manifest.images[SPLIT], len(captioner.vocabulary))
-    raise RunError(
-        f"{workdir} has no {FREQUENCIES}, which --search=mbr needs: run imgcap-evaluate "
-        f"{shell_flag('workdir', workdir)} --search=mbr with the --data_dir that it was trained "
-        "on, which counts and keeps them"
+    return None
+
+
+def _say_what_is_missing(workdir: Path, keep: bool) -> str:
+    """The text of the error if there are neither counts nor data; see `ensure_reward`."""
+    missing = f"{workdir} has no {FREQUENCIES}, which --search=mbr needs"
+    if not keep:
+        return f"{missing}, and is not to be changed: tune it into a run of your own"
+    return (
+        f"{missing}: run imgcap-evaluate {shell_flag('workdir', workdir)} --search=mbr with the "
+        "--data_dir that it was trained on, which counts and keeps them"
     )

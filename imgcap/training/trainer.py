@@ -46,6 +46,11 @@ from imgcap.training.step import TrainStep, make_train_step
 from imgcap.training.watching.tensorboard import Board
 from imgcap.training.watching.warning_signs import warn_of_size
 
+COUNTED_IMAGES = 200_000
+"""Training images whose n-grams are counted for any run, in 2 minutes; of a million in 12, and in
+some GB of memory.
+"""
+
 
 class Run(NamedTuple):
     """Everything a run needs while it runs.
@@ -278,6 +283,7 @@ def _keep_frequencies(prepared: Prepared) -> None:
 
     Nothing is kept if a shard cannot be read, since the first epoch says what is wrong with it, nor
     if the vocabulary has too many n-grams, which matters only to a search or a reward by CIDEr-D.
+    Of very many images the n-grams are counted for those alone: evaluation counts them if asked to.
     """
     train, manifest, words = prepared.config.train, prepared.manifest, prepared.vocabulary
     path = Path(train.workdir) / directory.FREQUENCIES
@@ -285,6 +291,8 @@ def _keep_frequencies(prepared: Prepared) -> None:
         return
     shards = _plan_data(prepared).image_shards(examples.TRAIN)
     images = manifest.images[examples.TRAIN]
+    if images > COUNTED_IMAGES and not _needs_reward(prepared.config):
+        return
     try:
         found = count_frequencies(shards, images, len(words), skip_bad=train.skip_bad_records)
     except tf.errors.OpError:
@@ -292,10 +300,15 @@ def _keep_frequencies(prepared: Prepared) -> None:
     found.save(path, words)
 
 
+def _needs_reward(config: Config) -> bool:
+    """Whether CIDEr-D is what a run's search chooses by or its objective raises."""
+    return config.decode.needs_reward or config.train.objective == "scst"
+
+
 def _find_reward(prepared: Prepared) -> CiderReward | None:
     """Loads CIDEr-D by the run's document frequencies, if its search or objective needs it."""
     config = prepared.config
-    if config.decode.search != "mbr" and config.train.objective != "scst":
+    if not _needs_reward(config):
         return None
     return load_reward(Path(config.train.workdir), prepared.vocabulary)
 

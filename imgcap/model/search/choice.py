@@ -41,7 +41,7 @@ def find_captions(
     Raises:
         RunError: the search needs the reward, and there is none.
     """
-    if options.search == "mbr":
+    if options.needs_reward:
         if reward is None:
             raise RunError(NO_FREQUENCIES)
         return least_risk(bind, state, options, reward, seeds)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from imgcap.cli.evaluate import main as evaluate_main
-from imgcap.config import DecodeConfig
+from imgcap.config import Config, DecodeConfig, TrainConfig
 from imgcap.data.image import decode
 from imgcap.data.manifest import load_manifest, shard_paths
 from imgcap.data.records import parse_example
@@ -22,6 +22,7 @@ from imgcap.evaluation.frequencies import ensure_reward
 from imgcap.evaluation.scores import cider
 from imgcap.run.directory import FREQUENCIES
 from imgcap.run.restore import load_captioner
+from imgcap.training import trainer
 
 MBR = DecodeConfig().override({"search": "mbr"})
 
@@ -54,6 +55,16 @@ def test_a_run_keeps_those_of_its_training_captions(workdir: Path, data_dir: Pat
     assert dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True)) == {
         key: count for key, count in expected.items() if count > 1
     }
+
+
+def test_of_very_many_images_they_are_counted_only_if_needed(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "COUNTED_IMAGES", 31)
+    train = TrainConfig(data_dir=str(data_dir), workdir=str(tmp_path))
+    for options in (DecodeConfig(), MBR):
+        trainer._keep_frequencies(trainer.load_data(Config(train=train, decode=options)))
+        assert (tmp_path / FREQUENCIES).exists() == options.needs_reward
 
 
 def test_an_older_run_is_counted_once_and_evaluated(
@@ -94,6 +105,8 @@ def test_without_the_data_of_the_run_it_says_what_to_do(
         f"--workdir={older} --search=mbr with the --data_dir that it was trained on, which counts "
         "and keeps them"
     )
+    with pytest.raises(RunError, match="is not to be changed: tune it into a run of your own$"):
+        ensure_reward(older, captioner, MBR, [other], keep=False)
     ensure_reward(older, captioner, MBR, [other, data_dir], keep=False)
     assert captioner.reward is not None and not (older / FREQUENCIES).exists()
 
