@@ -26,9 +26,9 @@ def run(config: EnsembleConfig, arguments: list[str]) -> None:
 COMMAND = command.Command(
     name="imgcap-ensemble",
     summary="Makes one run of several that share an encoder: their decoders choose each word "
-    "together, which captions better than each of them. The images are encoded once. It is "
-    "calibrated, evaluated, packed and exported as any other run, and needs the others no more; it "
-    "is not trained further.",
+    "together, which as a rule captions better than each of them. The images are encoded once. It "
+    "is calibrated, evaluated, packed and exported as any other run, and needs the others no more; "
+    "it is not trained further.",
     sections=(EnsembleConfig,),
     run=run,
     positional="RUN RUN ...",
