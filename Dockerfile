@@ -1,6 +1,6 @@
 # Images of what runs in bulk. Not built here: no Docker engine was at hand.
 #   docker build -t imgcap-train .                   training, with NVIDIA GPUs or without: configs/train_job.yaml, train.slurm
-#   docker build -t imgcap-beam --target=beam .      workers of Apache Beam: preparing, captioning (docs/scale.md)
+#   docker build -t imgcap-beam --target=beam .      workers of Apache Beam: preparing, captioning (docs/train/scale.md)
 # The page has an image of its own: serving/deployment/Dockerfile.app.
 FROM python:3.12-slim AS wheel
 WORKDIR /source

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: caption demo test check bench campaign contract reproduce clean
+.PHONY: caption demo docs test check bench campaign contract reproduce clean
 
 # make caption PHOTO=photo.jpg: installs what captioning needs, no more.
 caption: .venv/.captioner
@@ -23,6 +23,14 @@ check: .venv/.checkers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p imgcap -p export -p serving
 	$(BIN)/lint-imports --no-logo
+
+# The site, into docs/_build/html. A warning, such as a link or a name that leads nowhere, is an error.
+# EXECUTE=off leaves the notebook as it is stored.
+EXECUTE ?= force
+docs: .venv/.docs
+	$(BIN)/sphinx-build --builder=html --nitpicky --fail-on-warning --keep-going --quiet \
+		-D nb_execution_mode=$(EXECUTE) docs docs/_build/html
+	@echo 'the site: docs/_build/html/index.html'
 
 # The best recipe, from raw photos to scores and the rows of TABLE:
 #   make reproduce RAW=flickr8k [ENCODER=FILE.keras] [SEED=0] [OUT=runs/reproduce] [TABLE=README.md]
@@ -77,6 +85,10 @@ EXTRAS ?= test
 .venv/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+.venv/.docs: .venv/.installed
+	$(if $(findstring docs,$(EXTRAS)),,$(BIN)/python -m pip install --quiet --editable '.[docs]')
 	touch $@
 
 .venv/.checkers: .venv/.installed

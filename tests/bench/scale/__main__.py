@@ -1,4 +1,4 @@
-"""`python -m tests.bench.scale [bench.json]`: writes the tables of docs/scale.md anew.
+"""`python -m tests.bench.scale [bench.json]`: writes the tables of docs/train/scale.md anew.
 
 With a file of `python -m tests.bench --part=scale` its figures go into docs/measurements.md first.
 """

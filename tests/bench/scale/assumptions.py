@@ -85,7 +85,7 @@ REASONS = {
     "share": ("10 %", "round number"),
     "shard_bytes": ("200 MB", "a core writes it in a minute, and thousands of them can be listed"),
     "start_seconds": ("10 s", "seen here: 5 to 15"),
-    "beam_factor": ("2", "on one machine [1.1 to 1.4](measurements.md#work-in-bulk); a bound"),
+    "beam_factor": ("2", "on one machine [1.1 to 1.4](../measurements.md#work-in-bulk); a bound"),
     "hours": ("8", "a night"),
     "views": ("2", "`--cached_views=2`, as in the recipes"),
     "answer_bytes": ("600", "a line of JSON: name, captions of the beam, scores"),

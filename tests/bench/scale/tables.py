@@ -1,4 +1,4 @@
-"""The tables of docs/scale.md, made from the figures in docs/measurements.md."""
+"""The tables of docs/train/scale.md, made from the figures in docs/measurements.md."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ from tests.bench.scale.plan import (
 from tests.support.paths import ROOT
 
 MEASUREMENTS = ROOT / "docs" / "measurements.md"
-DOCUMENT = ROOT / "docs" / "scale.md"
+DOCUMENT = ROOT / "docs" / "train" / "scale.md"
 FIGURES = "figures of the plan"
 
 
