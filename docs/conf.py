@@ -43,7 +43,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 nitpicky = True
-# Types of other packages. Their own sites describe them, and fetching lists of those needs a network.
+# Types of other packages: their own sites describe them, and lists of those need the network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(tf|tensorflow|keras|np|numpy|PIL|grpc|absl|collections|pathlib)(\..*)?"),
 ]
@@ -58,7 +58,7 @@ LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)((?:#[^)\s]*)?)\)")
 
 
 def lead_to_pages(text: str, source: PurePosixPath, page: PurePosixPath) -> str:
-    """Changes relative links, which a code host follows from file to file, to lead from page to page.
+    """Makes relative links, which a code host follows from file to file, lead from page to page.
 
     Args:
         text: Markdown.

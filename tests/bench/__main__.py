@@ -52,8 +52,8 @@ COMMAND = command.Command(
     name="python -m tests.bench",
     summary="Times preparing, the input pipeline and training, exports and, given a model, the "
     "embedded server, and takes the figures of docs/train/scale.md. Everything takes turns in one "
-    "run with a loop that does the unavoidable part alone or does it as notebooks do. Ratios hold from "
-    "machine to machine, speeds do not.",
+    "run with a loop that does the unavoidable part alone or does it as notebooks do. Ratios hold "
+    "from machine to machine, speeds do not.",
     sections=(BenchConfig, TrainingBenchConfig, ServingBenchConfig),
     run=run,
     tensorflow=True,
