@@ -17,6 +17,12 @@ JOBS ?= 2
 test: .venv/.installed
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 
+# What the tests of the page ask whether it can be used without eyes or hands; without it they skip.
+axe:
+	@if command -v npm >/dev/null; then \
+		npm install --prefix .venv/npm --no-audit --no-fund --silent axe-core@4.14.1; \
+	else echo 'no npm: axe-core is not installed, and the tests that need it skip' >&2; fi
+
 # Style, types and who may import whom; takes seconds.
 check: .venv/.checkers
 	$(BIN)/ruff check .
