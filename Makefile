@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: caption demo docs test check bench campaign contract reproduce clean
+.PHONY: caption demo docs test axe check bench campaign contract reproduce clean
 
 # make caption PHOTO=photo.jpg: installs what captioning needs, no more.
 caption: .venv/.captioner
