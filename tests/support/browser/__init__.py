@@ -1,0 +1,18 @@
+"""A headless Chromium for the page's tests: what it does, what it shows and what it measures."""
+
+from tests.support.browser.accessibility import AXE, AXE_MISSING, Violation, find_violations
+from tests.support.browser.measures import Sight, moves, requests, sights
+from tests.support.browser.window import MISSING, Browser
+
+__all__ = [
+    "AXE",
+    "AXE_MISSING",
+    "MISSING",
+    "Browser",
+    "Sight",
+    "Violation",
+    "find_violations",
+    "moves",
+    "requests",
+    "sights",
+]

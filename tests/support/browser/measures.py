@@ -1,0 +1,55 @@
+"""What a window measures of a visit: paints, layout shifts, and whom the page asks."""
+
+import json
+from typing import Any, NamedTuple
+
+from tests.support.browser.window import Browser
+
+
+class Sight(NamedTuple):
+    """When there was something to see.
+
+    Attributes:
+        first: milliseconds from the visit's start to the first content.
+        largest: milliseconds from the visit's start to the largest one so far.
+    """
+
+    first: float
+    largest: float
+
+
+_SIGHTS = """
+return new Promise(done => {
+  const first = performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0;
+  new PerformanceObserver(list => done([first, list.getEntries().at(-1).startTime])).observe(
+    {type: 'largest-contentful-paint', buffered: true});
+  setTimeout(() => done([first, first]), 1000);
+})
+"""
+
+
+def sights(browser: Browser) -> Sight:
+    """When the visit that is open showed its first and its largest content."""
+    return Sight(*browser.script(_SIGHTS))
+
+
+def moves(browser: Browser) -> list[dict[str, Any]]:
+    """The layout shifts since the page was opened that no click or key had caused.
+
+    Returns:
+        The `value` of each and its `sources`, the HTML of what moved. The sum of the values is the
+        cumulative layout shift of the visit, or more: Chromium takes the worst five seconds.
+    """
+    return browser.script("return window.imgcapMoves")
+
+
+def requests(browser: Browser) -> list[str]:
+    """The addresses that pages asked for since this was last called, web sockets among them."""
+    addresses = []
+    for entry in browser.log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            addresses.append(message["params"]["request"]["url"])
+        elif message["method"] == "Network.webSocketCreated":
+            addresses.append(message["params"]["url"])
+    return addresses
