@@ -1,12 +1,16 @@
 """The whole page from top to bottom."""
 
+from pathlib import Path
+
 import streamlit as st
 
-from serving.page.captioning import show_results
-from serving.page.history import show_downloads, show_history
-from serving.page.photos import choose_photos
+from serving.page.answers.captioning import show_results
+from serving.page.answers.downloads import show_downloads
+from serving.page.answers.results import show_history
+from serving.page.photos.uploads import choose_photos
 from serving.page.settings import choose_settings, find_version
-from serving.page.style import STYLE
+
+STYLE = Path(__file__).with_name("style.css")
 
 
 def main() -> None:

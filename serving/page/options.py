@@ -6,6 +6,9 @@ SERVER_VARIABLE = "IMGCAP_SERVER"
 AUTHORITY_VARIABLE = "IMGCAP_TLS_CA"
 """Environment variable with the PEM file of the authority to trust; without it no TLS."""
 
+MAX_PHOTOS = 50
+"""Photos at once at most."""
+
 MAX_UPLOAD_MB = 20
 """Size of an uploaded file at most."""
 

@@ -23,8 +23,8 @@ from imgcap.evaluation.report import contact_sheet
 from serving.cli.caption import _write_heatmap
 from serving.client.answers import Caption
 from serving.client.connection import encode
-from serving.page.card import draw_attention
-from serving.page.photos import make_thumbnail
+from serving.page.answers.card import draw_attention
+from serving.page.photos.thumbnails import make_thumbnail
 
 WIDTH, HEIGHT = 96, 80
 MAX_SIDE = 72

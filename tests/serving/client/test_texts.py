@@ -4,7 +4,7 @@ import pytest
 
 from serving.client import Caption
 from serving.client.texts import make_alt_text
-from serving.page.card import tint_words
+from serving.page.answers.card import tint_words
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from imgcap.data.samples import find_samples
 from serving.client import Caption, Hypothesis, SignatureNotFound
-from serving.page.card import draw_attention, draw_bars
-from serving.page.history import to_csv, to_row
+from serving.page.answers.card import draw_attention, draw_bars
+from serving.page.answers.downloads import to_csv, to_row
 from serving.page.messages import explain
 from serving.page.options import MAX_UPLOAD_MB
 from serving.page.settings import Settings, start_command

@@ -6,10 +6,11 @@ import streamlit as st
 
 from imgcap.signature import DECODE_DETAILS
 from serving.client import BadImage, Outcome
-from serving.page.card import show_card, show_waiting
-from serving.page.history import Result, forget_oldest, results
+from serving.page.answers.card import show_card, show_waiting
+from serving.page.answers.results import Result, forget_oldest, results
 from serving.page.messages import explain, show_note
-from serving.page.photos import Photo, make_thumbnail
+from serving.page.photos.photo import Photo
+from serving.page.photos.thumbnails import make_thumbnail
 from serving.page.settings import Settings, connect
 
 CONCURRENCY = 2

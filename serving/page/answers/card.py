@@ -11,9 +11,10 @@ from serving.client import Caption
 from serving.client.confidence import is_sure
 from serving.client.heatmap import shade
 from serving.client.texts import escape_attribute
-from serving.page.history import Result, describe_confidence
+from serving.page.answers.results import Result, describe_confidence
 from serving.page.messages import show_note
-from serving.page.photos import Photo, make_thumbnail
+from serving.page.photos.photo import Photo
+from serving.page.photos.thumbnails import make_thumbnail
 
 _COLUMNS = [5, 6]  # widths of photo and text
 
