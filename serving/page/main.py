@@ -16,7 +16,11 @@ STYLE = Path(__file__).with_name("style.css")
 def main() -> None:
     """Draws the page; Streamlit calls this again at every click."""
     st.set_page_config(
-        page_title="imgcap · captions for photographs", page_icon="🏞️", layout="centered"
+        page_title="imgcap · captions for photographs",
+        page_icon="🏞️",
+        layout="centered",
+        # An open one pushes the page aside once it comes: a layout shift of 0.23.
+        initial_sidebar_state="collapsed",
     )
     st.html(STYLE)
     settings = choose_settings()
