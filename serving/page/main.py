@@ -24,7 +24,7 @@ def main() -> None:
     )
     st.html(STYLE)
     settings = choose_settings()
-    st.title("What is in the picture?")
+    st.title("What is in the picture?", anchor=False)
     st.text("Drop a photograph, and a neural network says in one sentence what it sees.")
     version = find_version(settings)
     photos = choose_photos(settings, version)
