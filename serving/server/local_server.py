@@ -105,7 +105,9 @@ class LocalServer:
         self._config = models
         self.port = self._options.port
         self.metrics = Metrics()
-        self.models = Models(self._options.allow_labels_for_unavailable, self._count_warmup)
+        self.models = Models(
+            self._options.allow_labels_for_unavailable, self._count_warmup, self._count_load
+        )
         self._server: grpc.Server | None = None
         self._predictor: Predictor | None = None
         self._fronts: dict[str, HttpFront] = {}
@@ -199,6 +201,10 @@ class LocalServer:
             self.metrics.model_warmup_latency.observe(
                 1e6 * servable.warmup_seconds, str(path), "OK"
             )
+
+    def _count_load(self, path: Path, loaded: bool) -> None:
+        # TensorFlow's own words; a first warm-up request that fails counts here, too.
+        self.metrics.load_attempt_count.add(str(path), "success" if loaded else "fail")
 
     def _open_fronts(self, predictor: Predictor) -> None:
         rest = Rest(self.models, predictor)

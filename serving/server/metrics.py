@@ -100,7 +100,8 @@ class Metrics:
     """All counters and histograms of the embedded server.
 
     Names, labels, units (microseconds) and buckets follow servables/tensorflow/util.cc and
-    batching/batching_session.cc, so that a dashboard made for the real server shows this one too.
+    batching/batching_session.cc of TensorFlow Serving and cc/saved_model/loader.cc of TensorFlow,
+    so that a dashboard made for the real server shows this one too.
     """
 
     def __init__(self) -> None:
@@ -112,6 +113,9 @@ class Metrics:
             "API",
             "entrypoint",
             limits=microseconds,
+        )
+        self.load_attempt_count = Counter(
+            ":tensorflow:cc:saved_model:load_attempt_count", "model_path", "status"
         )
         self.model_warmup_latency = Histogram(
             ":tensorflow:serving:model_warmup_latency", "model_path", "status", limits=microseconds

@@ -92,6 +92,7 @@ class Models:
         self,
         allow_labels_for_unavailable: bool = False,
         on_loaded: Callable[[Path, Servable], None] = lambda path, servable: None,
+        on_attempt: Callable[[Path, bool], None] = lambda path, loaded: None,
     ) -> None:
         """Loads nothing yet.
 
@@ -99,8 +100,11 @@ class Models:
             allow_labels_for_unavailable: whether there may be labels at the start, when no version
                 is loaded yet; it changes nothing later.
             on_loaded: called with the folder of each version that is available.
+            on_attempt: called with the folder of each version that was loaded, or could not be, and
+                which of the two.
         """
-        self._allow_labels, self._on_loaded = allow_labels_for_unavailable, on_loaded
+        self._allow_labels = allow_labels_for_unavailable
+        self._on_loaded, self._on_attempt = on_loaded, on_attempt
         self._serving = _Serving()
         self._changing = threading.Lock()
         self._stop = threading.Event()
@@ -308,7 +312,11 @@ class Models:
 
     def _make_versions(self, config: ModelConfig) -> Versions:
         return Versions(
-            config.name, Path(config.base_path), config.model_version_policy, self._on_loaded
+            config.name,
+            Path(config.base_path),
+            config.model_version_policy,
+            self._on_loaded,
+            self._on_attempt,
         )
 
     def _watch(self, seconds: float, folders: bool, config_file: Path | None, known: bytes) -> None:

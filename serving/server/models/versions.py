@@ -71,6 +71,7 @@ class Versions:
         base_path: Path,
         policy: Policy | None = None,
         on_loaded: Callable[[Path, Servable], None] = lambda path, servable: None,
+        on_attempt: Callable[[Path, bool], None] = lambda path, loaded: None,
     ) -> None:
         """Loads nothing yet.
 
@@ -79,9 +80,11 @@ class Versions:
             base_path: the folder whose numbered subfolders are the versions.
             policy: which of them to serve; the newest by default.
             on_loaded: called with the folder of each version that is available.
+            on_attempt: called with the folder of each version that was loaded, or could not be, and
+                which of the two.
         """
         self.model_name, self.base_path, self.policy = model_name, base_path, policy or Policy()
-        self._on_loaded = on_loaded
+        self._on_loaded, self._on_attempt = on_loaded, on_attempt
         # Replaced whole and never changed, so that readers take no lock.
         self._served: dict[int, Servable] = {}
         self._states: dict[int, VersionState] = {}
@@ -233,12 +236,14 @@ class Versions:
         try:
             servable = Servable(path, _WarmupLog(self.model_name, version), warm_later)
         except LoadError as error:
+            self._on_attempt(path, False)
             state.failures += 1
             state.retry_at = time.monotonic() + LOAD_RETRY_SECONDS
             if state.failures > LOAD_RETRIES:
                 state.state = ModelVersionStatus.END
             state.code, state.message = grpc.StatusCode.UNKNOWN.value[0], str(error)
             raise
+        self._on_attempt(path, True)
         if warm_later:
             self._cold.append((path, servable))
         else:

@@ -536,6 +536,17 @@ def test_corrupt_version_beside_a_good_one(kind, tmp_path, toys):
             {2: "AVAILABLE", 3: "START"},
         )
         assert ask(server.target).model_spec.version.value == 2
+        counter = ":tensorflow:cc:saved_model:load_attempt_count"
+
+        def attempts() -> set[str]:
+            _, text = http(f"{server.http}/monitoring/prometheus/metrics")
+            return {line for line in text.splitlines() if line.startswith(counter)}
+
+        wait_for(lambda: len(attempts()) == 2, seconds=30.0)
+        assert attempts() == {
+            f'{counter}{{model_path="{tmp_path}/2",status="success"}} 1',
+            f'{counter}{{model_path="{tmp_path}/3",status="fail"}} 1',
+        }
 
 
 def config_list(text: str) -> model_management_pb2.ReloadConfigRequest:
