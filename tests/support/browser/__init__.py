@@ -1,7 +1,13 @@
 """A headless Chromium for the page's tests: what it does, what it shows and what it measures."""
 
 from tests.support.browser.accessibility import AXE, AXE_MISSING, Violation, find_violations
-from tests.support.browser.measures import Sight, moves, requests, sights
+from tests.support.browser.measures import (
+    Sight,
+    cumulative_layout_shift,
+    moves,
+    requests,
+    sights,
+)
 from tests.support.browser.window import MISSING, Browser
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "Browser",
     "Sight",
     "Violation",
+    "cumulative_layout_shift",
     "find_violations",
     "moves",
     "requests",

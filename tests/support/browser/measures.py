@@ -1,6 +1,7 @@
 """What a window measures of a visit: paints, layout shifts, and whom the page asks."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tests.support.browser.window import Browser
@@ -37,10 +38,29 @@ def moves(browser: Browser) -> list[dict[str, Any]]:
     """The layout shifts since the page was opened that no click or key had caused.
 
     Returns:
-        The `value` of each and its `sources`, the HTML of what moved. The sum of the values is the
-        cumulative layout shift of the visit, or more: Chromium takes the worst five seconds.
+        Of each the time `at` which it was in milliseconds, its `value`, and its `sources`: the HTML
+        of what moved.
     """
     return browser.script("return window.imgcapMoves")
+
+
+def cumulative_layout_shift(shifts: Sequence[dict[str, Any]]) -> float:
+    """The shifts of the worst moment of a visit, as web.dev's CLS has it.
+
+    A moment is a row of shifts with less than a second between two, and five seconds long at most.
+
+    Args:
+        shifts: as `moves` returns them.
+    """
+    worst = total = 0.0
+    first = last = float("-inf")
+    for shift in shifts:
+        if shift["at"] - last >= 1000 or shift["at"] - first >= 5000:
+            first, total = shift["at"], 0.0
+        last = shift["at"]
+        total += shift["value"]
+        worst = max(worst, total)
+    return worst
 
 
 def requests(browser: Browser) -> list[str]:

@@ -1,5 +1,6 @@
 """One window of a headless Chromium, driven by selenium: looks, keys, files and the network."""
 
+import base64
 import io
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -34,8 +36,9 @@ window.imgcapMoves = [];
 new PerformanceObserver(list => {
   for (const entry of list.getEntries())
     if (!entry.hadRecentInput)
-      window.imgcapMoves.push({value: entry.value, sources: entry.sources.map(source =>
-        (source.node?.outerHTML ?? source.node?.textContent ?? '').slice(0, 150))});
+      window.imgcapMoves.push({at: entry.startTime, value: entry.value, sources:
+        entry.sources.map(source =>
+          (source.node?.outerHTML ?? source.node?.textContent ?? '').slice(0, 150))});
 }).observe({type: 'layout-shift', buffered: true});
 """
 """Runs in each new document: writes its layout shifts down, as `measures.moves` reads them."""
@@ -74,9 +77,17 @@ class Browser:
         """All that the page shows."""
         return self.script("return document.body.innerText")
 
+    def source(self) -> str:
+        """The page's HTML as it is now, with what is folded in or out of sight."""
+        return self.script("return document.body.outerHTML")
+
     def see(self, text: str, seconds: float = SECONDS) -> None:
         """Waits until the page shows a text."""
         self.wait(lambda: text in self.text(), seconds)
+
+    def find_out(self, text: str, seconds: float = SECONDS) -> None:
+        """Waits until the page's HTML has a text, seen or folded in."""
+        self.wait(lambda: text in self.source(), seconds)
 
     def type(self, css: str, text: str) -> None:
         """Types into an input, as soon as there is one; a file's path into one for files."""
@@ -99,6 +110,23 @@ class Browser:
         """Presses keys one after the other, wherever the focus is."""
         for key in keys:
             ActionChains(self._driver, duration=0).send_keys(key).perform()
+
+    def tab_to(self, name: str, role: str = "button", stops: int = 40) -> WebElement:
+        """Presses Tab until something of this name and role has the focus.
+
+        Args:
+            name: as a screen reader says it.
+            role: as ARIA calls it.
+            stops: how many presses it may take.
+        """
+        passed = []
+        for _ in range(stops):
+            self.press(Keys.TAB)
+            element = self.focused()
+            passed.append((element.aria_role, element.accessible_name))
+            if passed[-1] == (role, name):
+                return element
+        raise AssertionError(f"no {role} {name!r} among {passed}")
 
     def focused(self) -> WebElement:
         """The element that has the focus."""
@@ -137,9 +165,11 @@ class Browser:
         features = [{"name": name, "value": value} for name, value in wishes.items()]
         self.command("Emulation.setEmulatedMedia", features=features)
 
-    def picture(self) -> Image.Image:
-        """What the window shows."""
-        return Image.open(io.BytesIO(self._driver.get_screenshot_as_png())).convert("RGB")
+    def picture(self, left: float, top: float, width: float, height: float) -> Image.Image:
+        """What a part of the window shows, in CSS pixels from its upper left corner."""
+        clip = {"x": left, "y": top, "width": width, "height": height, "scale": 1}
+        answer = self.command("Page.captureScreenshot", clip=clip)
+        return Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB")
 
     def screenshot(self, path: Path) -> None:
         """Writes what the window shows, as a PNG file."""
