@@ -15,15 +15,15 @@ MARGIN = 8
 COLUMNS = 5
 LEGEND = (160, 12)
 
-LESS, MOST = "evenly or less", "most"
+LESS, MOST = "average or less", "most"
 """What the two ends of the legend's colours mean."""
 
 _PLACES = (
-    ("upper left", "top", "upper right"),
-    ("left", "middle", "right"),
-    ("lower left", "bottom", "lower right"),
+    ("at the upper left", "at the top", "at the upper right"),
+    ("on the left", "in the middle", "on the right"),
+    ("at the lower left", "at the bottom", "at the lower right"),
 )
-"""What the ninths of a picture are called, row by row."""
+"""Where in a picture its ninths are, row by row."""
 
 
 def most_peaked(attended: Sequence[tuple[str, Sequence[float]]]) -> int:
@@ -79,7 +79,7 @@ def describe_place(weights: Sequence[float]) -> str:
     if not grid.any():
         return "evenly everywhere"
     row, column = (int(3 * (place + 0.5) / len(grid)) for place in divmod(grid.argmax(), len(grid)))
-    return f"most at the {_PLACES[row][column]}"
+    return f"most {_PLACES[row][column]}"
 
 
 def draw_heatmap(photo: Image.Image, caption: Caption) -> Image.Image:

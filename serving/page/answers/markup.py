@@ -42,23 +42,24 @@ def card_html(
         One `<article class="imgcap-card">`.
     """
     card = "imgcap-" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    label = f'<p class="imgcap-name"><bdi>{html.escape(name)}</bdi></p>'
     if caption is None:
         note = f'<p class="imgcap-note" role="alert">{html.escape(error)}</p>'
-        parts = [note, _figure(name, thumbnail, html.escape(f"The photograph {name}"), [], [])]
+        parts = [note, _figure(thumbnail, f"The photograph {name}", [], label)]
     else:
         looks = _looks(card, caption) if thumbnail else []
         overlays = [draw_overlay(weights) for _, weights in caption.attended] if looks else []
+        legend = f'<div class="imgcap-looks">{"".join(looks)}</div>{_legend()}' if looks else ""
         parts = [
             _radio_words(card, caption) if looks else _plain_words(caption),
             _key(caption),
             trust_html(caption.confidence),
             _missing(caption.missing),
-            _figure(name, thumbnail, html.escape(caption.text), overlays, looks),
-            _details(caption),
+            _figure(thumbnail, caption.text, overlays, legend + label + _details(caption)),
         ]
-    label = html.escape(name)
     return (
-        f'<article class="imgcap-card" id="{card}" aria-label="{label}">{"".join(parts)}</article>'
+        f'<article class="imgcap-card" id="{card}" aria-label="{html.escape(name)}">'
+        f"{''.join(parts)}</article>"
     )
 
 
@@ -107,7 +108,7 @@ def _looks(card: str, caption: Caption) -> list[str]:
             place = describe_place(weights)
         except ValueError:  # no square grid: nobody knows which position is where
             return []
-        sure = "" if log_prob is None else f" · {_percent(log_prob)} sure of the word"
+        sure = "" if log_prob is None else f" · {_percent(log_prob)} sure"
         lines.append(
             f'<p class="imgcap-look imgcap-at-{index}" id="{card}-{index}">'
             f"<bdi>{html.escape(word)}</bdi>: looked {place}{sure}</p>"
@@ -150,7 +151,8 @@ def _words(caption: Caption) -> list[tuple[str, str]]:
         text = html.escape(word)
         if log_prob is not None:
             mark = _mark(log_prob)
-            text = f'<span class="{mark}" title="{_percent(log_prob)} sure">{text}</span>'
+            style = f' class="{mark}"' if mark else ""
+            text = f'<span{style} title="{_percent(log_prob)} sure">{text}</span>'
         words.append((" " if space and words else "", text))
     return words
 
@@ -160,10 +162,10 @@ def _key(caption: Caption) -> str:
     found = {_mark(log_prob) for _, log_prob in caption.words if log_prob is not None}
     texts = {
         "imgcap-less-sure": f"under {LESS_SURE:.0%} sure",
-        "imgcap-guessed": f"a guess, under {GUESSED:.0%}",
+        "imgcap-guessed": f"under {GUESSED:.0%} sure",
     }
     parts = [f'<span class="{mark}">{text}</span>' for mark, text in texts.items() if mark in found]
-    return f'<p class="imgcap-key">Words: {" · ".join(parts)}</p>' if parts else ""
+    return f'<p class="imgcap-key">Underlined: {" · ".join(parts)}</p>' if parts else ""
 
 
 def _mark(log_prob: float) -> str:
@@ -185,30 +187,27 @@ def _missing(missing: float) -> str:
     return f'<p class="imgcap-missing">The file is cut off: the lower {missing:.0%} is missing.</p>'
 
 
-def _figure(name: str, thumbnail: bytes, alt: str, overlays: list[bytes], looks: list[str]) -> str:
-    """The photo under its overlays, with the legend and its name; the name alone if there is none.
+def _figure(thumbnail: bytes, alt: str, overlays: list[bytes], text: str) -> str:
+    """The photo under its overlays, and the text that belongs to it.
 
     Args:
-        name: of the file.
-        thumbnail: the JPEG.
-        alt: the photo's alternative text, escaped.
+        thumbnail: a JPEG; empty gives the text alone.
+        alt: the photo's alternative text.
         overlays: a PNG a word.
-        looks: a line of HTML a word.
+        text: HTML.
     """
-    label = f'<p class="imgcap-name"><bdi>{html.escape(name)}</bdi></p>'
     if not thumbnail:
-        return label
+        return text
     width, height = open_picture(thumbnail).size
     layers = "".join(
         f'<img class="imgcap-overlay imgcap-at-{index}" alt="" src="{_data_uri(png, "png")}">'
         for index, png in enumerate(overlays)
     )
-    legend = f'<div class="imgcap-looks">{"".join(looks)}</div>{_legend()}' if looks else ""
     return (
         f'<figure class="imgcap-figure"><div class="imgcap-frame" style="--width: {width}; '
-        f'--height: {height}"><img class="imgcap-photo" alt="{alt}" width="{width}" '
+        f'--height: {height}"><img class="imgcap-photo" alt="{html.escape(alt)}" width="{width}" '
         f'height="{height}" src="{_data_uri(thumbnail, "jpeg")}">{layers}</div>'
-        f"<figcaption>{legend}{label}</figcaption></figure>"
+        f"<figcaption>{text}</figcaption></figure>"
     )
 
 
