@@ -1,6 +1,8 @@
 """Table and curves of a run whose lines are written by hand."""
 
+import itertools
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,72 @@ def test_a_short_last_line_makes_no_spike() -> None:
     # A level that changes is followed.
     steps = [(10.0 * number, float(number > 50)) for number in range(1, 101)]
     np.testing.assert_allclose(smooth(steps)[-1], 1.0, atol=1e-6)
+
+
+def test_a_smoothed_curve_is_no_later_than_what_it_smooths() -> None:
+    # A loss that falls evenly; a line holds its mean over 10 steps, which it had in their middle.
+    points = [(float(step), 1000.0 - (step - 5)) for step in range(10, 1001, 10)]
+    smoothed = smooth(points)
+    for step in (10, 20, 300, 970):
+        assert smoothed[step // 10 - 1] == pytest.approx(1000 - step)
+    # At the end the 30 steps before alone.
+    assert smoothed[-1] == pytest.approx(1000 - 985)
+    # Few lines are left almost as they are; 1 / 8 of 4 lines is 5 steps on either side.
+    assert smooth([(10, 4.0), (20, 2.0), (30, 2.0), (40, 2.0)]) == [3.0, 2.0, 2.0, 2.0]
+    assert smooth([]) == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_value_that_is_no_number_leaves_the_rest_of_the_curve(value: float) -> None:
+    lines = [{"step": step, "epoch": 1, "loss": 4.0} for step in range(1, 50)]
+    lines[20]["loss"] = value
+    loss = draw_curves(lines, "").axes[0]
+    for line in loss.lines:
+        assert len(line.get_xdata()) == 48
+        assert set(line.get_ydata()) == {4.0}
+
+
+def test_one_epoch_is_a_star_amid_axes_that_make_no_cliff_of_noise() -> None:
+    dev, bleu = draw_curves([{**LINES[2], "step": 3}], "").axes
+    assert [line.get_xydata().tolist() for line in dev.lines] == [[[3, 30.0]]] * 2
+    assert dev.get_legend() is None
+    for axes, value, span in ((dev, 30.0, 6.0), (bleu, 10.0, 3.0)):
+        low, high = axes.get_ylim()
+        assert high - low == pytest.approx(span)
+        assert (low + high) / 2 == pytest.approx(value)
+
+
+def long_run() -> list[curves.Metric]:
+    """A self-critical run of 200,000 steps and 40 epochs, with scores of three digits."""
+    lines: list[curves.Metric] = []
+    for step in range(250, 200_001, 250):
+        line = {"step": step, "loss": -1.0 / step, "reward": step / 1e5, "learning_rate": 1e-5}
+        lines.append({**line, "epoch": -(-step // 5000)})
+        if step % 5000 == 0:
+            scores = {"dev_cider": 100.0 + step / 1e4, "dev_bleu_4": 30.0, "best_epoch": 40}
+            lines.append({"step": step, "epoch": step // 5000, **scores})
+    return lines
+
+
+def test_no_text_of_a_long_run_touches_a_curve_or_another_text() -> None:
+    figure = draw_curves(long_run(), "run")
+    figure.draw_without_rendering()
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        panel.title for panel in curves.PANELS
+    ]
+    # Five panels in two columns: the first takes a row, and there is no hole.
+    assert figure.axes[0].get_position().width > 1.9 * figure.axes[1].get_position().width
+    for axes in figure.axes:
+        numbers = [text for text in axes.get_xticklabels() if text.get_text()]
+        assert numbers[-1].get_text().endswith("k")
+        legend = [axes.get_legend()] if axes.get_legend() else []
+        titles = [axes._left_title, axes._right_title]
+        texts = [*numbers, axes.xaxis.label, *legend, *(t for t in titles if t.get_text())]
+        boxes = [axes.get_window_extent(), *(text.get_window_extent() for text in texts)]
+        # The numbers at the ends of the axis stand beyond it, but below.
+        assert not [
+            (one, other) for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)
+        ]
 
 
 def test_the_picture_is_a_file(tmp_path: Path) -> None:
