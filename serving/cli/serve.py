@@ -5,9 +5,12 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -151,6 +154,7 @@ def serve(config: ServeConfig, _arguments: Sequence[str] = ()) -> int:
         )
     _refuse_pattern(config.model_base_path)
     refuse_cpu(config)
+    warn_if_older(binary, config)
     arguments = binary_command(os.path.abspath(binary), config)
     print(shlex.join(arguments), flush=True)
     os.execv(arguments[0], arguments)
@@ -208,6 +212,39 @@ def refuse_cpu(config: ServeConfig) -> None:
             f"{', '.join(missing)}, which this machine lacks: serve it elsewhere or export with "
             "--optimize=none"
         )
+
+
+def warn_if_older(binary: str, config: ServeConfig) -> None:
+    """Says on stderr if the real server is older than the TensorFlow that made the newest export.
+
+    Such a server may lack an operation, and then reports only that the version cannot be loaded.
+
+    Args:
+        binary: path of the real server.
+        config: the settings, of which the model's folder is read.
+    """
+    exported = str(_newest_manifest(config).get("tensorflow_version", ""))
+    if not _minor(exported):
+        return
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, errors="replace", timeout=60
+        )
+        library = re.search(r"TensorFlow Library: (\S+)", done.stdout + done.stderr)
+        if library and () < _minor(library[1]) < _minor(exported):
+            print(
+                f"note: {BINARY} has TensorFlow {library[1]}, and the newest version in "
+                f"{config.model_base_path} was exported by {exported}: if it cannot be loaded, "
+                f"take a server of that version, such as the image tensorflow/serving:{exported}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    """Major and minor number of a version; empty if the text is none."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def _newest_manifest(config: ServeConfig) -> dict[str, Any]:

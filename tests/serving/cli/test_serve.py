@@ -154,6 +154,45 @@ def test_a_model_for_another_cpu_is_refused_before_the_real_server_aborts(tmp_pa
     )
 
 
+@pytest.mark.parametrize(
+    ("server", "exported", "warns"),
+    [
+        ("2.20.0", "2.21.0", True),
+        ("2.9.1", "2.21.0", True),  # by number, not by letter
+        ("2.21.1-rc2", "2.21.0", False),
+        ("2.21.0", "2.21.1", False),
+        ("3.0.0", "2.21.0", False),
+        ("nonsense", "2.21.0", False),
+        ("2.20.0", "nonsense", False),
+    ],
+)
+def test_a_server_older_than_the_export_is_named(tmp_path, capsys, server, exported, warns):
+    text = f"TensorFlow ModelServer: 9.9.9\\nTensorFlow Library: {server}\\n"
+    (tmp_path / BINARY).write_text(f"#!/bin/sh\n[ \"$*\" = --version ] && printf '{text}'\n")
+    (tmp_path / BINARY).chmod(0o755)
+    (tmp_path / "models" / "1").mkdir(parents=True)
+    manifest = json.dumps({"tensorflow_version": exported})
+    (tmp_path / "models" / "1" / "manifest.json").write_text(manifest)
+    config = ServeConfig(model_base_path=str(tmp_path / "models"))
+    serve.warn_if_older(str(tmp_path / BINARY), config)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"note: {BINARY} has TensorFlow {server}, and the newest version in {tmp_path / 'models'} "
+        f"was exported by {exported}: if it cannot be loaded, take a server of that version, such "
+        f"as the image tensorflow/serving:{exported}\n"
+        if warns
+        else ""
+    )
+
+
+def test_a_server_that_says_no_version_is_started_all_the_same(tmp_path, capsys):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "manifest.json").write_text('{"tensorflow_version": "2.21.0"}')
+    serve.warn_if_older(str(tmp_path / "absent"), ServeConfig(model_base_path=str(tmp_path)))
+    assert capsys.readouterr() == ("", "")
+
+
 def test_threads_are_those_that_the_newest_export_asks_for(tmp_path):
     for version, text in {
         "2": '{"intra_op_threads": 3}',
