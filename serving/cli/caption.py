@@ -48,8 +48,8 @@ class CaptionConfig(Section):
     )
     heatmap: str = setting(
         "",
-        "PNG file to draw, for each word of one image's caption, where the model looked; needs a "
-        "model that attends.",
+        "PNG file to draw: the photo once for each word of its caption, coloured where the model "
+        "looked. For one image, and a model that attends.",
         path=True,
     )
 
@@ -187,7 +187,10 @@ def _write_heatmap(path: str, source: ImageSource, caption: Caption) -> None:
             "adaptive"
         )
     picture = io.BytesIO()
-    draw_heatmap(load_rgb(read_image(source), in_part=True), caption).save(picture, "PNG")
+    try:
+        draw_heatmap(load_rgb(read_image(source), in_part=True), caption).save(picture, "PNG")
+    except ValueError as error:
+        raise ConfigError(f"--heatmap={path} can't be drawn: {error}") from None
     try:
         write_bytes(Path(path), picture.getvalue())
     except OSError as error:

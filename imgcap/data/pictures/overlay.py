@@ -120,7 +120,7 @@ def levels(weights: Sequence[float]) -> np.ndarray:
         ValueError: the positions make no square grid.
     """
     side = math.isqrt(len(weights))
-    if not weights or side * side != len(weights):
+    if not side or side * side != len(weights):
         raise ValueError(f"attention of {len(weights)} positions is not that of a square grid")
     grid = np.array(weights, float).reshape(side, side)
     grid = np.where(np.isfinite(grid), grid, 0.0).clip(min=0.0)

@@ -7,10 +7,9 @@ import base64
 import hashlib
 import html
 import math
-from collections.abc import Iterable
 
 from imgcap.data.pictures import blend_level, draw_overlay, open_picture
-from serving.client import Caption, Hypothesis
+from serving.client import Caption
 from serving.client.confidence import confidence_in_words
 from serving.client.heatmap import LESS, MOST, describe_place, most_peaked
 
@@ -80,16 +79,11 @@ def trust_html(confidence: float | None) -> str:
     )
 
 
-def draw_bars(alternatives: Iterable[Hypothesis]) -> str:
-    """HTML list of the runners-up; a bar says how likely each is, relative to the best.
-
-    Args:
-        alternatives: the captions that were found, best first.
-    """
-    best, *others = alternatives
+def draw_bars(caption: Caption) -> str:
+    """HTML list of the other captions; a bar says how likely each is, relative to the best."""
     items = []
-    for other in others:
-        share = min(1.0, math.exp(other.score - best.score))
+    for other in caption.alternatives[1:]:
+        share = min(1.0, math.exp(other.score - caption.alternatives[0].score))
         items.append(
             f'<li><span dir="auto">{html.escape(other.text)}</span> <small>score {other.score:.2f}'
             f'</small><div class="bar" style="width: {share:.0%}"></div></li>'
@@ -228,7 +222,7 @@ def _details(caption: Caption) -> str:
         f"{caption.version}"
     )
     others = (
-        f'<p class="imgcap-label">Also considered</p>{draw_bars(caption.alternatives)}'
+        f'<p class="imgcap-label">Also considered</p>{draw_bars(caption)}'
         if caption.alternatives[1:]
         else ""
     )

@@ -448,6 +448,21 @@ def test_heatmap_has_a_panel_a_word(capsys, tmp_path):
         assert status == 2 and "--heatmap=/no/such/folder/a.png can't be written" in err
 
 
+def test_heatmap_of_positions_that_make_no_square_is_refused(capsys, tmp_path):
+    def crooked(request, context):
+        answer = length_of(request, context)
+        answer.outputs["attention"].CopyFrom(numbers([0.25] * 18, 1, 2, 3, 3))
+        return answer
+
+    Image.new("RGB", (30, 20), "orange").save(tmp_path / "photo.png")
+    drawn = tmp_path / "out.png"
+    with serving(crooked) as target:
+        arguments = (tmp_path / "photo.png", f"--server={target}", f"--heatmap={drawn}")
+        status, _, err = run(capsys, *arguments)
+    assert status == 2 and not drawn.exists()
+    assert f"--heatmap={drawn} can't be drawn: attention of 3 positions is not that of a" in err
+
+
 def test_heatmap_is_about_one_image_of_a_model_that_attends(capsys, server, photos):
     status, _, err = run(capsys, photos, server, "--heatmap=a.png")
     assert status == 2 and "--heatmap=a.png is about one image: 3 are given" in err
