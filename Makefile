@@ -2,11 +2,18 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: caption demo docs test axe check bench campaign contract reproduce clean
+.PHONY: caption page demo docs test axe check bench campaign contract reproduce clean
 
 # make caption PHOTO=photo.jpg: installs what captioning needs, no more.
 caption: .venv/.captioner
 	$(BIN)/imgcap-caption "$(or $(PHOTO),imgcap/data/samples/park.jpg)" --local
+
+# The page, with a server of the captioner in the box until Ctrl-C. The first start exports it.
+page: .venv/.page
+	$(BIN)/imgcap-serve & server=$$!; trap "kill $$server 2>/dev/null" EXIT; \
+	until $(BIN)/python -c 'import socket; socket.create_connection(("localhost", 8500))' 2>/dev/null; \
+	do kill -0 $$server 2>/dev/null || exit 1; sleep 1; done; \
+	$(BIN)/imgcap-page
 
 demo: .venv/.installed
 	$(BIN)/imgcap-demo
@@ -39,12 +46,12 @@ docs: .venv/.docs
 	@echo 'the site: docs/_build/html/index.html'
 
 # The best recipe, from raw photos to scores and the rows of TABLE:
-#   make reproduce RAW=flickr8k [ENCODER=FILE.keras] [SEED=0] [OUT=runs/reproduce] [TABLE=README.md]
+#   make reproduce RAW=flickr8k [ENCODER=FILE.keras] [SEED=0] [OUT=runs/reproduce] [TABLE=FILE.md]
 RAW ?= flickr8k
 ENCODER ?= densenet201
 SEED ?= 0
 OUT ?= runs/reproduce
-TABLE ?= README.md
+TABLE ?= docs/train/recipes.md
 RUNS = $(OUT)/attention $(OUT)/scst
 # $(call timed,NAME,COMMAND) runs a stage and says how long it took.
 timed = @echo '$(2)'; begun=$$(date +%s); $(2) || exit; \
@@ -84,6 +91,10 @@ campaign: .venv/.installed
 .venv/.captioner: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[train]'
+	touch $@
+
+.venv/.page: .venv/.captioner
+	$(BIN)/python -m pip install --quiet --editable '.[app]'
 	touch $@
 
 # EXTRAS with `dev` among them is all in one go.

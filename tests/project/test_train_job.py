@@ -78,7 +78,7 @@ def test_flags_exist(documents: dict[str, dict]) -> None:
 
 
 def test_two_machines_by_the_plain_commands() -> None:
-    text = (CONFIGS.parent / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "train" / "machines.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```bash\n(export CLUSTER.*?)```", text, re.DOTALL)
     script = re.sub(
         r"^imgcap-train.*$", 'bash -c \'printf "%s\\\\n" "$TF_CONFIG"\'', block, flags=re.MULTILINE

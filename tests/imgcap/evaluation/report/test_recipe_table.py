@@ -282,9 +282,9 @@ def test_heads_match_the_rows(tmp_path: Path) -> None:
     ) - {"encoder", "encoder_weights"}
 
 
-def test_the_readme_holds_such_a_table(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    before = (ROOT / "README.md").read_text(encoding="utf-8")
-    readme.write_text(before, encoding="utf-8")
-    recipe_table.update_file(readme, [])
-    assert readme.read_text(encoding="utf-8") == before
+def test_the_page_of_recipes_holds_such_a_table(tmp_path: Path) -> None:
+    page = tmp_path / "recipes.md"
+    before = (ROOT / "docs" / "train" / "recipes.md").read_text(encoding="utf-8")
+    page.write_text(before, encoding="utf-8")
+    recipe_table.update_file(page, [])
+    assert page.read_text(encoding="utf-8") == before
