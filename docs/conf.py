@@ -34,7 +34,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
-nb_execution_timeout = 600
+nb_execution_timeout = 900
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
