@@ -60,6 +60,7 @@ def write_scores(run: Path, split: str, step: int, name: str = "", **changes: An
 def test_the_three_forms_say_the_same(models: Path) -> None:
     facts = card.read_manifest(models / "1")
     assert facts["version"] == 1 and facts["name"] == "imgcap"
+    assert facts["tensorflow_version"] == tf.__version__  # the tag of the server's image
     describe = tf.saved_model.load(str(models / "1")).signatures["describe"]
     answers = describe(query=tf.constant(["", "anything"]))["card"].numpy()
     assert [json.loads(answer) for answer in answers] == [facts, facts]

@@ -23,7 +23,7 @@ from tests.support.servers import BINARY, KINDS
 
 TESTS = {
     "contract": ("tests/serving/server/contract", "tests/serving/server/test_serving_contract.py"),
-    "rollout": ("tests/serving/cli/test_rollout.py", "tests/serving/test_deployment.py"),
+    "rollout": ("tests/serving/cli/test_rollout.py", "tests/serving/deployment/test_settings.py"),
     "attack": ("tests/campaign/server/test_campaigns.py",),
 }
 """The files to run, by subject."""
