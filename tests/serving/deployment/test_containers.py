@@ -102,6 +102,13 @@ def test_nothing_runs_as_root_or_writes():
     assert mounts["models"]["readOnly"] and mounts["config"]["readOnly"]
 
 
+def test_compose_file_names_every_variable_that_it_reads():
+    text = (DEPLOYMENT / "docker-compose.yml").read_text(encoding="utf-8")
+    head, _, rest = text.partition("\nname: imgcap\n")
+    named = re.findall(r"^#   ([A-Z_]+)  ", head, re.MULTILINE)
+    assert set(named) == set(re.findall(r"\$\{([A-Z_]+)", rest)) and len(named) == 9
+
+
 def test_ports_stay_on_this_machine_unless_asked():
     for service in compose()["services"].values():
         assert all(port.startswith("${BIND:-127.0.0.1}:") for port in service["ports"])
