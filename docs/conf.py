@@ -27,6 +27,9 @@ language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
+# Blocks without a language are no Python.
+highlight_language = "none"
+
 # Headings down to this level are anchors, by the names that code hosts give them.
 myst_heading_anchors = 4
 
