@@ -33,19 +33,23 @@ class BenchmarkConfig(Section):
     """Which load to offer, and where to write the measurements."""
 
     concurrency: str = setting(
-        "1,2,4,8,16,32", "Closed loop: numbers of callers, one measurement each."
+        "1,2,4,8,16,32",
+        "Numbers of callers, one measurement each: a caller sends its next request when its last "
+        "one is answered (closed loop).",
     )
     rate: str = setting(
-        "", "Open loop: requests offered a second, one measurement each, such as 5,10,20."
+        "",
+        "Requests a second, one measurement each, such as 5,10,20: they come at this rate, whether "
+        "earlier ones are answered or not (open loop).",
     )
     seconds: float = setting(10.0, "Length of a measurement.", minimum=0.1)
     warmup_seconds: float = setting(
-        2.0, "Requests before the first measurement, not counted.", minimum=0.0
+        2.0, "Seconds of requests before the first measurement, which do not count.", minimum=0.0
     )
     images: int = setting(32, "Pictures to draw and send if no IMAGE is given.", minimum=1)
     garbage_fraction: float = setting(
         0.0,
-        "Share of requests that are no image; they should not slow the others.",
+        "Share of requests that hold no image; they should not slow the others.",
         minimum=0.0,
         maximum=1.0,
     )

@@ -37,13 +37,13 @@ MANY = 20
 
 @dataclass(frozen=True)
 class CaptionConfig(Section):
-    """How to go about it."""
+    """How the images are sent, and where the model looked."""
 
     concurrency: int = setting(2, "Images under way at a time.", minimum=1, maximum=256)
     wait: float = setting(
         300.0,
-        f"Seconds to wait for a server that has answered and went away, if {MANY} images or more "
-        "are captioned; 0 never waits.",
+        f"With {MANY} images or more: seconds to wait for a server that has answered and then went "
+        "away; 0 never waits.",
         minimum=0.0,
     )
     heatmap: str = setting(
@@ -220,10 +220,10 @@ def _report_missing(name: str, caption: Caption | None) -> None:
 
 COMMAND = command.Command(
     name="imgcap-caption",
-    summary="Captions image files, folders, globs and standard input (-), with a running server or "
-    "by --local in this process: a path, a tab, a caption a line; if the model says how far to "
-    "trust it, after another tab its confidence. Exit status: 0 all have a caption, 1 some have "
-    "none, 2 wrong usage, 3 the server is away, late or busy.",
+    summary="Captions image files, folders, globs and standard input (-): a running model server "
+    "does, or with --local this process. Prints a line for each image: its path, a tab, the "
+    "caption, and after another tab the confidence, if the model has one. Exit status: 0 all have "
+    "a caption, 1 some have none, 2 wrong usage, 3 the server is away, late or busy.",
     sections=(ConnectionConfig, CaptionConfig, FormatConfig, LocalConfig),
     run=caption_files,
     positional="IMAGE...",

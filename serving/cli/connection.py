@@ -25,15 +25,19 @@ class ConnectionConfig(Section):
         "", "A label that the server gives to a version, such as stable or canary."
     )
     signature: str = setting(
-        DECODE, "Beam search, or greedy: faster and a little worse.", choices=(DECODE, GREEDY)
+        DECODE,
+        "How the model searches for a caption: decode is beam search; greedy is faster and a "
+        "little worse.",
+        choices=(DECODE, GREEDY),
     )
     timeout: float = setting(
         10.0, "Seconds that one image may take, retries included.", minimum=0.001
     )
     max_side: int = setting(
         0,
-        "Make larger photographs smaller before sending, to this many pixels; 0 sends the file. Of "
-        "twice the encoder's size or more, the model sees the same picture.",
+        "Shrink larger photographs before they are sent, to this many pixels at their longer side; "
+        "0 sends files as they are. From twice the model's image_size on, the model sees the same "
+        "picture.",
         minimum=0,
     )
     tls: bool = setting(False, "Speak TLS, trusting the authorities of this machine or --tls_ca.")

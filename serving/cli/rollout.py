@@ -40,7 +40,7 @@ class RolloutConfig(Section):
         choices=STEPS,
     )
     rollback: bool = setting(
-        False, "Give labels and versions back to what they were before the last rollout."
+        False, "Set labels and versions back to what they were before the last rollout."
     )
     canary_label: str = setting("canary", "Label that moves first; empty for none.")
     stable_label: str = setting("stable", "Label that moves last.", required=True)
@@ -49,11 +49,12 @@ class RolloutConfig(Section):
     )
     watch_seconds: float = setting(
         0.0,
-        "With --photo: how long the canary is asked for captions before the stable label moves.",
+        "With --photo: seconds for which the canary is asked for captions before the stable label "
+        "moves.",
         minimum=0.0,
     )
     step_seconds: float = setting(
-        120.0, "How long the server may take for one step.", minimum=0.001
+        120.0, "Seconds that the server may take for one step.", minimum=0.001
     )
 
 

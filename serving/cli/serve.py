@@ -52,14 +52,15 @@ class ServeConfig(Section):
     model_base_path: str = setting(
         "",
         "Folder that imgcap-export wrote, with versions 1, 2, … in it. Without it and without "
-        "--model_config_file, the captioner in the box is served, which the first start exports.",
+        "--model_config_file, the captioner that comes with the package is served; the first start "
+        "exports it.",
         path=True,
     )
     model_name: str = setting(MODEL_NAME, "What requests call the model.", required=True)
     model_config_file: str = setting(
         "",
-        "Text proto with several models, version policies or labels; in place of "
-        "--model_base_path.",
+        "In place of --model_base_path: file with a list of models, the versions of each that are "
+        "served, and labels for them (text proto ModelServerConfig).",
         path=True,
     )
     model_config_file_poll_wait_seconds: int = setting(
@@ -67,7 +68,8 @@ class ServeConfig(Section):
     )
     allow_version_labels_for_unavailable_models: bool = setting(
         False,
-        "Let labels in that file name versions that are not loaded yet; at the start none is.",
+        "Accept labels in that file for versions that are not loaded yet. When the server starts, "
+        "none is, so a list with labels needs this.",
     )
     port: int = setting(
         8500, "gRPC port; 0 takes a free one (embedded server).", minimum=0, maximum=65535
@@ -85,45 +87,52 @@ class ServeConfig(Section):
         "machine, :: every address (embedded server).",
     )
     ssl_config_file: str = setting(
-        "", "Text proto with key and certificate: clients must then use TLS.", path=True
+        "",
+        "File with the server's key and certificate (text proto SSLConfig); clients must then use "
+        "TLS.",
+        path=True,
     )
     embedded: bool = setting(False, f"Use the embedded server even if {BINARY} is on PATH.")
     enable_batching: bool = setting(False, "Run requests that come at the same time as one batch.")
     batching_parameters_file: str = setting(
         "",
-        "Text proto with the batches' limits, such as serving/deployment/batching.config.",
+        "File with the size of batches and the time to wait for them (text proto "
+        "BatchingParameters), such as serving/deployment/batching.config.",
         path=True,
     )
     grpc_max_threads: int = setting(
-        DEFAULT_MAX_THREADS, "Requests that may be under way; more are refused.", minimum=1
+        DEFAULT_MAX_THREADS,
+        "Requests that may be under way at a time; more are refused.",
+        minimum=1,
     )
     max_request_megabytes: int = setting(
         DEFAULT_MAX_BYTES // 2**20,
-        "Size of all requests under way; more are refused (embedded server).",
+        "Megabytes of all requests under way together; more are refused (embedded server).",
         minimum=1,
         maximum=2047,
     )
     tensorflow_intra_op_parallelism: int = setting(
         -1,
-        "Threads inside one operation; 0 is one a core, -1 is what the newest export asks for: "
-        "exports made for the CPU are fastest with 1.",
+        "Threads inside one operation; 0 is one for each core, -1 is what the newest export asks "
+        "for. Exports made for the CPU are fastest with 1.",
         minimum=-1,
     )
     tensorflow_inter_op_parallelism: int = setting(
-        0, "Operations that run at once; 0 is one a core.", minimum=0
+        0, "Operations that run at once; 0 is one for each core.", minimum=0
     )
     file_system_poll_wait_seconds: int = setting(
         1, "Seconds between two looks for a new version; 0 never looks.", minimum=0
     )
     drain_seconds: float = setting(
         30.0,
-        "Seconds that requests under way get to finish at the end (embedded server).",
+        "Seconds that requests under way get to finish when the server is stopped (embedded "
+        "server).",
         minimum=0.0,
     )
     log_format: str = setting(
         "text", "Log lines for people, or one JSON object a line.", choices=("text", "json")
     )
-    log_requests: bool = setting(False, "A log line for each request (embedded server).")
+    log_requests: bool = setting(False, "Write a log line for each request (embedded server).")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -417,7 +426,8 @@ COMMAND = command.Command(
     name="imgcap-serve",
     summary=(
         f"Serves exported models over TensorFlow Serving's gRPC API: with {BINARY} if it is on "
-        "PATH, else inside this process."
+        "PATH, else with an embedded server in this process. Flags marked (embedded server) are "
+        "for that one alone."
     ),
     sections=(ServeConfig,),
     run=serve,

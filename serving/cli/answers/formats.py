@@ -30,7 +30,8 @@ class FormatConfig(Section):
         path=True,
     )
     csv: bool = setting(
-        False, "Print CSV with a header, one row an image, which no spreadsheet runs as a formula."
+        False,
+        "Print CSV: a header, and a row for each image. No cell is a formula to a spreadsheet.",
     )
     alt_text: bool = setting(
         False,

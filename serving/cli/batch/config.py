@@ -78,7 +78,7 @@ class ModelConfig(ConnectionConfig):
 
 @dataclass(frozen=True)
 class WorkConfig(Section):
-    """How to go about it."""
+    """Who does the work, and how much of it at a time."""
 
     runner: str = setting(
         DIRECT_RUNNER,
