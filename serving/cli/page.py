@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from serving.client import DEFAULT_TARGET
 from serving.page.options import AUTHORITY_VARIABLE, SERVER_VARIABLE, STREAMLIT_OPTIONS
 
 SCRIPT = Path(__file__).parents[1] / "page" / "script.py"
+
+_PATH = re.compile(r"(?!\.)[A-Za-z0-9._-]+(/(?!\.)[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,26 @@ class PageConfig(Section):
         "Address to listen on; 0.0.0.0 is every one of this machine.",
         required=True,
     )
+    base_url_path: str = setting(
+        "",
+        "Path under which a reverse proxy offers the page, such as captions for "
+        "https://example.org/captions/; the proxy passes the path on, and WebSockets too.",
+    )
     open_browser: bool = setting(True, "Open the page in this machine's browser, if it has one.")
 
     def validate_combinations(self) -> None:
-        """Checks the server's address, if there is one."""
+        """Checks the server's address, if there is one, and the path.
+
+        Raises:
+            ConfigError: one of them is none.
+        """
         if self.server:
             check_server(self.server)
+        if self.base_url_path and not _PATH.fullmatch(self.base_url_path.strip("/")):
+            raise ConfigError(
+                f"--base_url_path={self.base_url_path} is no path of letters, digits, '-', '_' "
+                "and '.', such as captions or a/captions"
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,6 +96,7 @@ def streamlit_arguments(config: PageConfig) -> list[str]:
         **STREAMLIT_OPTIONS,
         "server.address": config.host,
         "server.port": config.port,
+        "server.baseUrlPath": config.base_url_path.strip("/"),
         "server.fileWatcherType": "none",  # an installed page is not edited while it runs
     }
     if not config.open_browser:

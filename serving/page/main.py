@@ -4,10 +4,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from serving.page.answers.captioning import show_results
+from serving.page.announcer import start_announcer
+from serving.page.answers.captioning import show_answers
 from serving.page.answers.downloads import show_downloads
-from serving.page.answers.results import show_history
-from serving.page.photos.uploads import choose_photos
+from serving.page.answers.gallery import show_details, show_earlier
+from serving.page.answers.results import find_visit
+from serving.page.photos.samples import show_samples
+from serving.page.photos.uploads import show_refused, show_uploader
 from serving.page.settings import choose_settings, find_version
 
 STYLE = Path(__file__).with_name("style.css")
@@ -23,12 +26,18 @@ def main() -> None:
         initial_sidebar_state="collapsed",
     )
     st.html(STYLE)
+    start_announcer()
+    visit = find_visit()
     settings = choose_settings()
     st.title("What is in the picture?", anchor=False)
     st.text("Drop a photograph, and a neural network says in one sentence what it sees.")
     version = find_version(settings)
-    photos = choose_photos(settings, version)
-    if version:
-        show_results(photos, settings, version)
-    show_downloads()
-    show_history(photos)
+    show_uploader(visit.take)
+    show_refused(visit.refused)
+    opened = visit.pop_opened()
+    if opened is not None:
+        show_details(visit, *opened)
+    show_answers(visit, settings, version, wait_for_all=opened is None)
+    show_samples(settings, version, visit.take, small=bool(visit.photos))
+    show_downloads(visit)
+    show_earlier(visit)

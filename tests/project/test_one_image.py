@@ -4,6 +4,7 @@ Each kind is written here, by Pillow or byte by byte, from a scene whose pixels 
 place is held to the graph, and the graph to the scene.
 """
 
+import base64
 import functools
 import io
 import struct
@@ -23,8 +24,8 @@ from imgcap.evaluation.report import contact_sheet
 from serving.cli.caption import _write_heatmap
 from serving.client.answers import Caption
 from serving.client.connection import encode
-from serving.page.answers.card import draw_attention
-from serving.page.photos.thumbnails import make_thumbnail
+from serving.page.answers.markup import card_html
+from serving.page.photos.thumbnails import make_thumbnails
 
 WIDTH, HEIGHT = 96, 80
 MAX_SIDE = 72
@@ -408,6 +409,12 @@ def _heatmap(file: bytes, folder: Path) -> bytes:
         return encoded(sheet.crop((8, 8, 8 + width, 8 + height)), "PNG")
 
 
+def _card(file: bytes, folder: Path) -> bytes:
+    caption = Caption("word", 0.0, (1,), (0.0,), ((1.0,) * 4,))
+    card = card_html("key", "name", make_thumbnails(file).card, caption)
+    return base64.b64decode(card.partition("data:image/jpeg;base64,")[2].partition('"')[0])
+
+
 def _demo(file: bytes, folder: Path) -> bytes:
     (folder / "photo").write_bytes(file)
     answer = {"image": str(folder / "photo"), "caption": ""}
@@ -415,7 +422,7 @@ def _demo(file: bytes, folder: Path) -> bytes:
     with Image.open(folder / "sheet.png") as sheet:
         tile = np.asarray(sheet.convert("RGB"))[:240, :240]
     # A tile of 240 pixels with 8 of margin; the longer side of a photo fills it.
-    with Image.open(io.BytesIO(make_thumbnail(file)[0])) as photo:
+    with Image.open(io.BytesIO(make_thumbnails(file).cell)) as photo:
         upright = photo.height > photo.width
     short = round(224 * HEIGHT / WIDTH)
     first = (240 - short) // 2
@@ -429,8 +436,9 @@ PLACES: dict[str, Callable[[bytes, Path], bytes]] = {
     "sent, --max_side": lambda file, folder: encode(file, MAX_SIDE),
     "sent, opened by Pillow": lambda file, folder: encode(Image.open(io.BytesIO(file))),
     "sent, decoded by Pillow": _decoded,
-    "page": lambda file, folder: make_thumbnail(file)[0],
-    "page's attention": lambda file, folder: draw_attention(make_thumbnail(file)[0], (1.0,) * 4),
+    "page": lambda file, folder: make_thumbnails(file).card,
+    "page's gallery": lambda file, folder: make_thumbnails(file).cell,
+    "page's card": _card,
     "contact sheet": lambda file, folder: contact_sheet.make_thumbnail(file),
     "heat map": _heatmap,
     "demo's picture": _demo,

@@ -1,1 +1,1 @@
-"""Where photographs come from: uploads, the camera, samples; and their thumbnails."""
+"""Where photographs come from: uploads, archives, the camera, samples; and their thumbnails."""

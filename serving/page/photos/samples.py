@@ -4,6 +4,7 @@ They are of the kind that the model was trained on: photographs, or the drawings
 """
 
 import random
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -12,33 +13,45 @@ from imgcap.data.samples import find_samples
 from imgcap.errors import ServingError
 from serving.client import SignatureNotFound
 from serving.client.images import read_image
+from serving.page.photos.intake import Intake, take_in
+from serving.page.photos.photo import file_of
 from serving.page.settings import STATUS_SECONDS, Settings, connect
 
 DRAWINGS = 4
 
 
-def choose_sample(settings: Settings, version: int) -> tuple[str, bytes] | None:
+def show_samples(
+    settings: Settings, version: int, take: Callable[[Intake], None], small: bool
+) -> None:
     """Draws a row of samples, each with a button.
 
     Args:
         settings: which model is asked.
         version: the model's version that answers; 0 if none does.
-
-    Returns:
-        File name and file of the one that was chosen last; None before any was.
+        take: gets the sample that is chosen, before the page is drawn.
+        small: whether the row is folded away, since there is an answer to look at.
     """
     drawings = bool(version) and _captions_drawings(settings, version)
     kind, suffix = ("drawings", ".png") if drawings else ("photographs", ".jpg")
-    st.html(f'<p class="imgcap-label">No photograph at hand? Choose one of these {kind}:</p>')
     samples = draw_samples() if drawings else load_samples()
-    columns = st.columns(len(samples), vertical_alignment="bottom")  # they differ in height
-    for column, (name, image_bytes) in zip(columns, samples.items(), strict=True):
-        with column:
-            st.image(image_bytes, alt=name, width="stretch")
-            if st.button(name.capitalize(), key=f"sample {name}", width="stretch"):
-                st.session_state.sample = name
-    chosen = st.session_state.get("sample")
-    return (f"{chosen}{suffix}", samples[chosen]) if chosen in samples else None
+    place = st.expander(f"Or choose one of these {kind}") if small else st.container()
+    if not small:
+        st.html(f'<p class="imgcap-label">No photograph at hand? Choose one of these {kind}:</p>')
+    with place.container(key="samples"):
+        for name, image_bytes in samples.items():
+            with st.container(key=f"sample-{name.replace(' ', '-')}"):
+                st.image(image_bytes, alt=name, width="stretch")
+                st.button(
+                    name.capitalize(),
+                    key=f"sample {name}",
+                    width="stretch",
+                    on_click=_give,
+                    args=(take, f"{name}{suffix}", image_bytes),
+                )
+
+
+def _give(take: Callable[[Intake], None], name: str, image_bytes: bytes) -> None:
+    take(take_in([file_of(name, image_bytes)]))
 
 
 @st.cache_data(show_spinner=False)

@@ -1,33 +1,51 @@
-"""Photographs made small enough for the screen."""
+"""Photographs made small: what is kept of them once they are captioned."""
 
-import streamlit as st
+import io
+from typing import NamedTuple
+
+from PIL import Image
 
 from imgcap.data.pictures import SENT_QUALITY, encode_jpeg, load_rgb
-from serving.page.options import MAX_PHOTOS, MAX_UPLOAD_MB
 
-THUMBNAIL_SIDE = 900
-"""Longer side of what the screen gets of a photo, in pixels. The server gets the original file."""
+CARD_SIDE = 800
+"""Longer side of a photo on its card, in pixels. The server gets the original file."""
+
+CELL_SIDE = 320
+"""Longer side of a photo in the gallery and the downloads, in pixels."""
+
+_CELL_QUALITY = 80
 
 
-@st.cache_data(max_entries=2 * MAX_PHOTOS, show_spinner=False)
-def make_thumbnail(image_bytes: bytes) -> tuple[bytes, str]:
-    """Makes a photo small enough for the screen.
+class Thumbnails(NamedTuple):
+    """What is kept of a photo.
 
-    Returns:
-        A JPEG of what the model sees, and an empty text; or no bytes, and a plain sentence that
-        says why the file can't be captioned.
+    Attributes:
+        card: a JPEG for its card.
+        cell: a smaller JPEG for the gallery.
+        sent_again: the file to send if it is to be captioned anew: the original if that is no
+            larger than `card`, else `card`.
     """
-    megabytes = len(image_bytes) / 2**20
-    if megabytes > MAX_UPLOAD_MB:
-        return (
-            b"",
-            f"This file is too large: {megabytes:.0f} MB, and the limit is {MAX_UPLOAD_MB} MB.",
-        )
-    if not image_bytes:
-        return b"", "This file is empty."
-    try:
-        # How much of a picture may be missing is the server's to say.
-        picture = load_rgb(image_bytes, THUMBNAIL_SIDE, in_part=True)
-        return encode_jpeg(picture, SENT_QUALITY), ""
-    except ValueError as error:
-        return b"", f"This file can’t be captioned: {error}."
+
+    card: bytes
+    cell: bytes
+    sent_again: bytes
+
+
+def make_thumbnails(image_bytes: bytes) -> Thumbnails:
+    """Makes a photo small enough to keep.
+
+    Args:
+        image_bytes: its file.
+
+    Raises:
+        ValueError: the file is no image or too large a one; the text says which.
+    """
+    # How much of a picture may be missing is the server's to say.
+    picture = load_rgb(image_bytes, CARD_SIDE, in_part=True)
+    card = encode_jpeg(picture, SENT_QUALITY)
+    picture.thumbnail((CELL_SIDE, CELL_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_CELL_QUALITY)
+    return Thumbnails(
+        card, buffer.getvalue(), image_bytes if len(image_bytes) <= len(card) else card
+    )

@@ -1,38 +1,80 @@
-"""The ways to give a photograph: an upload, the camera or a sample."""
+"""The ways to give a photograph: files, a folder, an archive or the camera."""
+
+from collections.abc import Callable
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from serving.client.images import SUFFIXES
 from serving.page.messages import show_note
-from serving.page.options import MAX_PHOTOS, MAX_UPLOAD_MB
-from serving.page.photos.photo import Photo
-from serving.page.photos.samples import choose_sample
-from serving.page.settings import Settings
+from serving.page.options import MAX_ARCHIVE_MB, MAX_PHOTO_MB, MAX_PHOTOS
+from serving.page.photos.intake import Intake, take_in
+from serving.page.photos.photo import file_of
+
+_TYPES = [suffix.removeprefix(".") for suffix in SUFFIXES]
+_SHOWN_REFUSALS = 5
 
 
-def choose_photos(settings: Settings, version: int) -> list[Photo]:
-    """Draws the ways to give a photo, and returns what was given, each image once.
+def show_uploader(take: Callable[[Intake], None]) -> None:
+    """Draws the uploader and the choices beside it.
+
+    What is uploaded leaves Streamlit's own store at once, and the uploader is drawn empty again:
+    else each file would be held there for as long as the visit lasts.
 
     Args:
-        settings: which model is asked.
-        version: the model's version that answers; 0 if none does.
+        take: gets what was given, before the page is drawn.
     """
-    uploads = st.file_uploader(
-        "Photographs",
-        type=[suffix.removeprefix(".") for suffix in SUFFIXES],
-        accept_multiple_files=True,
-        max_upload_size=MAX_UPLOAD_MB,
-        key="uploads",
+    number = st.session_state.setdefault("uploader", 0)
+    whole_folder = st.session_state.get("folder_on", False)
+    key = f"uploads {number}"
+    st.file_uploader(
+        "A folder of photographs" if whole_folder else "Photographs, or a zip archive of them",
+        type=_TYPES if whole_folder else [*_TYPES, "zip"],
+        accept_multiple_files="directory" if whole_folder else True,
+        max_upload_size=MAX_PHOTO_MB if whole_folder else MAX_ARCHIVE_MB,
+        help=f"Up to {MAX_PHOTOS} photographs of {MAX_PHOTO_MB} MB each.",
+        key=key,
+        on_change=_empty_into,
+        args=(key, take),
     )
-    photos = [Photo(upload.name, upload.getvalue()) for upload in uploads[:MAX_PHOTOS]]
-    if len(uploads) > MAX_PHOTOS:
-        show_note(
-            f"{len(uploads)} photographs are too many at once: the first {MAX_PHOTOS} are taken."
+    with st.container(horizontal=True):
+        st.toggle("A whole folder", key="folder_on")
+        camera = st.toggle("Use the camera", key="camera_on")
+    if camera:
+        key = f"camera {number}"
+        st.camera_input(
+            "Take a photograph",
+            label_visibility="collapsed",
+            key=key,
+            on_change=_empty_into,
+            args=(key, take),
         )
-    if st.toggle("Use the camera", key="camera_on"):
-        shot = st.camera_input("Take a photograph", label_visibility="collapsed", key="camera")
-        photos += [Photo("camera.jpg", shot.getvalue())] if shot else []
-    if not photos:
-        sample = choose_sample(settings, version)
-        photos = [Photo(*sample)] if sample else []
-    return list({photo.digest: photo for photo in photos}.values())
+
+
+def show_refused(refused: list[str]) -> None:
+    """Says which files were not taken, the first few of them one by one.
+
+    Args:
+        refused: plain sentences.
+    """
+    for sentence in refused[:_SHOWN_REFUSALS]:
+        show_note(sentence)
+    more = len(refused) - _SHOWN_REFUSALS
+    if more > 0:
+        show_note(f"And {more} more like that.")
+
+
+def _empty_into(key: str, take: Callable[[Intake], None]) -> None:
+    """Hands over what a widget holds, takes it out of Streamlit's store, and renews the widget."""
+    given = st.session_state[key] or []
+    uploads = given if isinstance(given, list) else [given]
+    if not uploads:
+        return
+    take(take_in([file_of(upload.name, upload.getvalue()) for upload in uploads]))
+    context = get_script_run_ctx()
+    # The store's interface has no such method, other stores than Streamlit's own may lack it.
+    remove = getattr(context.uploaded_file_mgr, "remove_file", None) if context else None
+    if context is not None and remove is not None:
+        for upload in uploads:
+            remove(session_id=context.session_id, file_id=upload.file_id)
+    st.session_state.uploader += 1

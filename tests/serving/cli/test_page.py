@@ -7,6 +7,8 @@ import subprocess
 import sys
 import urllib.request
 
+import pytest
+
 from serving.cli import page
 from serving.cli.page import PageConfig, page_environment, streamlit_arguments
 from serving.page.options import STREAMLIT_OPTIONS
@@ -35,13 +37,28 @@ def test_flags_become_streamlits():
     assert {
         "--server.port=80",
         "--server.address=0.0.0.0",
-        "--server.maxUploadSize=20",
+        "--server.maxUploadSize=200",
         "--server.showEmailPrompt=false",
         "--browser.gatherUsageStats=false",
         "--client.toolbarMode=viewer",
+        "--client.showErrorDetails=none",
+        "--server.baseUrlPath=",
     } <= set(words)
     assert "--server.headless=true" not in words
     assert "--server.headless=true" in streamlit_arguments(PageConfig(open_browser=False))
+
+
+@pytest.mark.parametrize("path", ["captions", "/captions/", "/a/b-c_d.e"])
+def test_path_behind_a_proxy(path):
+    words = streamlit_arguments(PageConfig(base_url_path=path))
+    assert f"--server.baseUrlPath={path.strip('/')}" in words
+
+
+@pytest.mark.parametrize("path", ["a b", "a//b", "..", "a/../b", "a?b", "https://host/a", "ä"])
+def test_what_is_no_path_is_one_line(path, capsys):
+    assert page.main(["imgcap-page", f"--base_url_path={path}"]) == 2
+    error = capsys.readouterr().err
+    assert f"--base_url_path={path} is no path" in error and error.count("\n") == 1
 
 
 def test_flags_reach_the_page():

@@ -4,7 +4,7 @@ import pytest
 
 from serving.client import Caption
 from serving.client.texts import make_alt_text
-from serving.page.answers.card import tint_words
+from serving.page.answers.markup import card_html
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,11 @@ def test_words_have_their_tokens_probabilities(text: str, tokens: int, words: st
 
 
 def test_page_has_spaces_where_the_caption_has_them() -> None:
-    spans = tint_words(Caption("一只 3", -1.0, (4, 5, 6, 2)))
-    assert spans == "一只 3"
-    assert tint_words(Caption("a dog's ball", -1.0)) == "a dog&#x27;s ball"
+    paragraph = '<p class="imgcap-caption" dir="auto">{}</p>'
+    card = card_html("key", "name", b"", Caption("一只 3", -1.0, (4, 5, 6, 2)))
+    assert paragraph.format("一只 3") in card
+    card = card_html("key", "name", b"", Caption("a dog's ball", -1.0))
+    assert paragraph.format("a dog&#x27;s ball") in card
 
 
 @pytest.mark.parametrize(
