@@ -1,6 +1,12 @@
 """A headless Chromium for the page's tests: what it does, what it shows and what it measures."""
 
-from tests.support.browser.accessibility import AXE, AXE_MISSING, Violation, find_violations
+from tests.support.browser.accessibility import (
+    AXE_MISSING,
+    Violation,
+    announced,
+    find_violations,
+    spoken,
+)
 from tests.support.browser.measures import (
     Sight,
     cumulative_layout_shift,
@@ -11,15 +17,16 @@ from tests.support.browser.measures import (
 from tests.support.browser.window import MISSING, Browser
 
 __all__ = [
-    "AXE",
     "AXE_MISSING",
     "MISSING",
     "Browser",
     "Sight",
     "Violation",
+    "announced",
     "cumulative_layout_shift",
     "find_violations",
     "moves",
     "requests",
     "sights",
+    "spoken",
 ]

@@ -15,6 +15,17 @@ return axe.run({exclude: arguments[1]}, {runOnly: arguments[0], resultTypes: ['v
     [rule.id, node.target.flat().join(' '), node.html, node.failureSummary])))
 """
 
+_REGION = """
+const found = [];
+(function search(root) {
+  for (const element of root.querySelectorAll('*')) {
+    if (element.role === 'status' && element.ariaLive === 'polite') found.push(element.textContent);
+    if (element.shadowRoot) search(element.shadowRoot);
+  }
+})(document);
+return found.join(' ');
+"""
+
 
 class Violation(NamedTuple):
     """One element that breaks one rule.
@@ -43,3 +54,22 @@ def find_violations(browser: Browser, exclude: tuple[str, ...] = ()) -> list[Vio
         browser.script(AXE.read_text(encoding="utf-8"))
     found = browser.script(_RUN, TAGS, [[selector] for selector in exclude])
     return [Violation(rule, where, html[:300], why) for rule, where, html, why in found]
+
+
+def spoken(browser: Browser) -> list[tuple[str, str]]:
+    """What a screen reader finds on the page now: roles and names, in the order of the page."""
+    nodes = browser.command("Accessibility.getFullAXTree")["nodes"]
+    by_id = {node["nodeId"]: node for node in nodes}
+    found = []
+    waiting = [nodes[0]["nodeId"]]
+    while waiting:
+        node = by_id[waiting.pop()]
+        waiting += reversed([child for child in node.get("childIds", ()) if child in by_id])
+        if not node["ignored"]:
+            found.append((node["role"]["value"], node.get("name", {}).get("value", "")))
+    return found
+
+
+def announced(browser: Browser) -> str:
+    """The text of the page's live region, in whichever component it is."""
+    return browser.script(_REGION)

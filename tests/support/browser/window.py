@@ -102,6 +102,10 @@ class Browser:
         """Clicks the first such element, as soon as there is one."""
         self._when_found(By.CSS_SELECTOR, css, lambda element: element.click())
 
+    def await_element(self, css: str, seconds: float = SECONDS) -> None:
+        """Waits until there is such an element."""
+        self.wait(lambda: self.find(css), seconds)
+
     def find(self, css: str) -> list[WebElement]:
         """All such elements, as the page has them now."""
         return self._driver.find_elements(By.CSS_SELECTOR, css)
@@ -131,6 +135,10 @@ class Browser:
     def focused(self) -> WebElement:
         """The element that has the focus."""
         return self._driver.switch_to.active_element
+
+    def focused_within(self, css: str) -> bool:
+        """Whether the focus is in such an element."""
+        return self.script("return !!document.activeElement.closest(arguments[0])", css)
 
     def resize(self, width: int, height: int, scale: float = 1, *, phone: bool = False) -> None:
         """Makes the window so large.
