@@ -1,12 +1,15 @@
 """How Sphinx makes the site: `make docs`. No page needs the network, to be built or to be read."""
 
+import dataclasses
 import os
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sphinx.application import Sphinx
 
 from imgcap import __version__
+from imgcap.config import Section
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,11 +47,20 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+# Fields of a class in a list, not as entries of their own: autodoc makes those of properties.
+napoleon_use_ivar = True
+# A name in single backticks is code.
+default_role = "code"
 
 nitpicky = True
 # Types of other packages: their own sites describe them, and lists of those need the network.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(tf|tensorflow|keras|np|numpy|PIL|grpc|absl|collections|pathlib)(\..*)?"),
+    (
+        r"py:.*",
+        r"(tf|tensorflow|keras|np|numpy|PIL|grpc|absl|collections|os|pathlib|random)(\..*)?",
+    ),
+    # What is inside a captioner or a bar of progress, which no page describes.
+    (r"py:class", r"imgcap\.(host\.progress|model\.(decoders|search\.cider_reward))\..*"),
 ]
 
 html_theme = "furo"
@@ -80,8 +92,27 @@ def lead_to_pages(text: str, source: PurePosixPath, page: PurePosixPath) -> str:
     return LINK.sub(change, text)
 
 
+def list_settings(
+    app: Sphinx, what: str, name: str, described: Any, options: Any, lines: list[str]
+) -> None:
+    """Adds the settings of a section to its docstring, with what `--help` says of them."""
+    if what == "class" and issubclass(described, Section):
+        lines += ["", "Attributes:"]
+        for field in dataclasses.fields(described):
+            help_text = field.metadata["help"].replace("*", r"\*")
+            lines.append(f"    {field.name}: {help_text} Default: `{field.default!r}`.")
+        lines.append("")
+
+
+def hide_signature(
+    app: Sphinx, what: str, name: str, described: Any, options: Any, *signature: str | None
+) -> tuple[str, None] | None:
+    """Leaves out the signature of a section, which is a long line of what its list says."""
+    return ("", None) if what == "class" and issubclass(described, Section) else None
+
+
 def setup(app: Sphinx) -> None:
-    """Has the links of all Markdown changed while it is read."""
+    """Has the links of all Markdown changed while it is read, and settings listed."""
 
     def path_of(file: Path | str) -> PurePosixPath:
         return PurePosixPath(os.path.relpath(file, ROOT))
@@ -94,5 +125,8 @@ def setup(app: Sphinx) -> None:
         page = app.env.doc2path(app.env.docname)
         content[0] = lead_to_pages(content[0], path_of(app.srcdir / file), path_of(page))
 
+    # Before napoleon, which turns sections of docstrings into lists.
+    app.connect("autodoc-process-docstring", list_settings, priority=100)
+    app.connect("autodoc-process-signature", hide_signature)
     app.connect("source-read", change_page)
     app.connect("include-read", change_included)

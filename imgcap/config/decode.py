@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from imgcap.config.setting import Section, setting
+from imgcap.config.setting import Section, flag_fields, setting
 from imgcap.errors import ConfigError
 
 _READ_BY = {
@@ -122,7 +122,7 @@ class DecodeConfig(Section):
 
     @property
     def num_tokens(self) -> int:
-        """T, the most tokens of a caption: its words and the end."""
+        """T, the most tokens of a caption, its end included."""
         return self.max_length + 1
 
     def override(self, values: Mapping[str, Any]) -> Self:
@@ -167,6 +167,15 @@ class DecodeConfig(Section):
                     f"--{name}={getattr(self, name)} changes nothing with --search={self.search}: "
                     f"drop it, or give --search={' or '.join(readers)}"
                 )
+
+    def read_by_search(self) -> dict[str, Any]:
+        """The settings that have a flag and that the search reads, in the order of fields."""
+        names = [field.name for field in flag_fields(type(self))]
+        return {
+            name: getattr(self, name)
+            for name in names
+            if self.search in _READ_BY.get(name, (self.search,))
+        }
 
     def changes_from(self, base: "DecodeConfig") -> dict[str, Any]:
         """The settings whose values differ from those of another search, in the order of fields."""

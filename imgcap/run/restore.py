@@ -19,7 +19,7 @@ from imgcap.run.identity import Members, is_packed, read_members
 def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
     """Loads the captioner of a run with the weights of its best checkpoint.
 
-    The run directory holds all settings, so nothing else is asked for:
+    The run directory holds all settings, so nothing else is asked for::
 
         from imgcap.data.image import decode
 

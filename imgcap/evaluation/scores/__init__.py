@@ -47,6 +47,8 @@ def score_captions(
 ) -> dict[str, Any]:
     """Scores a set of captions against what people wrote, as the COCO caption evaluation does.
 
+    For example::
+
         captions = {"1.jpg": "a dog runs", "2.jpg": "two children play"}
         references = {"1.jpg": ["a brown dog runs", "a dog on grass"], "2.jpg": ["two kids play"]}
         scores = score_captions(captions, references)
@@ -63,7 +65,7 @@ def score_captions(
         tokenizer: how texts are split, 'word' or 'character'; that of the run, by its vocabulary.
 
     Returns:
-        A tree that JSON can hold, every score x 100:
+        A tree that JSON can hold. Every score is x 100.
 
         - `bleu_1` to `bleu_4`, `rouge_l`, `cider`: the scores.
         - `intervals`: for each of them [low, high], the middle 95 % of a bootstrap over images, in
