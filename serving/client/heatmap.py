@@ -122,22 +122,3 @@ def _draw_legend(sheet: Image.Image, pen: ImageDraw.ImageDraw) -> None:
         line = (left + place, middle - height // 2, left + place, middle + height // 2)
         pen.line(line, blend_level(place / (width - 1)))
     pen.text((left + width + MARGIN, middle), MOST, "black", font, anchor="lm")
-
-
-def shade(photo: Image.Image, weights: Sequence[float]) -> Image.Image:
-    """Darkens a photo except where the weights are high.
-
-    Args:
-        photo: an RGB image.
-        weights: of L positions in a square grid, row by row, at least 0.
-
-    Returns:
-        An RGB image of the photo's size.
-    """
-    side = math.isqrt(len(weights))
-    peak = max(weights) or 1.0
-    grid = Image.new("L", (side, side))
-    grid.putdata([round(255 * max(0.0, weight) / peak) for weight in weights[: side * side]])
-    light = grid.resize(photo.size, Image.Resampling.BICUBIC)
-    dark = Image.blend(photo, Image.new("RGB", photo.size), 0.8)
-    return Image.composite(photo, dark, light)

@@ -404,8 +404,8 @@ def _heatmap(file: bytes, folder: Path) -> bytes:
     path = folder / "heatmap.png"
     _write_heatmap(str(path), file, Caption("word", 0.0, (1,), (0.0,), ((1.0,) * 4,)))
     with Image.open(path) as sheet:
-        # Two panels side by side, a margin of 8 pixels around each and 26 for the word.
-        width, height = (sheet.width - 8) // 2 - 8, sheet.height - 26 - 16
+        # Two panels side by side, a margin of 8 pixels around each, 26 for the word and the legend.
+        width, height = (sheet.width - 8) // 2 - 8, sheet.height - 2 * 26 - 16
         return encoded(sheet.crop((8, 8, 8 + width, 8 + height)), "PNG")
 
 
