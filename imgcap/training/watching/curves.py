@@ -266,8 +266,8 @@ def _draw(axes: "Axes", panel: Panel, points: Sequence[tuple[float, float]]) -> 
     # Dots, not a line: one line of the log that covers a single step would be a spike.
     few = len(points) <= MANY_DOTS
     size, alpha = (3.0, 0.45) if few else (1.2, 0.25)
-    dots = {"color": panel.colour, "alpha": alpha, "markeredgewidth": 0.0}
-    axes.plot(steps, values, "o", markersize=size, label="logged", **dots)
+    (dots,) = axes.plot(steps, values, "o", color=panel.colour, markersize=size, label="logged")
+    dots.set(alpha=alpha, markeredgewidth=0.0)
     axes.plot(steps, smooth(points), color=panel.colour, linewidth=2, label="smoothed")
     _add_legend(axes, markerscale=1.0 if few else 2.5)
 
@@ -283,8 +283,8 @@ def _add_legend(axes: "Axes", markerscale: float = 1.0) -> None:
         bbox_to_anchor=(1.01, -0.11),
         borderaxespad=0.0,
     )
-    for handle in legend.legend_handles:
-        handle.set_alpha(1.0)
+    for line in legend.get_lines():
+        line.set_alpha(1.0)
 
 
 def format_step(step: float) -> str:
