@@ -8,6 +8,7 @@ from imgcap.cli import command
 from imgcap.config import DecodeConfig, EvaluateConfig
 from imgcap.errors import ConfigError
 from imgcap.evaluation.report.result_files import find_evaluation
+from imgcap.evaluation.report.wording import describe_search
 from imgcap.evaluation.scores import NAMES
 from imgcap.run.pretrained import refuse_pretrained, resolve_run, results_folder
 
@@ -29,7 +30,7 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
     results = results_folder(config.workdir)
     found = evaluate(workdir, config.data_dir, config.split, decode, results)
     print(
-        f"{config.split}: {found['images']} images, {_describe_search(found['decode'])}, 95 % "
+        f"{config.split}: {found['images']} images, {describe_search(found['decode'])}, 95 % "
         "intervals"
     )
     for name in NAMES:
@@ -48,17 +49,6 @@ def run(config: EvaluateConfig, decode: dict[str, Any], arguments: list[str]) ->
         _print_diversity(found["diversity"])
     made = find_evaluation(results, config.split, decode)
     print(f"wrote {made.scores}, {made.captions.name}, {made.contact_sheet.name}")
-
-
-def _describe_search(options: dict[str, Any]) -> str:
-    """The search in a few words, such as 'beam width 3'."""
-    if options["search"] == "sample":
-        return f"best of {options['num_samples']} samples"
-    if options["search"] == "diverse":
-        return f"best of {options['beam_width']} diverse captions"
-    if options["search"] == "mbr":
-        return f"of {options['beam_width']} beams the most like {options['num_samples']} samples"
-    return f"beam width {options['beam_width']}"
 
 
 def _print_insight(found: dict[str, Any]) -> None:

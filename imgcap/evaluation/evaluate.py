@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from imgcap.evaluation.generate import (
     generate,
     make_caption_step,
     pair_captions,
+    second_captions,
 )
 from imgcap.evaluation.insight import describe
 from imgcap.evaluation.report.confidence_picture import draw_confidence
@@ -90,7 +92,9 @@ def evaluate(
         draw_confidence(evaluation.confidence_picture, scores["confidence"])
         picture = evaluation.confidence_picture.read_bytes()
     title = f"{workdir.name}: {evaluation.name}"
-    write_contact_sheet(evaluation.contact_sheet, entries, title, scores, picture=picture)
+    write_contact_sheet(
+        evaluation.contact_sheet, entries, title, scores, picture=picture, written=date.today()
+    )
     return scores
 
 
@@ -115,17 +119,18 @@ def _caption_and_score(
         **score_captions(*pairs, tokenizer=tokenizer),
         "insight": describe(*pairs, each, tokenizer),
     }
+    images = [person.image_id for person in people]
     groups: dict[str, list[str]] = {}
     confidences: dict[str, float] = {}
     if fitted:
         best = generated.confidences[:, 0].tolist()
-        confidences = dict(zip((person.image_id for person in people), best, strict=True))
+        confidences = dict(zip(images, best, strict=True))
         ciders = [each[person.image_id] for person in people]
         scores["confidence"] = describe_confidence(best, ciders, fitted.facts["human_cider"])
     if options.search in ("diverse", "sample") and options.num_captions > 1:
-        images = [person.image_id for person in people]
         groups = dict(zip(images, all_captions(captioner, generated), strict=True))
         scores["diversity"] = describe_diversity(groups, pairs.references, tokenizer)
+    runners_up = dict(zip(images, second_captions(captioner, generated), strict=True))
     entries = [
         Entry(
             image,
@@ -135,6 +140,7 @@ def _caption_and_score(
             each[image],
             groups.get(image, ())[1:],
             confidences.get(image),
+            runners_up[image],
         )
         for image, image_bytes in _image_bytes(paths)
     ]

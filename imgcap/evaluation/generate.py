@@ -128,6 +128,14 @@ def best_captions(captioner: Captioner, generated: Generated) -> list[str]:
     return [captioner.vocabulary.decode(tokens) for tokens in generated.tokens[:, 0].tolist()]
 
 
+def second_captions(captioner: Captioner, generated: Generated) -> list[str | None]:
+    """The second best caption of each image, as text; None if no other was found."""
+    if generated.tokens.shape[1] < 2:
+        return [None] * len(generated.tokens)
+    found = zip(generated.tokens[:, 1].tolist(), generated.scores[:, 1].tolist(), strict=True)
+    return [captioner.vocabulary.decode(row) if score > -np.inf else None for row, score in found]
+
+
 def all_captions(captioner: Captioner, generated: Generated) -> list[list[str]]:
     """The captions that were found for each image, best first, in the order of the split."""
     return [

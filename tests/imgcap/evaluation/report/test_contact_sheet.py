@@ -1,13 +1,18 @@
 """The contact sheet, read back with the standard library's HTML parser and with Pillow."""
 
 import base64
+import dataclasses
+import hashlib
 import io
 import os
+import re
+from datetime import date
 from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
+from imgcap.config import DecodeConfig
 from imgcap.evaluation.report.contact_sheet import (
     THUMBNAIL_SIZE,
     Entry,
@@ -19,11 +24,12 @@ HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{style}&amp; \
 
 
 class Page(HTMLParser):
-    """Tags, pictures, alternative texts and all text of a page."""
+    """Tags, pictures, alternative texts, scripts, styles and all text of a page."""
 
     def __init__(self, path):
         super().__init__(convert_charrefs=True)
         self.tags, self.attributes, self.text, self.images = [], [], "", []
+        self.code = {"script": [], "style": []}
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
         self.close()
@@ -35,7 +41,9 @@ class Page(HTMLParser):
             self.images.append(dict(attributes))
 
     def handle_data(self, data):
-        if self.tags[-1:] not in (["style"], ["script"]):
+        if self.cdata_elem:
+            self.code[self.cdata_elem].append(data)
+        else:
             self.text += data
 
     def open_image(self, number):
@@ -107,7 +115,9 @@ def test_hostile_texts_stay_texts(tmp_path):
         {"cider": 1.0, "constant_caption": {"caption": "x", "cider": 0.5}},
     )
     assert page.tags == plain.tags
-    assert "script" not in page.tags
+    # The page's own script alone, and no word of the texts in it or in the styles.
+    assert page.tags.count("script") == 1
+    assert page.code == plain.code
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     # Title twice, caption, reference, name, and the constant caption.
     assert page.text.count(HOSTILE) == 6
@@ -116,17 +126,29 @@ def test_hostile_texts_stay_texts(tmp_path):
 
 def test_the_page_needs_nothing_but_itself(tmp_path):
     page = write_page(tmp_path, [make_entry("x.jpg", 1.0)])
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not {"link", "iframe", "object", "form", "base"} & set(page.tags)
     assert all(
-        value.startswith("data:")
+        value.startswith("data:") or (name == "href" and value.startswith("#"))
         for name, value in page.attributes
         if name in ("src", "href", "srcset")
     )
+    # The script is in the page, not loaded.
+    assert page.tags.count("script") == len(page.code["script"]) == 1
     assert "http:" not in page.source and "https:" not in page.source and "url(" not in page.source
+    # What may run and style is named by its hash: nothing that a caption holds, if it got so far.
+    hashes = {
+        kind: " ".join(
+            f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            for text in texts
+        )
+        for kind, texts in page.code.items()
+    }
     assert (
         "content",
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+        f"default-src 'none'; img-src data:; style-src {hashes['style']}; script-src "
+        f"{hashes['script']}; base-uri 'none'; form-action 'none'",
     ) in page.attributes
+    assert "style" not in dict(page.attributes)
 
 
 def test_pictures_are_small_upright_and_on_white(tmp_path):
@@ -198,6 +220,11 @@ def test_of_many_images_the_best_the_worst_and_an_even_spread_are_shown(tmp_path
     assert "10 of 50 images" in page.text
     assert "the 3 best, the 3 worst, and 4 evenly spread over the ranks between." in page.text
     shown = [entry.image_id for entry in entries if entry.image_id in page.text]
+    assert re.findall(r"<h2>(.*?)</h2>", page.source) == [
+        "The 3 best",
+        "4 evenly spread over ranks 4 to 47",
+        "The 3 worst",
+    ]
     # 44 ranks lie between; the middles of their quarters are 3 + 5.5, 16.5, 27.5, 38.5.
     assert shown == [f"{place:03}.jpg" for place in (0, 1, 2, 8, 19, 30, 41, 47, 48, 49)]
 
@@ -210,6 +237,71 @@ def test_selected_ranks_are_distinct_and_as_many_as_allowed(count, limit):
     assert ranks == sorted(set(ranks))
     assert len(ranks) == min(count, limit)
     assert all(0 <= rank < count for rank in ranks)
+
+
+def test_the_head_says_what_was_captioned_how_and_when(tmp_path):
+    options = DecodeConfig(beam_width=5)
+    scores = {
+        "run": "first",
+        "step": 12_345,
+        "split": "dev",
+        "images": 1000,
+        "decode": dataclasses.asdict(options),
+        "data": "d4ta",
+        "vocabulary": "w0rds",
+        "imgcap_version": "9.9",
+    }
+    page = write_page(tmp_path, [], scores=scores, written=date(2026, 1, 2))
+    for text in (
+        "Runfirst, step 12,345",
+        "Splitdev, 1,000 images",
+        "Searchbeam width 5",
+        "Date2026-01-02",
+        "imgcap9.9",
+        "--search=beam --beam_width=5 --length_normalisation=wu --length_penalty=0.7 "
+        "--min_length=0 --max_length=20 --block_ngrams=0data d4tavocabulary w0rds",
+    ):
+        assert text in page.text
+    assert "dl" not in write_page(tmp_path, []).tags
+
+
+def test_confidence_is_said_in_words_and_orders_the_images(tmp_path):
+    entries = [
+        dataclasses.replace(make_entry(f"{name}.jpg", score), confidence=confidence)
+        for name, score, confidence in (
+            ("a", 90.0, 0.25),
+            ("b", 80.0, 0.2499),
+            ("c", 70.0, 0.5),
+            ("d", 60.0, 0.1),
+            ("e", 50.0, None),
+        )
+    ]
+    page = write_page(tmp_path, entries)
+    assert re.findall(r"#\d(\D+ \d+%)?CIDEr", page.text) == [
+        "Fairly sure 25%",
+        "Unsure 25%",
+        "Sure 50%",
+        "Unsure 10%",
+        "",
+    ]
+    assert "All Sure 1 Fairly sure 1 Unsure 2" in " ".join(page.text.split())
+    order = re.findall(r"#(image-\d){--place: (\d)}", "".join(page.code["style"]))
+    assert order == [(f"image-{rank}", str(place)) for place, rank in enumerate((3, 1, 2, 4, 5))]
+    jumps = re.findall(r'<a id="to-(\w+)" href="#(image-\d)">', page.source)
+    assert jumps == [("best", "image-1"), ("worst", "image-5"), ("unsure", "image-2")]
+    # Without confidences there is nothing to sort by, and nobody is unsure.
+    plain = write_page(tmp_path, [make_entry("x.jpg", 1.0)])
+    assert "fieldset" not in plain.tags
+    assert ("id", "to-unsure") not in plain.attributes
+    assert ("id", "to-worst") in plain.attributes
+
+
+def test_the_second_best_caption_stands_below_the_best(tmp_path):
+    entry = dataclasses.replace(make_entry("x.jpg", 1.0), runner_up="a wolf <runs>")
+    page = write_page(tmp_path, [entry])
+    assert "a dog runsRunner-up a wolf <runs>People wrotea dog runs fastx.jpg" in page.text
+    several = dataclasses.replace(entry, others=["one", "two"])
+    assert "Runner-up onetwoPeople" in write_page(tmp_path, [several]).text
 
 
 def test_empty_sheets_and_captions_are_legal(tmp_path):
