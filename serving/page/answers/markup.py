@@ -83,7 +83,7 @@ def draw_bars(caption: Caption) -> str:
     """HTML list of the other captions; a bar says how likely each is, relative to the best."""
     items = []
     for other in caption.alternatives[1:]:
-        share = min(1.0, math.exp(other.score - caption.alternatives[0].score))
+        share = _share(other.score - caption.alternatives[0].score)
         items.append(
             f'<li><span dir="auto">{html.escape(other.text)}</span> <small>score {other.score:.2f}'
             f'</small><div class="bar" style="width: {share:.0%}"></div></li>'
@@ -164,14 +164,19 @@ def _key(caption: Caption) -> str:
 
 def _mark(log_prob: float) -> str:
     """The class of a word of this log-probability; empty if the model was sure of it."""
-    probability = math.exp(log_prob)
+    probability = _share(log_prob)
     if probability < GUESSED:
         return "imgcap-guessed"
     return "imgcap-less-sure" if probability < LESS_SURE else ""
 
 
 def _percent(log_prob: float) -> str:
-    return f"{min(1.0, math.exp(log_prob)):.0%}"
+    return f"{_share(log_prob):.0%}"
+
+
+def _share(logarithm: float) -> float:
+    """A number of which a server sent the logarithm; 1 if that is above 0, which none should be."""
+    return math.exp(min(0.0, logarithm))
 
 
 def _missing(missing: float) -> str:

@@ -163,6 +163,14 @@ def test_a_model_that_says_less_gives_a_plainer_card():
     assert "(no words)" in card_html("k", "a.jpg", PHOTO, replace(PLAIN, text=""))
 
 
+def test_logarithms_above_0_are_shares_of_1():
+    odd = (Hypothesis("a brown dog", -1.0), Hypothesis("a cat", 999.0))
+    card = tree(replace(CAPTION, token_log_probs=(1e-7, 999.0, -999.0), alternatives=odd))
+    titles = [attributes["title"] for attributes, _ in card.all("span") if "title" in attributes]
+    assert titles == ["100% sure", "100% sure", "0% sure"]
+    assert card.all("div", "bar")[0][0]["style"] == "width: 100%"
+
+
 def test_a_cut_off_file_is_said_in_sight():
     card = tree(replace(CAPTION, missing=0.3125))
     assert [text for _, text in card.all("p", "imgcap-missing")] == [
