@@ -46,7 +46,7 @@ def caption_samples(folder: Path) -> None:
         {"image": answer["image"], "caption": f"{_trust(answer)} {answer['caption']}".strip()}
         for answer in ordered
     ]
-    draw_captions(picture, drawn, [_is_sure(answer) for answer in ordered])
+    draw_captions(picture, drawn, [_is_sure(answer) for answer in ordered], doubt=True)
     print(f"picture: {picture} (in green what is at least {SURE:.0%} sure)\n")
 
 

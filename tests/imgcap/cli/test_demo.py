@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from imgcap.cli.demo import samples
+from imgcap.cli.demo.report import choose_shown, draw_captions, draw_mark
 from imgcap.data.samples import find_samples
 from imgcap.errors import ImgcapError
 
@@ -80,3 +81,46 @@ def test_a_command_that_fails_ends_the_demo(monkeypatch, tmp_path):
     put_in_place(monkeypatch, tmp_path, status=1)
     with pytest.raises(ImgcapError, match="imgcap-caption failed"):
         samples.caption_samples(tmp_path)
+
+
+def test_what_is_shown_varies_and_has_the_wrong_ones_in_their_share():
+    kinds = ["red ring"] * 6 + ["red square", "blue ring"] * 2
+    assert choose_shown([True] * 10, kinds, 4) == [0, 1, 6, 7]
+    assert choose_shown([True] * 10, kinds, 6) == [0, 1, 6, 7, 8, 9]
+    # One of ten is wrong: one is shown. Five of ten are: half of those that are shown.
+    right = [True] * 5 + [False] + [True] * 4
+    assert choose_shown(right, kinds, 4) == [0, 5, 6, 7]
+    right = [False] * 5 + [True] * 5
+    assert sum(right[place] for place in choose_shown(right, kinds, 4)) == 2
+    assert choose_shown([True, False], ["a", "b"], 12) == [0, 1]
+    assert choose_shown([], [], 12) == []
+
+
+def test_marks_differ_by_more_than_colour():
+    marks = []
+    for mark in ("right", "wrong", "unsure"):
+        picture = Image.new("RGB", (14, 14), "white")
+        draw_mark(ImageDraw.Draw(picture), (0, 0), mark, (1, 2, 3))
+        marks.append(picture.convert("L").point(lambda level: level < 128).tobytes())
+    assert len(set(marks)) == 3
+    assert all(20 < sum(map(bool, mark)) < 80 for mark in marks)
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"), [(3, 1), (8, 2), (14, 3), (100, 3)], ids=["1", "2", "3", "cut"]
+)
+def test_a_picture_has_room_for_its_captions_and_no_more(tmp_path, words, lines):
+    scene = tmp_path / "scene.png"
+    Image.new("RGB", (30, 20), (10, 20, 30)).save(scene)
+    caption = " ".join(["word"] * words)
+    draw_captions(tmp_path / "out.png", [{"image": scene, "caption": caption}] * 5, [True] * 5)
+    with Image.open(tmp_path / "out.png") as picture:
+        strip = picture.height // 2 - 240
+        assert picture.size == (960, 2 * (240 + strip))
+        # The small scene is as wide as its tile.
+        assert [picture.getpixel((x, 120)) for x in (8, 231)] == [(10, 20, 30)] * 2
+        written = picture.crop((30, 240, 232, 240 + strip)).convert("L")
+        darkest = [min(written.crop((0, y, 202, y + 1)).tobytes()) for y in range(strip)]
+    assert strip == 19 * lines + 8
+    inked = [y for y in range(strip) if darkest[y] < 128]
+    assert inked[-1] >= 19 * (lines - 1) and strip - inked[-1] < 20
