@@ -155,12 +155,12 @@ def draw_mark(
         colour: RGB in 0..255.
     """
     x, y = corner
-    strokes: Sequence[Sequence[tuple[int, int]]] = {
-        "right": [((1, 7), (5, 11), (12, 2))],
-        "wrong": [((2, 2), (11, 11)), ((11, 2), (2, 11))],
-        "unsure": [((3, 4), (4, 2), (9, 2), (10, 4), (7, 7), (7, 9)), ((7, 11), (7, 12))],
-    }[mark]
-    for stroke in strokes:
+    strokes: dict[str, list[list[tuple[int, int]]]] = {
+        "right": [[(1, 7), (5, 11), (12, 2)]],
+        "wrong": [[(2, 2), (11, 11)], [(11, 2), (2, 11)]],
+        "unsure": [[(3, 4), (4, 2), (9, 2), (10, 4), (7, 7), (7, 9)], [(7, 11), (7, 12)]],
+    }
+    for stroke in strokes[mark]:
         draw.line([(x + right, y + down) for right, down in stroke], colour, 2)
 
 
