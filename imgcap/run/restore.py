@@ -14,16 +14,20 @@ from imgcap.model.search.cider_reward import CiderReward
 from imgcap.run import checkpoints, directory
 from imgcap.run.config_file import load_config
 from imgcap.run.identity import Members, is_packed, read_members
+from imgcap.run.pretrained import resolve_run
 
 
-def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
+def load_captioner(workdir: Path | str) -> tuple[Captioner, Config]:
     """Loads the captioner of a run with the weights of its best checkpoint.
 
     The run directory holds all settings, so nothing else is asked for::
 
-        from imgcap.data.image import decode
+        from pathlib import Path
 
-        captioner, config = load_captioner(Path("RUN"))
+        from imgcap.data.image import decode
+        from imgcap.run import load_captioner
+
+        captioner, config = load_captioner("runs/first")
         image = decode(Path("photo.jpg").read_bytes(), config.model.image_size)[None]
         captions = captioner.caption_features(captioner.encoder(image), config.decode)
         print(captioner.to_text(captions.tokens)[0, 0].numpy().decode())  # the best caption
@@ -34,7 +38,8 @@ def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
     For a search's small products float32 is no slower. Keras' precision policy is left as it was.
 
     Args:
-        workdir: the run directory, written by `imgcap-train` or made of such runs.
+        workdir: the run directory, written by `imgcap-train` or made of such runs; a text may name
+            a captioner of the package, such as 'pretrained:flickr8k'.
 
     Returns:
         The captioner and the run's config; `config.decode` is the search chosen for it.
@@ -43,6 +48,8 @@ def load_captioner(workdir: Path) -> tuple[Captioner, Config]:
         RunError: `workdir` is no run directory, is broken, or has no whole checkpoint yet.
         ConfigError: its config is of another version of imgcap.
     """
+    if isinstance(workdir, str):
+        workdir = resolve_run(workdir)
     config, vocabulary = directory.load_run(workdir)
     with dtype_policy(config.train.precision):
         encoder = make_captioner_encoder(config.model, weights="none")

@@ -23,7 +23,7 @@ from serving.client.images import ImageSource
 class LocalCaptioner:
     """The captioner of a run in this process; it answers as `CaptionClient` does."""
 
-    def __init__(self, run: str, *, greedy: bool = False, max_side: int | None = None) -> None:
+    def __init__(self, run: str = "", *, greedy: bool = False, max_side: int | None = None) -> None:
         """Loads the run.
 
         Args:

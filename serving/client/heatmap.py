@@ -93,8 +93,13 @@ def draw_heatmap(photo: Image.Image, caption: Caption) -> Image.Image:
         An RGB image; its first panel is the photo as it is, and below is a legend.
 
     Raises:
-        ValueError: the positions of the attention make no square grid.
+        ValueError: the caption has no attention, or its positions make no square grid.
     """
+    if not caption.attended:
+        raise ValueError(
+            "the caption has no attention: ask a model that attends, by "
+            'CaptionClient(…, signature="decode_details")'
+        )
     # The model sees the whole picture as a square, so its grid is stretched with the picture.
     small = ImageOps.contain(photo, (PANEL, PANEL))
     shown = [(word, blend_overlay(small, weights)) for word, weights in caption.attended]

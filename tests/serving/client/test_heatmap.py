@@ -73,3 +73,8 @@ def test_sheet_has_the_photo_its_words_and_a_legend():
     grey = np.flatnonzero((legend == (128, 128, 128)).all(1))
     bright = np.flatnonzero((legend == (222, 205, 60)).all(1))
     assert len(grey) and len(bright) and grey[0] + 159 == bright[-1]
+
+
+def test_a_caption_without_attention_is_refused():
+    with pytest.raises(ValueError, match="no attention: .* signature=.decode_details"):
+        draw_heatmap(Image.new("RGB", (8, 8)), Caption("a dog", -0.5))
