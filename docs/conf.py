@@ -45,6 +45,8 @@ nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# Arguments stand in the docstring of `__init__`.
+autoclass_content = "both"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # Fields of a class in a list, not as entries of their own: autodoc makes those of properties.
@@ -100,6 +102,8 @@ def list_settings(
         lines += ["", "Attributes:"]
         for field in dataclasses.fields(described):
             help_text = field.metadata["help"].replace("*", r"\*")
+            # As code: the two hyphens would become a dash.
+            help_text = re.sub(r"--\w+(=\w+)?", r"`\g<0>`", help_text)
             lines.append(f"    {field.name}: {help_text} Default: `{field.default!r}`.")
         lines.append("")
 

@@ -34,9 +34,9 @@ class Manifest:
         max_length: words of a caption that are used.
         seed: of the order of the records, and of the split if drawn.
         split_source: 'official' or 'seeded'.
-        images: images a split.
-        captions: captions a split.
-        shards: shard files a split.
+        images: split to the number of its images.
+        captions: split to the number of its captions.
+        shards: split to the names of its shard files.
         token_counts: length of a training caption in tokens, special tokens included and cut to
             `max_length`, to the number of captions of that length.
         text: statistics of the captions (see `imgcap.data.prepare.summary`).
