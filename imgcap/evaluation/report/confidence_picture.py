@@ -49,7 +49,9 @@ def draw_confidence(path: Path, confidence: Mapping[str, Any]) -> None:
         ylabel="share as good as a person's",
         title=f"Reliability (calibration error {confidence['calibration_error']:.3f})",
     )
-    left.legend(frameon=False)
+    # Where captions are surer than they are good: the one corner far from a calibrated curve that
+    # is no narrower than the text.
+    left.legend(frameon=False, fontsize="small", loc="lower right")
     rows = confidence["risk_coverage"]
     ciders = [row["cider"] for row in rows]
     lows = [row["cider"] - row["interval"][0] for row in rows]
