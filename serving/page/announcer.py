@@ -19,13 +19,13 @@ _CSS = """.region {
 
 # Progress is said at most every `PAUSE` milliseconds; a screen reader could say nothing else.
 _JS = """
-const PAUSE = 8000;
+const PAUSE = 8000, SCROLLING = 700, TRIES = 20;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export default function ({ parentElement }) {
   const region = parentElement.querySelector(".region");
   const main = document.querySelector('[data-testid="stMain"]') ?? document.body;
-  let arrival = "0", said = "", spoken = 0;
+  let arrival = "0", said = "", spoken = 0, wanted = false, tries = 0, timer = 0;
 
   function say() {
     const news = [...main.querySelectorAll(".imgcap-say")].at(-1);
@@ -39,18 +39,31 @@ export default function ({ parentElement }) {
 
   function scroll() {
     const answer = main.querySelector(".imgcap-answer");
-    if (!answer || answer.dataset.arrival === arrival) return;
+    if (!answer) return;
+    if (answer.dataset.arrival !== arrival) [wanted, tries] = [true, TRIES];
     arrival = answer.dataset.arrival;
     const top = answer.getBoundingClientRect().top;
-    if (top > 0 && top < innerHeight / 4) return;
+    if (!wanted || timer) return;
+    if (tries-- === 0 || (top > 0 && top < innerHeight / 4)) { wanted = false; return; }
     answer.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth", block: "start" });
+    // The page may be too short yet to scroll so far, or its growing may end the movement.
+    timer = setTimeout(() => { timer = 0; scroll(); }, SCROLLING);
   }
+
+  // Where visitors go by themselves they are not taken away from.
+  const stop = () => { wanted = false; };
+  const acts = ["wheel", "touchmove", "pointerdown", "keydown"];
+  acts.forEach(act => addEventListener(act, stop, { passive: true }));
 
   const observer = new MutationObserver(() => { scroll(); say(); });
   observer.observe(main, { childList: true, subtree: true, characterData: true });
   scroll();
   say();
-  return () => observer.disconnect();
+  return () => {
+    observer.disconnect();
+    clearTimeout(timer);
+    acts.forEach(act => removeEventListener(act, stop));
+  };
 }
 """
 
@@ -67,7 +80,7 @@ def mark_arrival(number: int) -> None:
 
 def say(slot: DeltaGenerator, text: str) -> None:
     """Has a text said, without showing it."""
-    slot.html(f'<p class="imgcap-say imgcap-hidden">{html.escape(text)}</p>')
+    slot.html(f'<p class="imgcap-say imgcap-hidden" aria-hidden="true">{html.escape(text)}</p>')
 
 
 def show_progress(slot: DeltaGenerator, text: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from imgcap.errors import ServingError
 from imgcap.host.memory import give_back
@@ -105,9 +106,14 @@ def _collect(visit: Visit) -> list[Key]:
     return done
 
 
-def _arrivals(visit: Visit, keys: dict[Key, Photo]) -> Iterator[Photo]:
-    """Yields each photo as its answer comes, until there are none to wait for."""
-    pulse = st.empty()
+def _arrivals(visit: Visit, keys: dict[Key, Photo], pulse: DeltaGenerator) -> Iterator[Photo]:
+    """Yields each photo as its answer comes, until there are none to wait for.
+
+    Args:
+        visit: what is asked.
+        keys: the photos on the page.
+        pulse: an empty place on the page.
+    """
     while visit.asked:
         wait(visit.asked.values(), _LOOK_SECONDS, FIRST_COMPLETED)
         yield from [keys[key] for key in _collect(visit) if key in keys]
@@ -117,14 +123,14 @@ def _arrivals(visit: Visit, keys: dict[Key, Photo]) -> Iterator[Photo]:
 def _show_one(visit: Visit, keys: dict[Key, Photo], waits: bool, wait_for_all: bool) -> None:
     """Draws the card of the one photo on the page."""
     ((key, photo),) = keys.items()
-    slot, spoken = st.empty(), st.empty()
+    slot, spoken, pulse = st.empty(), st.empty(), st.empty()
     with slot.container():
         result = visit.find(key)
         if result is None:
             show_waiting(waits)
         else:
             show_result(visit, photo, result)
-    for _ in _arrivals(visit, keys) if wait_for_all else ():
+    for _ in _arrivals(visit, keys, pulse) if wait_for_all else ():
         with slot.container():
             show_result(visit, photo, visit.results[key])
     result = visit.find(key)
@@ -136,9 +142,9 @@ def _show_many(visit: Visit, keys: dict[Key, Photo], waits: bool, wait_for_all: 
     """Draws the gallery, and once all answers are there, again, in order and counted."""
     places = {photo: key for key, photo in keys.items()}
     known = {photo: visit.find(key) for key, photo in keys.items()}
-    gallery = Gallery(visit, known, waits)
+    gallery, pulse = Gallery(visit, known, waits), st.empty()
     arrived = False
-    for photo in _arrivals(visit, keys) if wait_for_all else ():
+    for photo in _arrivals(visit, keys, pulse) if wait_for_all else ():
         gallery.update(photo, visit.results[places[photo]])
         arrived = True
     if arrived:
