@@ -1,11 +1,16 @@
 """What a command prints is its own: no line of TensorFlow's log among it."""
 
+import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from imgcap.host import quiet
 
 LOG_LINE = re.compile(r"^[IWEF]\d{4} ", re.MULTILINE)
 
@@ -37,3 +42,19 @@ def test_sweep(workdir: Path, data_dir: Path, tmp_path: Path) -> None:
     assert not LOG_LINE.search(
         run("evaluate", f"--workdir={copy}", f"--data_dir={data_dir}", "--sweep")
     )
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_collector_pauses_for_the_import_alone(
+    collects: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(gc, "isenabled", lambda: collects)
+    for name in ("disable", "freeze", "enable"):
+        monkeypatch.setattr(gc, name, lambda name=name: calls.append(name))
+    monkeypatch.setitem(sys.modules, "tensorflow", pytest)  # stands for TensorFlow, imported
+    quiet.import_tensorflow(devices=False)
+    assert calls == []
+    with quiet._uncollected():
+        assert calls == ["disable"]
+    assert calls == ["disable", "freeze", *(["enable"] if collects else [])]
