@@ -45,8 +45,6 @@ nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-# Arguments stand in the docstring of `__init__`.
-autoclass_content = "both"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # Fields of a class in a list, not as entries of their own: autodoc makes those of properties.
