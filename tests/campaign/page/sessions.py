@@ -19,6 +19,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from imgcap.host.progress import Progress
+from serving.page.main import STYLE
 from serving.wire import wire_pb2
 from tests.campaign.figures import Row, Tally
 from tests.support.fake_server import answer_for, numbers
@@ -26,6 +27,9 @@ from tests.support.paths import ROOT
 
 SIZE = 50
 SESSIONS = 20
+SHEET = f"<style>{STYLE.read_text(encoding='utf-8')}</style>"
+"""The page's own style sheet, as it stands on it."""
+
 VANISHING = 0.1
 """Share of the turns after which a session is gone for good."""
 
@@ -45,8 +49,36 @@ HOSTILE = (
     "{title} %s ${HOME} {{7*7}}",
     "a" * 300,
 )
-_TAGS = {"p", "span", "ul", "li", "div", "b", "br", "strong"}
-_ATTRIBUTES = {"class", "style", "title", "role"}
+_TAGS = {
+    *("article", "bdi", "details", "div", "fieldset", "figcaption", "figure", "img", "input"),
+    *("label", "legend", "li", "p", "small", "span", "style", "summary", "ul"),
+}
+_CARD = "imgcap-[0-9a-f]{16}"
+_ATTRIBUTES = {
+    **dict.fromkeys(("alt", "aria-label", "title"), ".*"),  # names and captions, as text
+    "aria-describedby": rf"{_CARD}-\d+",
+    "aria-hidden": "true",
+    "checked": "",
+    "class": "(imgcap-[a-z0-9-]+|bar)( imgcap-[a-z0-9-]+)*",
+    "data-arrival": r"\d+",
+    "dir": "auto",
+    "height": r"\d+",
+    "id": rf"{_CARD}(-\d+)?",
+    "name": _CARD,
+    "role": "alert|status",
+    "src": "data:image/(jpeg|png);base64,[A-Za-z0-9+/=]+",
+    "style": r"width: \d+%|--width: \d+; --height: \d+|"
+    r"background: linear-gradient\(to right, (#[0-9a-f]{6},?)+\)",
+    "type": "radio",
+    "value": r"\d+",
+    "width": r"\d+",
+}
+"""Attributes that the page writes, each with a pattern of what may be in it."""
+
+_STYLE = re.compile(
+    rf'(#{_CARD}:has\(input\[value="\d+"\]:checked\) \.imgcap-at-\d+,?)+'
+    r"\{visibility:visible;opacity:1\}"
+)
 _ROWS = ("markup", "photos of others", "exceptions")
 
 
@@ -102,8 +134,11 @@ def take_turn(visitor: Visitor, rng: random.Random, tally: Tally, case: str) -> 
     if not visitor.turns:
         visitor.page.run()
     visitor.turns += 1
-    visitor.page.file_uploader(key="uploads").set_value(photos)
+    visitor.page.file_uploader[0].set_value(photos)
     visitor.page.run()
+    if visitor.page.text_area and rng.random() < 0.5:
+        visitor.page.text_area[0].set_value(rng.choice(HOSTILE).replace("\0", ""))
+        visitor.page.run()
     raised = "; ".join(str(error.value) for error in visitor.page.exception)
     tally.add("exceptions", raised, case)
     tally.add("markup", find_markup(visitor.page), case)
@@ -118,7 +153,7 @@ def everything(page: AppTest) -> str:
     """All text of a page, tags taken out of its HTML."""
     texts = [Markup(element.value).text for element in page.html]
     texts += [element.value for element in (*page.text, *page.code)]
-    texts += [str(field.value) for field in page.text_input]
+    texts += [str(field.value) for field in (*page.text_input, *page.text_area)]
     return "\n".join(texts)
 
 
@@ -126,7 +161,7 @@ def find_markup(page: AppTest) -> str:
     """Says which tags or attributes on a page are not its own; empty if there are none."""
     faults = []
     for element in page.html:
-        if not element.value.lstrip().startswith("<style>"):
+        if element.value.lstrip() != SHEET:
             faults += Markup(element.value).faults
     for element in page.markdown:
         faults += [f"in Markdown: {text[:30]}" for text in HOSTILE if text[:20] in element.value]
@@ -145,6 +180,7 @@ class Markup(HTMLParser):
         super().__init__()
         self.text = ""
         self.faults: list[str] = []
+        self._in_style = False
         self.feed(html)
         self.close()
 
@@ -152,15 +188,26 @@ class Markup(HTMLParser):
         """Notes a tag that is not the page's own."""
         if tag not in _TAGS:
             self.faults.append(f"<{tag}>")
-        self.faults += [f"{name}=" for name, _ in attributes if name not in _ATTRIBUTES]
+        self._in_style = tag == "style"
+        for name, value in attributes:
+            pattern = _ATTRIBUTES.get(name)
+            if pattern is None or not re.fullmatch(pattern, value or "", re.DOTALL):
+                self.faults.append(f"{name}=")
 
     def handle_comment(self, data: str) -> None:
         """Notes a comment; the page writes none."""
         self.faults.append(f"<!--{data[:20]}")
 
     def handle_data(self, data: str) -> None:
-        """Collects text."""
-        self.text += data
+        """Collects text, and notes style rules that are not the card's own."""
+        if not self._in_style:
+            self.text += data
+        elif not _STYLE.fullmatch(data):
+            self.faults.append(f"<style>{data[:20]}")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Notes where style rules end."""
+        self._in_style = False
 
 
 def draw(width: int, height: int) -> bytes:

@@ -16,6 +16,9 @@ def test_visitors_keep_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_markup_is_found() -> None:
-    assert Markup("<p class='a'>&lt;b&gt;</p>").faults == []
+    assert Markup("<p class='imgcap-a'>&lt;b&gt;</p>").faults == []
     assert Markup("<p class='a'>&lt;b&gt;</p>").text == "<b>"
+    assert Markup("<p class='x'><img src='http://a/b'><style>*{}</style>").faults == [
+        *("class=", "src=", "<style>*{}")
+    ]
     assert Markup("<p><script>x</script><i onclick='x'>").faults == ["<script>", "<i>", "onclick="]
