@@ -10,6 +10,7 @@ from tests.support.browser.accessibility import (
 from tests.support.browser.measures import (
     Sight,
     cumulative_layout_shift,
+    cut_off,
     moves,
     requests,
     sights,
@@ -24,6 +25,7 @@ __all__ = [
     "Violation",
     "announced",
     "cumulative_layout_shift",
+    "cut_off",
     "find_violations",
     "moves",
     "requests",

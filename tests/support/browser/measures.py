@@ -19,6 +19,20 @@ class Sight(NamedTuple):
     largest: float
 
 
+_CUT_OFF = """
+const width = document.documentElement.clientWidth, found = [];
+for (const element of document.querySelectorAll('[data-testid=stMain], [data-testid=stMain] *')) {
+  const box = element.getBoundingClientRect(), style = getComputedStyle(element);
+  if (!box.width || style.visibility === 'hidden' || style.position === 'fixed') continue;
+  const cut = !['visible', 'auto', 'scroll'].includes(style.overflowX) &&
+    style.textOverflow !== 'ellipsis' && element.scrollWidth > element.clientWidth + 1 &&
+    element.clientWidth > 1;
+  if (box.right > width + 1 || box.left < -1 || cut)
+    found.push([Math.round(box.left), Math.round(box.right), cut, element.outerHTML.slice(0, 200)]);
+}
+return found;
+"""
+
 _SIGHTS = """
 return new Promise(done => {
   const first = performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0;
@@ -61,6 +75,15 @@ def cumulative_layout_shift(shifts: Sequence[dict[str, Any]]) -> float:
         total += shift["value"]
         worst = max(worst, total)
     return worst
+
+
+def cut_off(browser: Browser) -> list[list[Any]]:
+    """What stands out over the sides of the window, or has contents that are cut off.
+
+    Returns:
+        Left and right side in CSS pixels, whether its own contents are cut, and its HTML.
+    """
+    return browser.script(_CUT_OFF)
 
 
 def requests(browser: Browser) -> list[str]:

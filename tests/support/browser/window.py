@@ -4,7 +4,6 @@ import base64
 import io
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -29,7 +28,7 @@ ARGUMENTS = (
     "--window-size=1280,900",
 )
 MISSING = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-SECONDS = 30.0
+SECONDS = 60.0
 
 WATCH = """
 window.imgcapMoves = [];
@@ -179,9 +178,9 @@ class Browser:
         answer = self.command("Page.captureScreenshot", clip=clip)
         return Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB")
 
-    def screenshot(self, path: Path) -> None:
-        """Writes what the window shows, as a PNG file."""
-        self._driver.save_screenshot(str(path))
+    def screen(self) -> bytes:
+        """What the window shows, as a PNG file."""
+        return self._driver.get_screenshot_as_png()
 
     def wait(self, condition: Callable[[], object], seconds: float = SECONDS) -> None:
         """Waits until a condition holds; fails after so many seconds."""
