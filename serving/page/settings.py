@@ -86,7 +86,7 @@ def find_version(settings: Settings) -> int:
     if problem:
         show_note(problem)
         if command:
-            st.code(command, language="bash", wrap_lines=True)
+            st.code(command, language=None, wrap_lines=True)  # its colours have too little contrast
         st.button("Try again", key="again")
     return version
 
