@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imgcap.cli.demo import samples
-from imgcap.cli.demo.report import choose_shown, draw_captions, draw_mark
+from imgcap.cli.demo.report import choose_shown, draw_captions, draw_mark, report
 from imgcap.data.samples import find_samples
 from imgcap.errors import ImgcapError
 
@@ -124,3 +124,24 @@ def test_a_picture_has_room_for_its_captions_and_no_more(tmp_path, words, lines)
     assert strip == 19 * lines + 8
     inked = [y for y in range(strip) if darkest[y] < 128]
     assert inked[-1] >= 19 * (lines - 1) and strip - inked[-1] < 20
+
+
+@pytest.mark.parametrize(("wrong", "succeeds"), [(1, True), (2, False)])
+def test_the_end_counts_and_draws_what_the_server_answered(tmp_path, capsys, wrong, succeeds):
+    (tmp_path / "run").mkdir()
+    rows, answers = [], []
+    for place, colour in enumerate(("red", "green", "blue", "yellow", "purple")):
+        path = tmp_path / f"{colour}.png"
+        Image.new("RGB", (30, 20), colour).save(path)
+        said = "A green ring ." if place >= 5 - wrong else f"A {colour} ring ."
+        rows.append({"image": path.name, "references": [f"A {colour} ring ."]})
+        answers.append({"image": str(path), "caption": said, "score": -1.5})
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (tmp_path / "run" / "captions_test.jsonl").write_text(lines)
+    (tmp_path / "run" / "scores_test.json").write_text('{"cider": 12.3, "bleu_4": 4.5}')
+    assert report(tmp_path, answers) is succeeds
+    out = capsys.readouterr().out
+    assert f"{5 - wrong} of 5 held-out images ({100 - 20 * wrong}%; wanted: 80 %)" in out
+    assert "purple.png  A green ring .  (-1.50)   a person: A purple ring ." in out
+    with Image.open(tmp_path / "captions.png") as picture:
+        assert picture.size == (960, 2 * (240 + 19 + 8))
