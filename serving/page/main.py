@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from imgcap.host.memory import MemoryTrimmer
 from serving.page.announcer import start_announcer
 from serving.page.answers.captioning import show_answers
 from serving.page.answers.downloads import show_downloads
@@ -16,6 +17,14 @@ from serving.page.settings import choose_settings, find_version
 STYLE = Path(__file__).with_name("style.css")
 
 
+@st.cache_resource(show_spinner=False)
+def start_trimmer() -> MemoryTrimmer:
+    """Has the memory of uploads given back to the system, once a process."""
+    trimmer = MemoryTrimmer()
+    trimmer.start()
+    return trimmer
+
+
 def main() -> None:
     """Draws the page; Streamlit calls this again at every click."""
     st.set_page_config(
@@ -25,6 +34,7 @@ def main() -> None:
         # An open one pushes the page aside once it comes: a layout shift of 0.23.
         initial_sidebar_state="collapsed",
     )
+    start_trimmer()
     st.html(STYLE)
     start_announcer()
     visit = find_visit()

@@ -7,7 +7,6 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from imgcap.errors import ServingError
-from imgcap.host.memory import give_back
 from imgcap.signature import DECODE_DETAILS
 from serving.client import BadImage, CaptionClient
 from serving.page.announcer import mark_arrival, say
@@ -101,8 +100,6 @@ def _collect(visit: Visit) -> list[Key]:
     done = [key for key, future in visit.asked.items() if future.done()]
     for key in done:
         visit.store(key, visit.asked.pop(key).result())
-    if done and not visit.asked:
-        give_back()
     return done
 
 

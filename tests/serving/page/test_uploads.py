@@ -4,6 +4,7 @@ import zipfile
 
 import grpc
 import pytest
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 from serving.page.options import MAX_ARCHIVE_ENTRIES, MAX_PHOTO_MB, MAX_PHOTOS
 from serving.page.photos import intake
@@ -204,6 +205,27 @@ def test_originals_leave_once_they_are_captioned(page, server):
     (first, second) = page.session_state.visit.results.values()
     assert len(first.thumbnails.sent_again) < 10_000 and second.thumbnails.sent_again == SECOND
     assert not page.file_uploader[0].value  # it is empty, and ready for more
+
+
+def test_streamlit_keeps_no_upload(page, monkeypatch):
+    held = {}
+    add, remove = MemoryUploadedFileManager.add_file, MemoryUploadedFileManager.remove_file
+
+    def note_added(self, session_id, file):
+        held[file.file_id] = len(file.data)
+        add(self, session_id, file)
+
+    def note_removed(self, session_id, file_id):
+        held.pop(file_id, None)
+        remove(self, session_id, file_id)
+
+    monkeypatch.setattr(MemoryUploadedFileManager, "add_file", note_added)
+    monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", note_removed)
+    page.run()
+    page.file_uploader[0].set_value([photo(10, 20), photo(20, 10)])
+    page.run()
+    assert cells(page) == ["10 by 20", "20 by 10"] and held == {}
+    assert "uploads 0" not in page.session_state and "uploads 1" in page.session_state
 
 
 def test_originals_stay_until_they_are_captioned(page, server, monkeypatch):
