@@ -50,13 +50,14 @@ class Gallery:
         """Draws filter and order, and returns what is chosen."""
         counts = Counter(self._state(photo) for photo in self._known)
         counts[ALL] = len(self._known)
+        complete = None not in self._known.values()  # else the numbers would soon be wrong
         with st.container(key="gallery-controls", horizontal=True, vertical_alignment="bottom"):
             shown = st.segmented_control(
                 "Show",
                 [ALL, CHECK, SURE, FAILED],
                 default=ALL,
                 required=True,
-                format_func=lambda state: f"{state} ({counts[state]})",
+                format_func=lambda state: f"{state} ({counts[state]})" if complete else state,
                 key="show",
             )
             order = st.selectbox("Sort", [AS_GIVEN, LEAST_SURE, BY_NAME], key="order", width=200)
