@@ -36,7 +36,9 @@ def show_samples(
     samples = draw_samples() if drawings else load_samples()
     place = st.expander(f"Or choose one of these {kind}") if small else st.container()
     if not small:
-        st.html(f'<p class="imgcap-label">No photograph at hand? Choose one of these {kind}:</p>')
+        place.html(
+            f'<p class="imgcap-label">No photograph at hand? Choose one of these {kind}:</p>'
+        )
     with place.container(key="samples"):
         for name, image_bytes in samples.items():
             with st.container(key=f"sample-{name.replace(' ', '-')}"):
