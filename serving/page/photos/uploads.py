@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from serving.client.images import SUFFIXES
 from serving.page.messages import show_note
@@ -67,7 +68,13 @@ def show_refused(refused: list[str]) -> None:
 def _empty_into(key: str, take: Callable[[Intake], None]) -> None:
     """Hands over what a widget holds, takes it out of Streamlit's store, and renews the widget."""
     given = st.session_state[key] or []
-    uploads = given if isinstance(given, list) else [given]
+    # If a click ends the run before the browser has the new widget, it sends the old one's value
+    # again: files that are gone.
+    uploads = [
+        upload
+        for upload in (given if isinstance(given, list) else [given])
+        if isinstance(upload, UploadedFile)
+    ]
     if not uploads:
         return
     take(take_in([file_of(upload.name, upload.getvalue()) for upload in uploads]))

@@ -228,6 +228,17 @@ def test_streamlit_keeps_no_upload(page, monkeypatch):
     assert "uploads 0" not in page.session_state and "uploads 1" in page.session_state
 
 
+def test_files_that_are_gone_are_not_taken_again(page, monkeypatch):
+    """As when a click ends the run in which they were taken."""
+    monkeypatch.setattr(
+        MemoryUploadedFileManager, "get_files", lambda self, session_id, file_ids: []
+    )
+    page.run()
+    page.file_uploader[0].set_value([photo(10, 20), photo(20, 10)])
+    page.run()
+    assert not page.exception and not page.session_state.visit.photos
+
+
 def test_originals_stay_until_they_are_captioned(page, server, monkeypatch):
     server.code = grpc.StatusCode.RESOURCE_EXHAUSTED
     upload(page, photo(10, 20, "waits.jpg"))
