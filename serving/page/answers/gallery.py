@@ -33,7 +33,9 @@ class Gallery:
         self._shown, order = self._choose()
         self._progress = st.empty()
         self._show_progress()
-        self._grid = st.container(key="gallery")
+        # A place for each photo: what another filter had shown there goes at once.
+        grid = st.container(key="gallery")
+        self._places = [grid.empty() for _ in known]
         self._slots: dict[Photo, DeltaGenerator] = {}
         for photo in sort_photos(known, order):
             if self._is_shown(photo):
@@ -78,7 +80,7 @@ class Gallery:
     def _draw(self, photo: Photo) -> None:
         """Draws a photo's cell, with or without its answer."""
         if photo not in self._slots:
-            cell = self._grid.container(key=f"cell-{self._numbers[photo]}")
+            cell = self._places.pop(0).container(key=f"cell-{self._numbers[photo]}")
             self._slots[photo] = cell.empty()
         with self._slots[photo].container():
             result = self._known[photo]
