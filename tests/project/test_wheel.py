@@ -2,7 +2,8 @@
 
 The environment sees the packages of this one and nothing of the checkout. With IMGCAP_FULL_INSTALL
 set, it gets all dependencies from the registry instead; with the value `demo` the whole demo runs
-in it, too.
+in it, too. The value may also be the folder of an environment into which this project was installed
+from the registry already, as CI does while a core is idle.
 """
 
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
 
 from imgcap import __version__
 from imgcap.cli.demo import free_port, wait_until_open
@@ -77,18 +79,43 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def requirements(metadata: str) -> set[str]:
+    """What a package's metadata says that it needs, with each extra."""
+    pairs = (line.partition(": ") for line in metadata.splitlines())
+    return {str(Requirement(value)) for name, _, value in pairs if name == "Requires-Dist"}
+
+
+def wheel_metadata(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return archive.read(name).decode("utf-8")
+
+
+def installed_metadata(venv: Path) -> str:
+    (path,) = venv.glob("lib/python*/site-packages/imgcap_tf-*.dist-info/METADATA")
+    return path.read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     base = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", base / "venv"], check=True)
-    programs, folder = base / "venv" / "bin", base / "elsewhere"
+    prepared = Path(FULL).is_absolute()
+    venv, folder = Path(FULL) if prepared else base / "venv", base / "elsewhere"
     folder.mkdir()
+    if not prepared:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    programs = venv / "bin"
     pip = [sys.executable, "-m", "pip", "--python", str(programs / "python"), "install", "--quiet"]
-    if FULL:
+    if prepared:
+        # What was fetched for the sources is what the wheel asks for, and all is there.
+        assert requirements(installed_metadata(venv)) == requirements(wheel_metadata(wheel))
+        subprocess.run([*pip, "--no-deps", "--no-index", "--force-reinstall", wheel], check=True)
+        subprocess.run([*pip, "--no-index", f"{wheel}[train,app]"], check=True)
+    elif FULL:
         subprocess.run([*pip, f"{wheel}[train,app]"], check=True)
     else:
         subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
-        (packages,) = (base / "venv").glob("lib/python*/site-packages")
+        (packages,) = venv.glob("lib/python*/site-packages")
         # A folder that is named in a .pth file has its own .pth files ignored, such as the one that
         # leads to the checkout.
         (packages / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
