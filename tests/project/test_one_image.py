@@ -437,7 +437,6 @@ PLACES: dict[str, Callable[[bytes, Path], bytes]] = {
     "sent, opened by Pillow": lambda file, folder: encode(Image.open(io.BytesIO(file))),
     "sent, decoded by Pillow": _decoded,
     "page": lambda file, folder: make_thumbnails(file).card,
-    "page's gallery": lambda file, folder: make_thumbnails(file).cell,
     "page's card": _card,
     "contact sheet": lambda file, folder: contact_sheet.make_thumbnail(file),
     "heat map": _heatmap,
