@@ -36,9 +36,11 @@ def main() -> None:
     )
     start_trimmer()
     st.html(STYLE)
-    start_announcer()
     visit = find_visit()
     settings = choose_settings()
+    # Streamlit draws a grey bar until it has a component's code; below it all would jump up again.
+    with st.container(height=1, border=False):
+        start_announcer()
     st.title("What is in the picture?", anchor=False)
     st.text("Drop a photograph, and a neural network says in one sentence what it sees.")
     version = find_version(settings)

@@ -18,6 +18,7 @@ from serving.page.photos.photo import file_of
 from serving.page.settings import STATUS_SECONDS, Settings, connect
 
 DRAWINGS = 4
+_WIDTH = 104  # pixels: six of them fill a row, three that of a phone
 
 
 def show_samples(
@@ -39,9 +40,9 @@ def show_samples(
         place.html(
             f'<p class="imgcap-label">No photograph at hand? Choose one of these {kind}:</p>'
         )
-    with place.container(key="samples"):
+    with place.container(key="samples", horizontal=True):
         for name, image_bytes in samples.items():
-            with st.container(key=f"sample-{name.replace(' ', '-')}"):
+            with st.container(key=f"sample-{name.replace(' ', '-')}", width=_WIDTH):
                 st.image(image_bytes, alt=name, width="stretch")
                 st.button(
                     name.capitalize(),
