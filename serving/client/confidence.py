@@ -1,6 +1,6 @@
 """A caption's confidence in words, the same for the page and for whoever builds on the client."""
 
-from imgcap.config.limits import FAIRLY_SURE, SURE
+from imgcap.config.confidence import SURE, confidence_level
 
 
 def is_sure(confidence: float | None) -> bool:
@@ -18,6 +18,5 @@ def confidence_in_words(confidence: float) -> str:
     Args:
         confidence: in [0, 1].
     """
-    if confidence >= SURE:
-        return "sure"
-    return "fairly sure" if confidence >= FAIRLY_SURE else "unsure: check this one"
+    level = confidence_level(confidence)
+    return "unsure: check this one" if level == "unsure" else level

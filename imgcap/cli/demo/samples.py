@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcap.cli.demo.report import draw_captions
-from imgcap.config.limits import SURE
+from imgcap.config.confidence import SURE
 from imgcap.data.samples import find_samples
 from imgcap.errors import ImgcapError
 from imgcap.host.programs import find_program

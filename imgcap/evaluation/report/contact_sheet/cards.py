@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from imgcap.config.limits import FAIRLY_SURE, SURE
+from imgcap.config.confidence import Level, confidence_level
 from imgcap.data.pictures import encode_jpeg, load_rgb
 
 THUMBNAIL_QUALITY = 80
@@ -14,8 +14,8 @@ THUMBNAIL_QUALITY = 80
 THUMBNAIL_SIZE = 320
 """Longest side of a picture in the page, in pixels; about 18 KB each as JPEG."""
 
-LEVELS = {"sure": "Sure", "fair": "Fairly sure", "unsure": "Unsure"}
-"""How far to trust a caption: the class of its card, and the words a reader sees."""
+LEVELS: dict[Level, str] = {"sure": "sure", "fairly sure": "fairly-sure", "unsure": "unsure"}
+"""How far to trust a caption, and the class of its card."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,6 @@ def card_id(rank: int) -> str:
     return f"image-{rank + 1}"
 
 
-def confidence_level(confidence: float) -> str:
-    """Names how far to trust a caption: a key of `LEVELS`.
-
-    Args:
-        confidence: in [0, 1].
-    """
-    if confidence >= SURE:
-        return "sure"
-    return "fair" if confidence >= FAIRLY_SURE else "unsure"
-
-
 def make_card(entry: Entry, rank: int) -> str:
     """Makes the card of an image.
 
@@ -72,8 +61,11 @@ def make_card(entry: Entry, rank: int) -> str:
     caption = escape(entry.caption) if entry.caption.strip() else "<em>no words</em>"
     level, badge = "", ""
     if entry.confidence is not None:
-        level = confidence_level(entry.confidence)
-        badge = f'<span class="level">{LEVELS[level]} <small>{entry.confidence:.0%}</small></span>'
+        words = confidence_level(entry.confidence)
+        level = LEVELS[words]
+        badge = (
+            f'<span class="level">{words.capitalize()} <small>{entry.confidence:.0%}</small></span>'
+        )
     return (
         f'<figure id="{card_id(rank)}" class="card {level}" tabindex="-1">{_make_picture(entry)}'
         f'<figcaption><p class="score"><span class="rank">#{rank + 1}</span>{badge}'

@@ -7,6 +7,7 @@ from datetime import date
 from html import escape
 from typing import Any
 
+from imgcap.config.confidence import Level
 from imgcap.config.decode import decode_from_tree
 from imgcap.evaluation.report.contact_sheet.cards import LEVELS
 from imgcap.evaluation.report.wording import describe_search
@@ -114,11 +115,11 @@ def make_details(scores: Mapping[str, Any], picture: bytes | None) -> str:
     )
 
 
-def make_choices(levels: Sequence[str]) -> str:
+def make_choices(levels: Sequence[Level]) -> str:
     """Makes the choice of an order and of confidences; style rules obey it, without a script.
 
     Args:
-        levels: of the cards that have a confidence, keys of `LEVELS`.
+        levels: of the cards that have a confidence.
 
     Returns:
         HTML; empty if there are none.
@@ -127,7 +128,8 @@ def make_choices(levels: Sequence[str]) -> str:
         return ""
     counts = Counter(levels)
     shown = {"all": "All"} | {
-        level: f"{name} <small>{counts[level]}</small>" for level, name in LEVELS.items()
+        name: f"{words.capitalize()} <small>{counts[words]}</small>"
+        for words, name in LEVELS.items()
     }
     show = "".join(
         f'<label><input type="radio" name="show" id="show-{key}"'

@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgcap import files
-from imgcap.evaluation.report.contact_sheet.cards import (
-    Entry,
-    card_id,
-    confidence_level,
-    make_card,
-)
+from imgcap.config.confidence import confidence_level
+from imgcap.evaluation.report.contact_sheet.cards import Entry, card_id, make_card
 from imgcap.evaluation.report.contact_sheet.header import (
     make_bar,
     make_choices,
