@@ -15,6 +15,9 @@ MAX_ARCHIVE_MB = 200
 MAX_ARCHIVE_ENTRIES = 2000
 """Files and folders in a zip archive at most, photos or not."""
 
+MAX_EXPANSION = 100
+"""How many times its own size the photos of an archive may have, if that is more than one photo."""
+
 MAX_PHOTOS = 200
 """Photos at once at most."""
 

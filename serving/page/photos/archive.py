@@ -10,7 +10,7 @@ import zipfile
 import zlib
 
 from serving.client.images import SUFFIXES
-from serving.page.options import MAX_ARCHIVE_ENTRIES, MAX_PHOTO_MB
+from serving.page.options import MAX_ARCHIVE_ENTRIES, MAX_EXPANSION, MAX_PHOTO_MB
 from serving.page.photos.photo import File, UnreadableFile, last_part, split_path
 
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
@@ -59,8 +59,15 @@ def open_archive(file: File) -> tuple[list[File], list[str]]:
             continue
         read = functools.partial(_read_entry, archive, entry, name)
         photos.append(File(entry.filename, entry.file_size, read))
+    # Larger ones are refused unread.
+    unpacked = sum(photo.size for photo in photos if photo.size <= MAX_PHOTO_MB * 2**20)
+    if unpacked > max(MAX_EXPANSION * len(content), MAX_PHOTO_MB * 2**20):
+        return [], [
+            f"{name} was left out: its files are more than {MAX_EXPANSION} times as large as it."
+        ]
     if others:
-        refused.append(f"{name} holds {others} other files, which were left out.")
+        what = "1 other file, which was" if others == 1 else f"{others} other files, which were"
+        refused.append(f"{name} holds {what} left out.")
     if not photos and not refused:
         refused.append(f"{name} holds no photographs.")
     return photos, refused

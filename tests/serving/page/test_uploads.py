@@ -72,7 +72,7 @@ def test_photos_of_an_archive(page, server):
     assert cells(page, "imgcap-cell-name") == ["one.jpg", "two.JPG"]
     sent = {request.inputs["image_bytes"].string_val[0] for request in server.asked}
     assert sent == {FIRST, SECOND}
-    assert "all.zip holds 1 other files, which were left out." in shown(page)
+    assert "all.zip holds 1 other file, which was left out." in shown(page)
 
 
 def encrypted() -> bytes:
@@ -122,6 +122,10 @@ def understated() -> bytes:
             archive({"a.jpg": bytes(21 * 2**20)}, zipfile.ZIP_DEFLATED),
             "a.jpg is too large: 21 MB, and the limit is 20 MB for a photograph.",
         ),
+        (
+            archive({f"{n}.jpg": bytes(11 * 2**20) for n in range(2)}, zipfile.ZIP_DEFLATED),
+            "x.zip was left out: its files are more than 100 times as large as it.",
+        ),
     ],
     ids=[
         "encrypted",
@@ -134,6 +138,7 @@ def understated() -> bytes:
         "empty archive",
         "entries",
         "large entry",
+        "bomb",
     ],
 )
 def test_archives_that_are_refused(content, sentence):
