@@ -33,13 +33,14 @@ class Gallery:
         self._shown, order = self._choose()
         self._progress = st.empty()
         self._show_progress()
-        # A place for each photo: what another filter had shown there goes at once.
-        grid = st.container(key="gallery")
-        self._places = [grid.empty() for _ in known]
+        self._grid = st.container(key="gallery")
         self._slots: dict[Photo, DeltaGenerator] = {}
-        for photo in sort_photos(known, order):
-            if self._is_shown(photo):
-                self._draw(photo)
+        self._places: list[DeltaGenerator] = []
+        shown = [photo for photo in sort_photos(known, order) if self._is_shown(photo)]
+        for photo in shown:
+            self._draw(photo)
+        # A place for each other photo: what another filter had shown there goes at once.
+        self._places = [self._grid.empty() for _ in range(len(known) - len(shown))]
 
     def update(self, photo: Photo, result: Result) -> None:
         """Draws an answer that has come."""
@@ -79,11 +80,13 @@ class Gallery:
 
     def _draw(self, photo: Photo) -> None:
         """Draws a photo's cell, with or without its answer."""
+        result = self._known[photo]
         if photo not in self._slots:
-            cell = self._places.pop(0).container(key=f"cell-{self._numbers[photo]}")
-            self._slots[photo] = cell.empty()
+            place = self._places.pop(0) if self._places else self._grid
+            cell = place.container(key=f"cell-{self._numbers[photo]}")
+            # An empty place first would take a known answer's button, and the focus, off the page.
+            self._slots[photo] = cell if result is not None else cell.empty()
         with self._slots[photo].container():
-            result = self._known[photo]
             if result is None:
                 _show_placeholder(photo, self._waits)
             else:
