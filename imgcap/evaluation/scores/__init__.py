@@ -49,10 +49,8 @@ def score_captions(
 
     For example::
 
-        captions = {"1.jpg": "a dog runs", "2.jpg": "two children play"}
         references = {"1.jpg": ["a brown dog runs", "a dog"], "2.jpg": ["two kids play"]}
-        scores = score_captions(captions, references)
-        print(scores["cider"], scores["intervals"]["cider"])
+        scores = score_captions({"1.jpg": "a dog runs", "2.jpg": "two children play"}, references)
 
     Captions and references are plain text; both are split into words by the same rules.
 

@@ -15,6 +15,7 @@ from tests.support.command_lines import load_commands
 from tests.support.paths import ALL_AT_ONCE, HOSTILE_NAMES
 
 TEXTS = {
+    "base_url_path",
     "canary_label",
     "caption_column",
     "concurrency",
