@@ -117,7 +117,7 @@ class Studio:
         """
         self.browser.open("about:blank")
         if phone:
-            self.browser.resize(390, 844, 2, phone=True)
+            self.browser.resize(390, 844, 1.5, phone=True)
         else:
             self.browser.resize(1100, height)
         self.browser.prefer(dark=dark, still=True)
