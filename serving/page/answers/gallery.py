@@ -1,15 +1,14 @@
 """Many photos at once: a grid of cells of one size, filtered and sorted; details on demand."""
 
-import base64
 import html
 from collections import Counter
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from serving.client.confidence import confidence_in_words
 from serving.page.announcer import show_progress
 from serving.page.answers.details import show_result
+from serving.page.answers.markup import data_uri, describe_trust
 from serving.page.answers.results import Result, Visit
 from serving.page.photos.photo import Photo
 
@@ -128,18 +127,14 @@ def show_cell(visit: Visit, photo: Photo, result: Result, label: str) -> None:
         result: its answer.
         label: of the button; no other button may have the same.
     """
-    text, kind, words, title, mark = result.error, "failed", "failed", "", ""
+    text, badge, mark = result.error, _badge("imgcap-failed", "failed"), ""
     if result.caption is not None:
         text = visit.alt_text(photo, result.caption)
         confidence = result.caption.confidence
-        words = "" if confidence is None else confidence_in_words(confidence)
-        kind = words.partition(":")[0].replace(" ", "-")
-        if confidence is not None:
-            title = f' title="{confidence:.0%} likely to be as good as a person’s"'
+        badge = "" if confidence is None else _badge(*describe_trust(confidence))
         if photo.digest in visit.edits:
             edited = visit.is_edited(photo, result.caption)
             mark = f'<span class="imgcap-edited">{"edited" if edited else "checked"}</span>'
-    badge = f'<span class="imgcap-badge imgcap-{kind}"{title}>{words}</span>' if words else ""
     st.html(_cell(draw_thumbnail(result, text), text, badge + mark, photo.name))
     st.button(label, key=f"details {photo.digest}", on_click=visit.open, args=(photo, result))
 
@@ -175,8 +170,13 @@ def draw_thumbnail(result: Result, alt: str) -> str:
     """
     if result.thumbnails is None:
         return ""
-    source = base64.b64encode(result.thumbnails.cell).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/jpeg;base64,{source}">'
+    return f'<img alt="{html.escape(alt)}" src="{data_uri(result.thumbnails.cell, "jpeg")}">'
+
+
+def _badge(kind: str, words: str, number: str = "") -> str:
+    """HTML of what became of a photo: a class of the style, words, and a number as tooltip."""
+    title = f' title="{number}"' if number else ""
+    return f'<span class="imgcap-badge {kind}"{title}>{words}</span>'
 
 
 def _show_placeholder(photo: Photo, waits: bool) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import html
 import math
 
+from imgcap.config.confidence import confidence_level
 from imgcap.data.pictures import blend_level, draw_overlay, open_picture
 from serving.client import Caption
 from serving.client.confidence import confidence_in_words
@@ -70,12 +71,23 @@ def trust_html(confidence: float | None) -> str:
     """
     if confidence is None:
         return ""
-    words = confidence_in_words(confidence)
-    kind = words.partition(":")[0].replace(" ", "-")
-    number = f"{confidence:.0%} likely to be as good as a person’s"
+    kind, words, number = describe_trust(confidence)
     return (
-        f'<details class="imgcap-trust imgcap-{kind}"><summary title="{number}">'
+        f'<details class="imgcap-trust {kind}"><summary title="{number}">'
         f"{html.escape(words)}</summary><p>{number}</p></details>"
+    )
+
+
+def describe_trust(confidence: float) -> tuple[str, str, str]:
+    """How far to trust a caption: the style's class, in words, and as a number.
+
+    Args:
+        confidence: in [0, 1].
+    """
+    return (
+        f"imgcap-{confidence_level(confidence).replace(' ', '-')}",
+        confidence_in_words(confidence),
+        f"{confidence:.0%} likely to be as good as a person’s",
     )
 
 
@@ -199,13 +211,13 @@ def _figure(thumbnail: bytes, alt: str, overlays: list[bytes], text: str) -> str
         return text
     width, height = open_picture(thumbnail).size
     layers = "".join(
-        f'<img class="imgcap-overlay imgcap-at-{index}" alt="" src="{_data_uri(png, "png")}">'
+        f'<img class="imgcap-overlay imgcap-at-{index}" alt="" src="{data_uri(png, "png")}">'
         for index, png in enumerate(overlays)
     )
     return (
         f'<figure class="imgcap-figure"><div class="imgcap-frame" style="--width: {width}; '
         f'--height: {height}"><img class="imgcap-photo" alt="{html.escape(alt)}" width="{width}" '
-        f'height="{height}" src="{_data_uri(thumbnail, "jpeg")}">{layers}</div>'
+        f'height="{height}" src="{data_uri(thumbnail, "jpeg")}">{layers}</div>'
         f"<figcaption>{text}</figcaption></figure>"
     )
 
@@ -237,5 +249,11 @@ def _details(caption: Caption) -> str:
     )
 
 
-def _data_uri(image_bytes: bytes, kind: str) -> str:
+def data_uri(image_bytes: bytes, kind: str) -> str:
+    """A picture as the address of an image.
+
+    Args:
+        image_bytes: its file.
+        kind: "jpeg" or "png".
+    """
     return f"data:image/{kind};base64,{base64.b64encode(image_bytes).decode()}"
