@@ -1,7 +1,7 @@
 """Small hand-made model servers, so that each answer and each failure is known beforehand."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -10,13 +10,35 @@ import grpc
 from serving.wire import wire_pb2
 
 Answer = Callable[[wire_pb2.PredictRequest, grpc.ServicerContext], wire_pb2.PredictResponse]
+Status = Callable[
+    [wire_pb2.GetModelStatusRequest, grpc.ServicerContext], wire_pb2.GetModelStatusResponse
+]
 
 
 @contextmanager
 def serving(
-    answer: Answer, port: int = 0, host: str = "127.0.0.1", version: int = 4
+    answer: Answer,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    version: int = 4,
+    status: Status | None = None,
 ) -> Iterator[str]:
     """A server whose Predict is `answer`, of a model of that version; yields its address."""
+    server, target = start_server(answer, port, host, version, status)
+    try:
+        yield target
+    finally:
+        server.stop(0).wait()
+
+
+def start_server(
+    answer: Answer,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    version: int = 4,
+    status: Status | None = None,
+) -> tuple[grpc.Server, str]:
+    """Starts such a server and returns it with its address; without `status` it has none."""
     handler = grpc.unary_unary_rpc_method_handler(
         answer, wire_pb2.PredictRequest.FromString, wire_pb2.PredictResponse.SerializeToString
     )
@@ -27,21 +49,35 @@ def serving(
         wire_pb2.GetModelMetadataRequest.FromString,
         wire_pb2.GetModelMetadataResponse.SerializeToString,
     )
+    services = {"PredictionService": {"Predict": handler, "GetModelMetadata": described}}
+    if status is not None:
+        told = grpc.unary_unary_rpc_method_handler(
+            status,
+            wire_pb2.GetModelStatusRequest.FromString,
+            wire_pb2.GetModelStatusResponse.SerializeToString,
+        )
+        services["ModelService"] = {"GetModelStatus": told}
     server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
     server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                "tensorflow.serving.PredictionService",
-                {"Predict": handler, "GetModelMetadata": described},
-            ),
+        tuple(
+            grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", methods)
+            for name, methods in services.items()
         )
     )
     port = server.add_insecure_port(f"{host}:{port}")
     server.start()
-    try:
-        yield f"{host}:{port}"
-    finally:
-        server.stop(0).wait()
+    return server, f"{host}:{port}"
+
+
+def states_of(states: Mapping[int, str]) -> wire_pb2.GetModelStatusResponse:
+    """The state of each version, such as AVAILABLE."""
+    values = wire_pb2.ModelVersionStatus.State
+    return wire_pb2.GetModelStatusResponse(
+        model_version_status=[
+            wire_pb2.ModelVersionStatus(version=version, state=values.Value(state))
+            for version, state in states.items()
+        ]
+    )
 
 
 def numbers(values: list[float], *shape: int) -> wire_pb2.TensorProto:

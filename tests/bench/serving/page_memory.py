@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from serving.wire import wire_pb2
 from tests.bench.table import Row, format_table
 from tests.support.browser import Browser
 from tests.support.browser.page import run_page
-from tests.support.fake_server import answer_for
+from tests.support.fake_server import answer_for, serving, states_of
 
 KEPT_MB = "≤ 100"
 """What 50 results may add: thumbnails, answers, and what the C library keeps for itself."""
@@ -38,8 +37,8 @@ def measure_memory(photos: int, megabytes: int) -> list[Row]:
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server, target = start_server()
-        stack.callback(server.stop, 0)
+        status = states_of({1: "AVAILABLE"})
+        target = stack.enter_context(serving(answer, status=lambda request, context: status))
         page = stack.enter_context(run_page(target))
         files = write_photos(folder, photos, megabytes)
         browser = Browser()
@@ -79,40 +78,13 @@ def write_photos(folder: Path, number: int, megabytes: int) -> list[Path]:
     return paths
 
 
-def start_server() -> tuple[grpc.Server, str]:
-    """A model server that answers at once and keeps nothing; with its address."""
-
-    def predict(
-        request: wire_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> wire_pb2.PredictResponse:
-        if request.model_spec.signature_name == "describe":
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no such signature")
-        return answer_for("a photo", "", (0.9, 0.0))
-
-    def status(
-        request: wire_pb2.GetModelStatusRequest, context: grpc.ServicerContext
-    ) -> wire_pb2.GetModelStatusResponse:
-        del request, context
-        available = wire_pb2.ModelVersionStatus.State.Value("AVAILABLE")
-        return wire_pb2.GetModelStatusResponse(
-            model_version_status=[wire_pb2.ModelVersionStatus(version=1, state=available)]
-        )
-
-    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
-    for service, method, call, request_type in (
-        ("PredictionService", "Predict", predict, wire_pb2.PredictRequest),
-        ("ModelService", "GetModelStatus", status, wire_pb2.GetModelStatusRequest),
-    ):
-        handler = grpc.unary_unary_rpc_method_handler(
-            call, request_type.FromString, lambda response: response.SerializeToString()
-        )
-        generic = grpc.method_handlers_generic_handler(
-            f"tensorflow.serving.{service}", {method: handler}
-        )
-        server.add_generic_rpc_handlers((generic,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return server, f"127.0.0.1:{port}"
+def answer(
+    request: wire_pb2.PredictRequest, context: grpc.ServicerContext
+) -> wire_pb2.PredictResponse:
+    """What a model server says that keeps nothing."""
+    if request.model_spec.signature_name == "describe":
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no such signature")
+    return answer_for("a photo", "", (0.9, 0.0))
 
 
 def read_status(process: int, name: str) -> float:

@@ -9,9 +9,6 @@ import io
 import os
 import random
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import grpc
@@ -22,7 +19,7 @@ from imgcap.host.progress import Progress
 from serving.page.main import STYLE
 from serving.wire import wire_pb2
 from tests.campaign.figures import Row, Tally
-from tests.support.fake_server import answer_for, numbers
+from tests.support.fake_server import answer_for, numbers, serving, states_of
 from tests.support.paths import ROOT
 
 SIZE = 50
@@ -93,7 +90,7 @@ def run(size: int, seed: int, only: str = "") -> list[Row]:
     del only
     rng, tally = random.Random(seed), Tally(*_ROWS)
     with (
-        fake_server() as target,
+        serving(answer, status=status) as target,
         Progress("turns", size * SESSIONS, "turns") as progress,
     ):
         os.environ["IMGCAP_SERVER"] = target
@@ -217,47 +214,24 @@ def draw(width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def fake_server() -> Iterator[str]:
-    """A model server whose captions are hostile and name the size of the photo; its address."""
-    server = grpc.server(ThreadPoolExecutor(4))
+def answer(
+    request: wire_pb2.PredictRequest, context: grpc.ServicerContext
+) -> wire_pb2.PredictResponse:
+    """What a model says whose captions are hostile and name the size of the photo."""
+    if request.model_spec.signature_name == "describe":
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such signature")
+    content = request.inputs["image_bytes"].string_val[0]
+    picture = Image.open(io.BytesIO(content))
+    text = f"{HOSTILE[picture.height % len(HOSTILE)]} {picture.width} by {picture.height}"
+    caption = answer_for(text, "", (0.9, 0.0) if picture.height % 2 else None)
+    if picture.height % 3 == 0:
+        caption.outputs["attention"].CopyFrom(numbers([0.25] * 24, 1, 2, 3, 4))
+    return caption
 
-    def predict(
-        request: wire_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> wire_pb2.PredictResponse:
-        if request.model_spec.signature_name == "describe":
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such signature")
-        content = request.inputs["image_bytes"].string_val[0]
-        picture = Image.open(io.BytesIO(content))
-        text = f"{HOSTILE[picture.height % len(HOSTILE)]} {picture.width} by {picture.height}"
-        answer = answer_for(text, "", (0.9, 0.0) if picture.height % 2 else None)
-        if picture.height % 3 == 0:
-            answer.outputs["attention"].CopyFrom(numbers([0.25] * 24, 1, 2, 3, 4))
-        return answer
 
-    def status(
-        request: wire_pb2.GetModelStatusRequest, context: grpc.ServicerContext
-    ) -> wire_pb2.GetModelStatusResponse:
-        del request, context
-        available = wire_pb2.ModelVersionStatus.State.Value("AVAILABLE")
-        return wire_pb2.GetModelStatusResponse(
-            model_version_status=[wire_pb2.ModelVersionStatus(version=1, state=available)]
-        )
-
-    for service, method, call, request_type in (
-        ("PredictionService", "Predict", predict, wire_pb2.PredictRequest),
-        ("ModelService", "GetModelStatus", status, wire_pb2.GetModelStatusRequest),
-    ):
-        handler = grpc.unary_unary_rpc_method_handler(
-            call, request_type.FromString, lambda response: response.SerializeToString()
-        )
-        generic = grpc.method_handlers_generic_handler(
-            f"tensorflow.serving.{service}", {method: handler}
-        )
-        server.add_generic_rpc_handlers((generic,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(0).wait()
+def status(
+    request: wire_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+) -> wire_pb2.GetModelStatusResponse:
+    """One version, which is ready."""
+    del request, context
+    return states_of({1: "AVAILABLE"})

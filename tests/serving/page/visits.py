@@ -6,7 +6,6 @@ import json
 import re
 import threading
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -14,7 +13,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from serving.wire import wire_pb2
-from tests.support.fake_server import answer_for, numbers, strings
+from tests.support.fake_server import answer_for, numbers, start_server, states_of, strings
 from tests.support.paths import ROOT
 
 APP = ROOT / "app.py"
@@ -64,20 +63,7 @@ class FakeServer:
         self.confidences: dict[str, float] = {}
         self.slowed = threading.Event()
         self.slowed.set()
-        self._server = grpc.server(ThreadPoolExecutor(4))
-        for service, method, call, request in (
-            ("PredictionService", "Predict", self.predict, wire_pb2.PredictRequest),
-            ("ModelService", "GetModelStatus", self.status, wire_pb2.GetModelStatusRequest),
-        ):
-            handler = grpc.unary_unary_rpc_method_handler(
-                call, request.FromString, lambda response: response.SerializeToString()
-            )
-            generic = grpc.method_handlers_generic_handler(
-                f"tensorflow.serving.{service}", {method: handler}
-            )
-            self._server.add_generic_rpc_handlers((generic,))
-        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        self._server.start()
+        self._server, self.target = start_server(self.predict, status=self.status)
 
     def predict(self, request, context):
         if request.model_spec.signature_name == "describe":
@@ -105,13 +91,7 @@ class FakeServer:
     def status(self, request, context):
         if request.model_spec.name != "imgcap":
             context.abort(grpc.StatusCode.NOT_FOUND, "Could not find any versions of model")
-        states = wire_pb2.ModelVersionStatus.State
-        return wire_pb2.GetModelStatusResponse(
-            model_version_status=[
-                wire_pb2.ModelVersionStatus(version=version, state=states.Value(state))
-                for version, state in self.states.items()
-            ]
-        )
+        return states_of(self.states)
 
     def stop(self) -> None:
         self._server.stop(0).wait()
