@@ -63,6 +63,16 @@ def worth(candidates: tf.Tensor, references: tf.Tensor) -> tf.Tensor:
     return 3 * counts[0] + counts[1] + 0 * tf.cast(references[:, :1, 0], tf.float32)
 
 
+def cost_of(
+    captioner: Captioner, references: tf.Tensor, seed: list[int], config: TrainConfig = CONFIG
+) -> TokenLoss:
+    """The loss of images whose features are 0."""
+    features = tf.zeros([len(references), 1, 1])
+    return self_critical.self_critical_loss(
+        captioner, config, OPTIONS, worth, features, references, tf.constant(seed)
+    )
+
+
 def dense(tape: tf.GradientTape, cost: TokenLoss, captioner: Captioner) -> np.ndarray:
     return tf.convert_to_tensor(tape.gradient(cost.total, captioner.decoder.logits)).numpy()
 
@@ -118,15 +128,7 @@ def test_gradient_by_hand(
     monkeypatch.setattr(self_critical, "_sample", lambda *_: tf.constant([drawn]))
     config = dataclasses.replace(CONFIG, scst_baseline=baseline)
     with tf.GradientTape() as tape:
-        cost = self_critical.self_critical_loss(
-            captioner,
-            config,
-            OPTIONS,
-            worth,
-            tf.zeros([1, 1, 1]),
-            tf.constant([[[START, A, B, END]]]),
-            tf.constant([0, 0]),
-        )
+        cost = cost_of(captioner, tf.constant([[[START, A, B, END]]]), [0, 0], config)
     logits = captioner.decoder.logits.numpy()
     greedy = []
     while len(greedy) < 2 and (not greedy or greedy[-1] != END):
@@ -150,15 +152,7 @@ def test_mean_gradient_is_that_of_the_expected_reward(captioner: Captioner) -> N
     @tf.function(autograph=False)
     def gradient() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            cost = self_critical.self_critical_loss(
-                captioner,
-                CONFIG,
-                OPTIONS,
-                worth,
-                tf.zeros([images, 1, 1]),
-                references,
-                tf.constant([1, 2]),
-            )
+            cost = cost_of(captioner, references, [1, 2])
         return tf.convert_to_tensor(tape.gradient(cost.total, captioner.decoder.logits))
 
     got = gradient().numpy() / images / CONFIG.scst_samples
@@ -173,15 +167,7 @@ def test_mean_gradient_is_that_of_the_expected_reward(captioner: Captioner) -> N
 
 def test_rows_of_padding_teach_nothing(captioner: Captioner) -> None:
     with tf.GradientTape() as tape:
-        cost = self_critical.self_critical_loss(
-            captioner,
-            CONFIG,
-            OPTIONS,
-            worth,
-            tf.zeros([3, 1, 1]),
-            tf.zeros([3, 2, 4], tf.int32),
-            tf.constant([1, 2]),
-        )
+        cost = cost_of(captioner, tf.zeros([3, 2, 4], tf.int32), [1, 2])
     assert cost.tokens == 0
     assert not np.any(dense(tape, cost, captioner))
 

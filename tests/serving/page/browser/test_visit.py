@@ -12,6 +12,7 @@ from tests.support.browser.page import run_page, write_photo
 from tests.support.toy_model import serve
 
 FILES = "input[type=file]"
+NAMES = "return [...document.querySelectorAll('.imgcap-cell-name')].map(e => e.textContent)"
 
 
 def shown_image(size: int) -> str:
@@ -92,6 +93,7 @@ def test_two_files_of_one_name(visit, tmp_path):
     visit.type(FILES, f"{first}\n{second}")
     for photo in (first, second):
         visit.find_out(f"an image of {photo.stat().st_size} bytes")
+    assert sorted(visit.script(NAMES)) == ["photo.jpg", "photo.jpg (2)"]
 
 
 def test_a_folder(visit, tmp_path):
@@ -105,6 +107,7 @@ def test_a_folder(visit, tmp_path):
     visit.type("input[webkitdirectory]", str(tmp_path / "holiday"))
     for photo in photos:
         visit.find_out(f"an image of {photo.stat().st_size} bytes")
+    assert sorted(visit.script(NAMES)) == ["first.jpg", "second.jpg"]
 
 
 def test_an_archive(visit, tmp_path, sure, unsure):
