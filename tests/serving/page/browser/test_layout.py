@@ -59,3 +59,21 @@ def test_nothing_jumps_while_fifty_answers_come(browser, server, page, tmp_path)
     assert cumulative_layout_shift(shifts) <= 0.1, shifts
     # A second on a machine that does nothing else: tests/bench/serving/page.py has the number.
     assert sights(browser).first < 5000
+
+
+def test_rows_of_a_gallery_stand_close(browser, server, page, tmp_path):
+    """A window higher than the gallery does not pull its rows apart."""
+    browser.resize(1280, 1600)
+    browser.open(page.url)
+    browser.find_out("version 1 is ready")
+    photos = [write_photo(tmp_path / f"{i}.jpg", 10 * i, (96, 64)) for i in range(9)]
+    browser.type(FILES, "\n".join(map(str, photos)))
+    browser.see("9 photographs:")
+    tops, bottoms = browser.script(
+        "const cells = [...document.querySelectorAll('[class*=st-key-cell-]')]"
+        ".map(e => e.getBoundingClientRect());"
+        "return [cells.map(box => box.top), cells.map(box => box.bottom)]"
+    )
+    rows = sorted(set(tops))
+    assert len(rows) > 1
+    assert rows[1] - min(bottoms) <= 20
